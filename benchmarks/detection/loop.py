@@ -125,7 +125,7 @@ class Loop:
         is_scored = self._lateness.random() >= UNSCORED
         unscored = replace(outcome, quality=None)
         if not self.decider.amends:
-            # Whoever cannot amend an outcome waits for its score, and gives up when none can come any more.
+            # A contestant that cannot amend an outcome waits for its score until none can come any more.
             self._post(*((scored_at, outcome) if is_scored else (due + world.late_scores, unscored)))
             return
         self._post(due, unscored)

@@ -18,7 +18,7 @@ _PANEL: Final = 230
 _GAP: Final = 34
 _INK, _PALE, _ACCENT, _WARN = "#1f2933", "#9aa5b1", "#0b69a3", "#c23030"
 _SHADES: Final = ("#0b69a3", "#4098d7", "#84c5f4")
-"""Of falls, the smallest first."""
+"""Colours of the falls, the smallest first."""
 
 
 class _Axis(NamedTuple):

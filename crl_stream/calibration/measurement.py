@@ -45,7 +45,7 @@ class Sample(NamedTuple):
 
 
 Harms = tuple[list[float], list[list[float]]]
-"""Of the tasks and of the groups of a ``Sample``."""
+"""The harms of a ``Sample``: those of its tasks, and those of each of its groups."""
 
 
 class FallFigures(NamedTuple):

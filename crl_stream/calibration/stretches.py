@@ -57,7 +57,7 @@ class _Split(NamedTuple):
     at: int
     what: str
     probability: float
-    """Of a ratio this large without a change, corrected for the number of intervals and series."""
+    """Probability of a ratio this large without a change, corrected for the number of intervals and series."""
 
 
 def longest_stable_stretch(series: dict[str, Sequence[float]]) -> Stretch:

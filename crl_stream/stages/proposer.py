@@ -107,7 +107,7 @@ class _Fold(Fold[_Task]):
             self.bury(record, reasons.KEY_MISMATCH, f"its task belongs to partition {home} of {self.partitions}")
             return
         if is_drill(entry.message.agent_name):
-            self.applied += 1  # nobody wants to improve a variant that fails on purpose
+            self.applied += 1  # a variant that fails on purpose needs no improvement
             return
         row = task.row
         if row is None:

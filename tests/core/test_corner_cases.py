@@ -115,7 +115,7 @@ def test_a_newcomer_is_compared_with_the_variant_it_replaced_and_not_with_the_on
     assert task.variant("third").degraded, "its rewards fell from 1.0 to 0.4"
 
 
-# -- a level that nobody accepted ------------------------------------------------------------------
+# -- a level that was not accepted ------------------------------------------------------------------
 def test_nobody_is_said_to_have_accepted_a_level_that_nobody_accepted() -> None:
     task = Task(profile("guide", **{"degradation.guard": "evidence"}))
     task.run("default", "S" * 30)

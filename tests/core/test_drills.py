@@ -1,4 +1,4 @@
-"""A drill's result survives as the reason of a pin, and nobody's own words are taken for one."""
+"""A drill's result survives as the reason of a pin, and no other reason is taken for one."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ def drill_protection(
     """Let a variant fail on a reserved task, and check that it is rolled back from end to end.
 
     Everything but the failure is real: client, log, monitor, alert, rollback, active variant, receipt. Drills are not
-    counted in the fleet's figures, and alert nobody without --notify. Exit code 6 if a step is missing or rollbacks are
-    switched off, 75 if another drill is running.
+    counted in the fleet's figures, and send no alerts to people without --notify. Exit code 6 if a step is missing or
+    rollbacks are switched off, 75 if another drill is running.
     """
     if everywhere and partition is not None:
         raise UsageError("--partition and --all-partitions exclude each other.", hint="give one of them")

@@ -73,12 +73,10 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
     ``reward`` is in millionths (-1,000,000 to 1,000,000), ``window`` in outcomes (2 to 1,000), ``flags`` as in ``row``.
     The baseline is the lifetime without the judged window; for a newcomer, that of the replaced variant is added.  Any
     other needs ``MIN_LIFETIME`` outcomes, and its baseline includes the judged window until it is five windows long.
-
-    With the baseline ``recent``, ``enough`` is the number of outcomes in its own past that make a newcomer one no more;
-    it is 0 otherwise.  The recent past then takes the place of the lifetime, as in ``verdict.baseline_of``.
+    With the baseline ``recent``, the recent past takes the place of the lifetime, and a newcomer stops being one once
+    its own past has ``enough`` outcomes; with the others, ``enough`` is 0.
     """
-    # This runs for every outcome, so the guide's detectors are inlined: ``weigh_all`` takes three times as long.
-    # A property test checks that both agree to the last bit.
+    # Inlined, because it runs for every outcome; ``weigh_all`` takes three times as long, and is tested to agree.
     frozen, past = variant.baseline, variant.past
     if frozen is None or 0 < enough <= past.n:
         base = variant.life if variant.origin is None else lifetime_of(variant)
@@ -94,10 +92,8 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
                 successes, errors = successes - judged.successes, errors - judged.errors
                 squares -= judged.squares
     else:
-        # Add the variant's own outcomes: a short frozen lifetime alone would keep its sampling error for ever.
-        base, own = frozen.sums, past if enough else before_window(variant)
-        n, successes, errors = base.n + own.n, base.successes + own.successes, base.errors + own.errors
-        rewards, squares = base.reward + own.reward, base.squares + own.squares
+        base = _compared_with(variant, enough)
+        n, successes, errors, rewards, squares = base.n, base.successes, base.errors, base.reward, base.squares
     if n == 0:
         return 0
     try:
@@ -291,6 +287,7 @@ def _compared_with(variant: Variant, enough: int) -> Sums:
     frozen, past = variant.baseline, variant.past
     if frozen is None or 0 < enough <= past.n:
         return recent_or_long(variant) if enough else before_window(variant)
+    # Add the variant's own outcomes: a short frozen lifetime alone would keep its sampling error for ever.
     base, own = frozen.sums, past if enough else before_window(variant)
     return Sums(
         base.n + own.n,

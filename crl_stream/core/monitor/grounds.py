@@ -18,7 +18,7 @@ class Grounds(NamedTuple):
 
     reason: str
     metric: str | None
-    """Of the metrics beyond their limits, the one that costs the most outcomes; None if there is none."""
+    """The metric beyond its limit that costs the most outcomes; None if there is none."""
     metrics: dict[str, float]
     evidence: Evidence
     judged: Judged
