@@ -112,9 +112,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
             (s2 + 1.0) * (FADING + d2 * odds),
             (s3 + 1.0) * (FADING + d3 * odds),
         )
-
     r1, r2, r3 = lower((r1, r2, r3), reward, n, rewards, squares, claims.rewards)
-
     rate = (errors + 0.5) / (n + 1)
     rate = 0.001 if rate < 0.001 else 0.9999 if rate > 0.9999 else rate
     cap = (1.0 + rate) / 2.0
