@@ -197,7 +197,7 @@ def test_rivals_without_their_library_are_named_and_the_others_play(
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("production,rollback.confidance=1", ConfigError), ("nobody", ConfigError), ("rule,window=20", UsageError),
+    [("production,rollback.confidance=1", ConfigError), ("no-such-policy", ConfigError), ("rule,window=20", UsageError),
      ("sequential,expected", UsageError), ("sequential,expected=many", UsageError)],
 )  # fmt: skip
 def test_a_contestant_that_does_not_exist_is_refused_before_anything_is_played(
