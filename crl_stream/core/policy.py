@@ -18,6 +18,7 @@ from crl_stream.errors import IncompletePart
 
 Ratio = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0, le=1e9)]
+Share = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
 Hours = Annotated[float, msgspec.Meta(gt=0.0, le=8_760.0)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
@@ -146,6 +147,21 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Outcomes of the task after which an open ``no_target`` or ``held_degradation`` alert is repeated."""
 
 
+class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a variant replaces the active one in stages instead of at once."""
+
+    stages: Annotated[tuple[Share, ...], msgspec.Meta(max_length=10)] = ()
+    """Share of the invocations that a candidate gets in each stage; the order does not matter.
+
+    Without stages, automatic and approved promotions take effect at once, and ``crl rollout start`` uses 5 %, 25 % and
+    50 %.
+    """
+    min_outcomes: AtLeastOne = 20
+    """Outcomes of the candidate that each stage needs."""
+    patience: AtLeastOne = 400
+    """Outcomes of the candidate after which operators are told that a stage does not end."""
+
+
 class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How outcomes become rewards, and rewards become Q."""
 
@@ -212,6 +228,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auto_apply: AutoApply = AutoApply()
     human_approval: HumanApproval = HumanApproval()
     rollback: Rollback = Rollback()
+    rollout: Rollout = Rollout()
     learning: Learning = Learning()
     proposals: Proposals = Proposals()
     operations: Operations = Operations()

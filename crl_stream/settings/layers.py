@@ -258,9 +258,12 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
             )
         # Text from the environment or a flag is converted to the field's type; a file has typed values.
         strict = not origin.source.startswith((f"environment {PREFIX}", "flag --set "))
-        kind = next(f.type for f in msgspec.structs.fields(POLICY_SECTIONS[section]) if f.name == entry)
+        kept = next(f for f in msgspec.structs.fields(POLICY_SECTIONS[section]) if f.name == entry)
         try:
-            value = msgspec.convert(origin.value, kind, strict=strict)
+            given = origin.value
+            if not strict and isinstance(given, str) and isinstance(kept.default, tuple):
+                given = given.strip("[]").replace(",", " ").split()
+            value = msgspec.convert(given, kept.type, strict=strict)
             if isinstance(value, float) and not math.isfinite(value):
                 # The policy is sent as JSON, which cannot express infinity or NaN.
                 raise msgspec.ValidationError("Expected a finite number")  # noqa: TRY301 - one place where all values are checked

@@ -19,6 +19,7 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
         "degradation.error_floor": 2.0,
         "auto_apply.confidence": 3.0,
         "rollback.confidence": 0.84,
+        "rollout.stages": (0.05, 0.25, 0.5),
         "operations.exploration": 0.0,
     },
 }

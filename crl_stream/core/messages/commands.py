@@ -18,7 +18,7 @@ from crl_stream.core.messages.parts import (
     ShortText,
     Timestamp,
 )
-from crl_stream.core.policy import Hours, PolicySet
+from crl_stream.core.policy import AtLeastOne, Hours, PolicySet, Share
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type"):
@@ -98,6 +98,44 @@ class AcceptLevel(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, ta
 
     variant_id: Identifier | None = None
     """Default: the active variant."""
+
+
+class StartRollout(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Let a known variant replace the active one in stages, as long as it does not deliver less."""
+
+    variant_id: Identifier
+    stages: Annotated[list[Share], msgspec.Meta(min_length=1, max_length=10)] | None = None
+    """Share of the invocations in each stage. Default: the policy's ``rollout.stages``, else 5 %, 25 % and 50 %."""
+    min_outcomes: AtLeastOne | None = None
+    """Outcomes of the variant that each stage needs. Default: the policy's ``rollout.min_outcomes``."""
+
+
+class RolloutCommand(TaskCommand, frozen=True, omit_defaults=True, kw_only=True):
+    """A command for the rollout in progress."""
+
+    rollout_id: Identifier | None = None
+    """If given, the command is refused unless this rollout is in progress."""
+
+
+class PauseRollout(RolloutCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Keep a rollout at its present stage until it is resumed. It is still aborted if its candidate is degraded."""
+
+
+class ResumeRollout(RolloutCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Let a paused rollout go on."""
+
+
+class PromoteRollout(RolloutCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Begin the next stage of a rollout now; after the last stage, the candidate becomes active."""
+
+    stage: AtLeastOne | None = None
+    """If given, the command is refused unless this stage, counted from 1, is in progress."""
+    full: bool = False
+    """Whether to skip all further stages, so that the candidate becomes active now."""
+
+
+class AbortRollout(RolloutCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """End a rollout: all invocations use the active variant again. The candidate is not quarantined."""
 
 
 class RegisterVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -187,6 +225,11 @@ AnyTaskCommand = (
     | ResumeTask
     | LiftQuarantine
     | AcceptLevel
+    | StartRollout
+    | PauseRollout
+    | ResumeRollout
+    | PromoteRollout
+    | AbortRollout
     | RegisterVariant
     | RetireVariant
     | ApproveProposal

@@ -14,6 +14,7 @@ from crl_stream.core.messages.parts import (
     ActivationCause,
     Candidate,
     DecisionKind,
+    Delivered,
     Evidence,
     Identifier,
     Judged,
@@ -36,6 +37,8 @@ AlertKind = Literal[
     "weekly_review",
     "fleet_hold",
     "untested",
+    "rollout_aborted",
+    "rollout_stalled",
 ]
 Severity = Literal["info", "warning", "critical"]
 
@@ -90,6 +93,8 @@ class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
     position: Position
     policy_hash: str
     engine_version: str
+    rollout_id: Identifier | None = None
+    """The rollout that was aborted; absent if the degraded variant was the active one."""
     schema_version: int = 1
 
 
@@ -132,6 +137,40 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     engine_version: str
     untested: bool = False
     """Whether a person activated the variant although it had no outcomes yet."""
+    schema_version: int = 1
+
+
+class RolloutStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="rollout_step"):
+    """A rollout began, went on or ended (topic ``crl.decisions``)."""
+
+    step_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier
+    task_type: Identifier
+    rollout_id: Identifier
+    step: Literal["started", "stage_passed", "paused", "resumed", "completed", "aborted", "ended"]
+    """``ended``: another variant became active.  ``aborted``: by a degradation of the candidate, or by a person."""
+    variant_id: Identifier
+    """The candidate."""
+    control_variant: Identifier
+    """The active variant that the candidate is compared with."""
+    stage: int
+    """The stage after this step, counted from 1."""
+    stages: list[float]
+    """The candidate's share of the invocations in each stage, 0 to 1."""
+    share: float
+    """The candidate's share after this step, 0 to 1."""
+    reasoning: str
+    actor: str
+    """Who caused the step: a person, a program, or ``monitor``."""
+    candidate: Delivered
+    """What the candidate has delivered since the rollout began."""
+    control: Delivered
+    """What the active variant has delivered in the same time."""
+    epoch: int
+    position: Position
+    policy_hash: str
+    engine_version: str
     schema_version: int = 1
 
 
@@ -203,4 +242,4 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = 1
 
 
-Fact = DegradationAlert | RollbackEvent | Decision | Activation | CommandResult | Alert | Receipt
+Fact = DegradationAlert | RollbackEvent | Decision | Activation | RolloutStep | CommandResult | Alert | Receipt

@@ -36,11 +36,19 @@ Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 VerdictKind = Literal["HEALTHY", "DEGRADED", "INCONCLUSIVE"]
 DecisionKind = Literal["auto_apply", "human_approval", "no_action"]
 ActivationCause = Literal[
-    "first_seen", "auto_apply", "rollback", "undo", "command", "approval", "rollback_verified_worse"
+    "first_seen",
+    "auto_apply",
+    "rollback",
+    "undo",
+    "command",
+    "approval",
+    "rollback_verified_worse",
+    "rollout",
+    "rollout_aborted",
 ]
 
 
-BaselineSource = Literal["lifetime", "before_window", "recent", "replaced_variant", "accepted_level"]
+BaselineSource = Literal["lifetime", "before_window", "recent", "replaced_variant", "accepted_level", "active_variant"]
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -88,6 +96,18 @@ class Judged(msgspec.Struct, frozen=True):
     baseline_n: int
     baseline_source: BaselineSource
     baseline_variant: str | None = None
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """What a variant delivered over some outcomes."""
+
+    n: int
+    success_rate: float
+    """0 to 1."""
+    avg_reward: float
+    """-1 to 1."""
+    error_rate: float
+    """Share of the outcomes with an error, 0 to 1."""
 
 
 class Candidate(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from crl_stream.core.messages.parts import (
     ActivationCause,
     BaselineSource,
     DecisionKind,
+    Delivered,
     Identifier,
     Modification,
     Position,
@@ -33,6 +34,19 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     variant_id: Identifier | None = None
     scope: Literal["task", "fleet"] = "task"
     """``fleet`` if ``HoldAll`` holds every task."""
+
+
+class ActiveRollout(msgspec.Struct, frozen=True, kw_only=True):
+    """The rollout behind the weights of an active variant."""
+
+    rollout_id: Identifier
+    variant_id: Identifier
+    """The candidate."""
+    stage: int
+    """Counted from 1."""
+    stages: int
+    """How many stages there are."""
+    paused: bool
 
 
 class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +76,10 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     engine_version: str
     fleet_held: Order | None = None
     """The fleet's hold; the task may have its own as well."""
+    weights: dict[str, int] | None = None
+    """Share of the invocations that each variant gets, in thousandths, in total 1,000; absent: all go to
+    ``variant_id``. Runtimes do not explore while there are weights. ``topics/README.md`` says how to choose."""
+    rollout: ActiveRollout | None = None
     schema_version: int = 1
 
 
@@ -226,6 +244,33 @@ class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
     """Append time of the runtime's last outcome; absent if it has sent none since the engine began to record this."""
 
 
+class RolloutSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollout in progress."""
+
+    rollout_id: Identifier
+    variant_id: Identifier
+    """The candidate."""
+    control_variant: Identifier
+    stage: int
+    """Counted from 1."""
+    stages: list[float]
+    """The candidate's share of the invocations in each stage, 0 to 1."""
+    share: float
+    """The candidate's present share, 0 to 1."""
+    since: Timestamp
+    stage_since: Timestamp
+    actor: str
+    """Who started it: a person, a program, or ``monitor``."""
+    outcomes: int
+    """The candidate's outcomes in the present stage."""
+    outcomes_needed: int
+    candidate: Delivered
+    control: Delivered
+    paused: Order | None
+    waits_for: str
+    """What the next stage waits for."""
+
+
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """The latest rollback, while its target is compared with what was left.
 
@@ -296,6 +341,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
     verification: Verification | None = None
     """The latest rollback, while it may still be taken back."""
+    rollout: RolloutSnapshot | None = None
+    """The rollout in progress."""
     schema_version: int = 1
 
 

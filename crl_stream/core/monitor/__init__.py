@@ -13,6 +13,7 @@ Read the modules in the order in which an outcome passes through them:
     baseline           what a window is compared with
     likelihood         the arithmetic behind the evidence
     window             the last outcomes of a variant, their sums, and Q
+    staging            what the candidate of a rollout and the active variant deliver in the same time
     runtimes           which runtimes follow which epoch
     verification       whether the latest rollback stays, or is taken back
     protection         what follows from a verdict: alert, rollback or recovery
@@ -26,6 +27,7 @@ Read the modules in the order in which an outcome passes through them:
     lifecycle          the only module that applies changes, and the table of all transitions
     facts              what is published about each change
     decision_matrix    the guide's decision matrix, and which variant is promoted
+    rollout            how a candidate replaces the active variant in stages
     publishing         which snapshots are published after a message
     snapshot           what is true about a task now
 
@@ -33,6 +35,8 @@ Everything other than outcomes:
 
     feedback           scores that arrive late
     commands           what operators send
+    refusal            why a command is not applied
+    rollout_orders     what operators order about rollouts
     registration       what an operator registers about a variant
     standing_orders    pins and holds, and when they end
     variants           which variants a task knows

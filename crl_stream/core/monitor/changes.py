@@ -148,6 +148,61 @@ class ReviewedRollback(NamedTuple):
     """Result of the review: ``confirmed`` or ``undone``."""
 
 
+# -- rollouts -----------------------------------------------------------------------------------------
+class RolloutStarted(NamedTuple):
+    """A candidate begins to get a share of the invocations, which grows in stages."""
+
+    rollout_id: str
+    candidate: Variant
+    shares: list[int]
+    """The share in each stage, in thousandths, ascending."""
+    min_outcomes: int
+    cause: str
+    """Why it begins: ``command``, ``approval`` or ``auto_apply``."""
+    cause_id: str
+    actor: str
+    words: str
+
+
+class StagePassed(NamedTuple):
+    """The next stage of the rollout begins."""
+
+    actor: str
+    words: str
+
+
+class RolloutPaused(NamedTuple):
+    """The rollout stays at its stage until a person lets it go on."""
+
+    order: StandingOrder
+
+
+class RolloutResumed(NamedTuple):
+    """The paused rollout goes on."""
+
+    actor: str
+    words: str
+
+
+class RolloutStalled(NamedTuple):
+    """Operators are told that the present stage does not end."""
+
+    words: str
+
+
+class RolloutAborted(NamedTuple):
+    """All invocations use the active variant again: the candidate is degraded, or a person ends the rollout."""
+
+    candidate: Variant
+    actor: str
+    words: str
+    rollback_id: str
+    """Id of the rollback; for a person's order, the command's id."""
+    grounds: Grounds | None = None
+    """Why the candidate is degraded; None if a person ends the rollout, and then nothing is quarantined."""
+    alert_id: str = ""
+
+
 # -- operators' commands -----------------------------------------------------------------------------
 class Pinned(NamedTuple):
     """Nothing is promoted until the pin ends."""
@@ -220,6 +275,12 @@ Change = (
     | WouldPromote
     | Decided
     | ReviewedRollback
+    | RolloutStarted
+    | StagePassed
+    | RolloutPaused
+    | RolloutResumed
+    | RolloutStalled
+    | RolloutAborted
     | Pinned
     | Unpinned
     | Held

@@ -28,7 +28,17 @@ from crl_stream.core.monitor.decision_matrix import barred, no_rollback, span_of
 from crl_stream.core.monitor.dedupe import remember
 from crl_stream.core.monitor.lifecycle import apply, find_past
 from crl_stream.core.monitor.promise import describe, promise_of
+from crl_stream.core.monitor.refusal import Refused, known
 from crl_stream.core.monitor.registration import configuration_of, too_large
+from crl_stream.core.monitor.rollout import takes_part
+from crl_stream.core.monitor.rollout_orders import (
+    abort_rollout,
+    begin_rollout,
+    pause_rollout,
+    promote_rollout,
+    resume_rollout,
+    start_rollout,
+)
 from crl_stream.core.monitor.row import REGISTERED, RETIRED, Review, StandingOrder, Variant
 from crl_stream.core.monitor.standing_orders import order_of
 from crl_stream.core.monitor.turn import Turn
@@ -40,10 +50,6 @@ _REVIEWED: Final = {
     "taken_back": "was taken back automatically; there is nothing to confirm",
 }
 """Why a rollback cannot be confirmed, by what became of it."""
-
-
-class _Refused(Exception):
-    """The command is not applied; the message says why and what to do next."""
 
 
 def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "duplicate"]:
@@ -61,7 +67,7 @@ def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "
             _refuse_second(turn, command.proposal_id)
         _check(turn, command)
         detail = _HANDLERS[type(command)](turn, command)
-    except _Refused as refusal:
+    except Refused as refusal:
         outcome, detail = "refused", str(refusal)
     if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
         _remember_review(turn, command, outcome, detail)
@@ -72,13 +78,13 @@ def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "
 def _check(turn: Turn, command: m.AnyTaskCommand) -> None:
     row = turn.row
     if command.expires_at is not None and row.time > _instant(command.expires_at):
-        raise _Refused(f"the command expired at {command.expires_at}; send it again if it is still needed")
+        raise Refused(f"the command expired at {command.expires_at}; send it again if it is still needed")
     expected = command.expected_epoch
     if expected is not None and expected != row.epoch:
         state = "no variant is active yet"
         if row.active is not None:
             state = f"{row.active} has been active since {to_text(row.since)} ({row.cause})"
-        raise _Refused(
+        raise Refused(
             f"the epoch is {row.epoch}, not {expected}: {state}; check the task, then send the command again"
         )
 
@@ -87,31 +93,24 @@ def _instant(text: str) -> int:
     try:
         return from_text(text)
     except ValueError:
-        raise _Refused(f"{text} is not a valid time; write it like 2025-11-19T14:30:00Z") from None
-
-
-def _known(turn: Turn, variant_id: str) -> Variant:
-    variant = turn.row.variants.get(variant_id)
-    if variant is None:
-        names = ", ".join(sorted(turn.row.variants)) or "none"
-        raise _Refused(f"variant {variant_id} is unknown; register it first (known variants: {names})")
-    return variant
+        raise Refused(f"{text} is not a valid time; write it like 2025-11-19T14:30:00Z") from None
 
 
 def _activate_for(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand) -> Variant:
     row = turn.row
-    variant = _known(turn, variant_id)
+    variant = known(turn, variant_id)
     if variant_id == row.active:
-        raise _Refused(f"{variant_id} is already the active variant")
+        raise Refused(f"{variant_id} is already the active variant")
     if variant.state == RETIRED:
-        raise _Refused(f"{variant_id} is retired; register it again first")
+        raise Refused(f"{variant_id} is retired; register it again first")
     if variant.life.n == 0 and row.active is not None and not getattr(command, "untested", False):
-        raise _Refused(
-            f"{variant_id} has no outcome yet, and {_exploration(turn)}; to use it untested for all work: "
+        raise Refused(
+            f"{variant_id} has no outcome yet, and {_exploration(turn)}; to give it a small share of the work first: "
+            f"crl rollout start {row.agent_name}/{row.task_type} {variant_id}; to use it untested for all work: "
             f"crl activate {row.agent_name}/{row.task_type} {variant_id} --untested"
         )
     if variant.quarantined and cause != "approval":
-        raise _Refused(
+        raise Refused(
             f"{variant_id} is quarantined after a rollback; run crl quarantine lift {row.agent_name}/{row.task_type} "
             f"{variant_id} first, or crl undo if that rollback is the latest change"
         )
@@ -156,21 +155,23 @@ def _no_promotion(turn: Turn) -> str:
 
 def _undo(turn: Turn, command: m.UndoRollback) -> str:
     row = turn.row
+    if row.cause == "rollout_aborted":
+        return _undo_abort(turn, command)
     if row.previous is None or row.cause == "undo":
-        raise _Refused(f"there is no change to undo (latest change: {row.cause or 'none'})")
+        raise Refused(f"there is no change to undo (latest change: {row.cause or 'none'})")
     taken_back = row.cause == "rollback_verified_worse"
     if taken_back and command.rollback_id == row.cause_id:
-        raise _Refused(
+        raise Refused(
             f"{command.rollback_id} was taken back automatically; undo the latest change without naming it to "
             "make the rollback again"
         )
     if command.rollback_id is not None and command.rollback_id != row.rollback_id:
-        raise _Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}")
+        raise Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}")
     undone = f"the taking back of {row.cause_id}" if taken_back else row.rollback_id or row.cause
     back = row.previous
-    variant = _known(turn, back)
+    variant = known(turn, back)
     if variant.state == RETIRED:
-        raise _Refused(f"{back} is retired; register it again first")
+        raise Refused(f"{back} is retired; register it again first")
     if row.rollback_id is not None:
         apply(turn, [ReviewedRollback(row.rollback_id, "undone")])
     words = command.reason or f"undone by {command.actor}"
@@ -190,14 +191,29 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
     return f"{done}{_unprotected(turn)}"
 
 
+def _undo_abort(turn: Turn, command: m.UndoRollback) -> str:
+    row = turn.row
+    past = find_past(row, row.rollback_id)
+    again = f"crl rollout start {row.agent_name}/{row.task_type}"
+    if past is None:
+        raise Refused(f"the latest change is a rollout that a person or its own end aborted; begin another: {again}")
+    if command.rollback_id is not None and command.rollback_id != row.rollback_id:
+        raise Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id}")
+    if past.review == "undone":
+        raise Refused(f"{past.rollback_id} was already undone; to begin again: {again} {past.from_variant}")
+    variant = known(turn, past.from_variant)
+    apply(turn, [ReviewedRollback(past.rollback_id, "undone"), QuarantineLifted(variant)])
+    return f"{past.rollback_id} undone: {past.from_variant} may be chosen again; to begin again: {again} {past.from_variant}"
+
+
 def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
     row = turn.row
     past = find_past(row, command.rollback_id)
     if past is None:
         known = ", ".join(one.rollback_id for one in reversed(row.rollbacks)) or "none"
-        raise _Refused(f"{command.rollback_id} is not one of the task's recent rollbacks (newest first: {known})")
+        raise Refused(f"{command.rollback_id} is not one of the task's recent rollbacks (newest first: {known})")
     if past.review:
-        raise _Refused(f"{command.rollback_id} {_REVIEWED[past.review]}")
+        raise Refused(f"{command.rollback_id} {_REVIEWED[past.review]}")
     apply(turn, [ReviewedRollback(past.rollback_id, "confirmed")])
     if row.left is not None and row.left.rollback_id == past.rollback_id:
         apply(turn, [VerificationEnded()])  # a person's word stands
@@ -209,7 +225,7 @@ def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
 def _pin(turn: Turn, command: m.PinVariant) -> str:
     row = turn.row
     if row.active is None and command.variant_id is None:
-        raise _Refused("no variant is active yet; name the one to pin")
+        raise Refused("no variant is active yet; name the one to pin")
     if command.variant_id is not None and command.variant_id != row.active:
         _activate_for(turn, command.variant_id, "command", command)
     order = order_of(row, command, turn.policy.operations.pin_hours, row.active)
@@ -221,7 +237,7 @@ def _pin(turn: Turn, command: m.PinVariant) -> str:
 def _unpin(turn: Turn, _: m.UnpinVariant) -> str:
     row = turn.row
     if row.pinned is None:
-        raise _Refused("the task has no pin")
+        raise Refused("the task has no pin")
     apply(turn, [Unpinned()])
     return f"unpinned{_no_promotion(turn)}"
 
@@ -250,15 +266,15 @@ def _resume(turn: Turn, _: m.ResumeTask) -> str:
         else f"the fleet is held by {fleet.actor} until {to_text(fleet.until or 0)}; crl resume --all releases it"
     )
     if row.held is None:
-        raise _Refused(f"the task itself is not held; {stays}" if stays else "the task is not held")
+        raise Refused(f"the task itself is not held; {stays}" if stays else "the task is not held")
     apply(turn, [HoldEnded()])
     return f"resumed, but still held: {stays}" if stays else f"resumed{_no_promotion(turn)}"
 
 
 def _lift(turn: Turn, command: m.LiftQuarantine) -> str:
-    variant = _known(turn, command.variant_id)
+    variant = known(turn, command.variant_id)
     if not variant.quarantined:
-        raise _Refused(f"{command.variant_id} is not quarantined")
+        raise Refused(f"{command.variant_id} is not quarantined")
     apply(turn, [QuarantineLifted(variant)])
     return f"{command.variant_id} may be chosen again{_no_promotion(turn)}"
 
@@ -267,14 +283,14 @@ def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
     row = turn.row
     variant = row.variants.get(command.variant_id)
     if variant is not None and variant.state == REGISTERED and variant.life.n:
-        raise _Refused(f"{command.variant_id} is already registered and has outcomes; choose a new variant_id")
+        raise Refused(f"{command.variant_id} is already registered and has outcomes; choose a new variant_id")
     configuration = configuration_of(command)
     if why := too_large(row, command.variant_id, configuration):
-        raise _Refused(why)
+        raise Refused(why)
     if variant is None:
         variant = add_variant(turn, command.variant_id)
         if variant is None:
-            raise _Refused(
+            raise Refused(
                 f"the task already has {len(row.variants)} variants (limit {turn.policy.limits.variants}); "
                 "retire one first"
             )
@@ -282,17 +298,22 @@ def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
     if turn.policy.operations.exploration:
         return f"{command.variant_id} registered; {_exploration(turn)}"
     return (
-        f"{command.variant_id} registered; {_exploration(turn)}, so no runtime will try it. Raise that share, or "
-        f"use the variant at once: crl activate {row.agent_name}/{row.task_type} {command.variant_id} --untested"
+        f"{command.variant_id} registered; {_exploration(turn)}, so no runtime will try it. Raise that share, or give "
+        f"the variant a small one: crl rollout start {row.agent_name}/{row.task_type} {command.variant_id}"
     )
 
 
 def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
-    variant = _known(turn, command.variant_id)
+    variant = known(turn, command.variant_id)
     if command.variant_id == turn.row.active:
-        raise _Refused(f"{command.variant_id} is active; activate another variant first")
+        raise Refused(f"{command.variant_id} is active; activate another variant first")
+    if takes_part(turn.row, variant):
+        raise Refused(
+            f"{command.variant_id} is being rolled out; first: crl rollout abort "
+            f"{turn.row.agent_name}/{turn.row.task_type}"
+        )
     if variant.state == RETIRED:
-        raise _Refused(f"{command.variant_id} is already retired")
+        raise Refused(f"{command.variant_id} is already retired")
     apply(turn, [Retired(variant), GivenUp(variant, "retired")])
     return f"{command.variant_id} retired"
 
@@ -301,19 +322,21 @@ def _accept(turn: Turn, command: m.AcceptLevel) -> str:
     row, rules = turn.row, turn.rules
     variant_id = command.variant_id if command.variant_id is not None else row.active
     if variant_id is None:
-        raise _Refused("no variant is active yet; name the one whose level you accept")
-    variant = _known(turn, variant_id)
+        raise Refused("no variant is active yet; name the one whose level you accept")
+    variant = known(turn, variant_id)
+    if takes_part(row, variant):
+        raise Refused(f"{variant_id} is being rolled out, so it is compared with {row.active}")
     if not variant.degraded:
-        raise _Refused(f"{variant_id} is not degraded, so its baseline stays")
+        raise Refused(f"{variant_id} is not degraded, so its baseline stays")
     if rules.size < rules.min_baseline:
-        raise _Refused(
+        raise Refused(
             f"a baseline needs {rules.min_baseline} outcomes and a window has {rules.size}; raise "
             "degradation.lookback_window or lower degradation.min_baseline"
         )
     if not variant.judged.successes:
-        raise _Refused(f"{variant_id} has no success in {variant.judged.n} outcomes, so there is no level to accept")
+        raise Refused(f"{variant_id} has no success in {variant.judged.n} outcomes, so there is no level to accept")
     if variant.judged.n < rules.min_baseline:
-        raise _Refused(
+        raise Refused(
             f"{variant_id} has {variant.judged.n} outcomes since its last activation, and a baseline needs "
             f"{rules.min_baseline}; try again later"
         )
@@ -327,14 +350,14 @@ def _refuse_second(turn: Turn, proposal_id: str) -> None:
     for review in turn.row.reviews:
         if review.proposal_id == proposal_id and review.outcome == "applied" and review.review != "deferred":
             why = f": {review.reason}" if review.reason else ""
-            raise _Refused(
+            raise Refused(
                 f"{proposal_id} was already {review.review} by {review.actor} at {to_text(review.time)}{why}"
             )
 
 
 def _approve(turn: Turn, command: m.ApproveProposal) -> str:
     if command.valid_until is not None and turn.row.time > _instant(command.valid_until):
-        raise _Refused(
+        raise Refused(
             f"{command.proposal_id} was valid until {command.valid_until}; wait for a new proposal, "
             "or send the command yourself if the change is still needed"
         )
@@ -344,8 +367,12 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
     if change.action == "retire":
         return f"{command.proposal_id} approved: {_retire(turn, change)}"
     if (pin := turn.row.pinned) is not None:
-        raise _Refused(f"{pin.variant_id} is pinned by {pin.actor}, so nothing is promoted; unpin the task first")
-    reinstated = _known(turn, change.variant_id).quarantined
+        raise Refused(f"{pin.variant_id} is pinned by {pin.actor}, so nothing is promoted; unpin the task first")
+    variant = known(turn, change.variant_id)
+    reinstated = variant.quarantined
+    if turn.rules.shares and turn.rules.enforced and turn.row.active is not None:
+        began = begin_rollout(turn, variant, command, cause="approval")
+        return f"{command.proposal_id} approved: {began}" + ("; it is no longer quarantined" if reinstated else "")
     _activate_for(turn, change.variant_id, "approval", command)
     done = f"{command.proposal_id} approved: {change.variant_id} is active, epoch {turn.row.epoch}"
     lifted = "; it is reinstated and no longer quarantined" if reinstated else ""
@@ -358,7 +385,7 @@ def _reject(_: Turn, command: m.RejectProposal) -> str:
 
 def _defer(turn: Turn, command: m.DeferProposal) -> str:
     if command.until is not None and _instant(command.until) <= turn.row.time:
-        raise _Refused(f"{command.until} has already passed; give a later time, or none to defer until the next review")
+        raise Refused(f"{command.until} has already passed; give a later time, or none to defer until the next review")
     return f"{command.proposal_id} deferred" + (f" until {command.until}" if command.until else "")
 
 
@@ -393,6 +420,11 @@ _HANDLERS: Final[dict[type, Callable[[Turn, Any], str]]] = {
     m.ResumeTask: _resume,
     m.LiftQuarantine: _lift,
     m.AcceptLevel: _accept,
+    m.StartRollout: start_rollout,
+    m.PauseRollout: pause_rollout,
+    m.ResumeRollout: resume_rollout,
+    m.PromoteRollout: promote_rollout,
+    m.AbortRollout: abort_rollout,
     m.RegisterVariant: _register,
     m.RetireVariant: _retire,
     m.ApproveProposal: _approve,

@@ -112,8 +112,8 @@ def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) ->
     return order
 
 
-def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
-    """Return the mode, pin or hold that blocks every promotion in the task; None if nothing does."""
+def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None, *, rollout: bool = True) -> str | None:
+    """Return the mode, pin, hold or ``rollout`` that blocks every promotion in the task; None if nothing does."""
     if policy.operations.mode == "observe":
         return "observe mode: alerts only"
     if row.pinned is not None:
@@ -122,6 +122,8 @@ def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | N
         return f"held by {row.held.actor}"
     if fleet is not None:
         return f"the fleet is held by {fleet.actor}"
+    if rollout and row.rollout is not None:
+        return f"a rollout of {row.rollout.variant_id} is in progress"
     return None
 
 

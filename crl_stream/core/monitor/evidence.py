@@ -78,7 +78,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
     """
     # Inlined, because it runs for every outcome; ``weigh_all`` takes three times as long, and is tested to agree.
     frozen, past = variant.baseline, variant.past
-    if frozen is None or 0 < enough <= past.n:
+    if frozen is None or (0 < enough <= past.n and not frozen.concurrent):
         base = variant.life if variant.origin is None else lifetime_of(variant)
         if base.n < MIN_LIFETIME:
             return 0
@@ -283,6 +283,8 @@ def _bounded(found: Triple) -> list[float]:
 def _compared_with(variant: Variant, enough: int) -> Sums:
     """Return the sums over the outcomes that a judged outcome in the window may be compared with."""
     frozen, past = variant.baseline, variant.past
+    if frozen is not None and frozen.concurrent:
+        return frozen.sums
     if frozen is None or 0 < enough <= past.n:
         return recent_or_long(variant) if enough else before_window(variant)
     # Add the variant's own outcomes: a short frozen lifetime alone would keep its sampling error for ever.

@@ -21,12 +21,14 @@ from crl_stream.core.messages import (
     Position,
     Receipt,
     RollbackEvent,
+    RolloutStep,
 )
 from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.grounds import Grounds
-from crl_stream.core.monitor.row import Variant
+from crl_stream.core.monitor.promise import delivered_of
+from crl_stream.core.monitor.row import Rollout, Sums, Variant
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.version import ENGINE_VERSION
 
@@ -267,6 +269,7 @@ def _activation(
     if row.no_target_n >= 0:
         action, about = f"resolved: {to.variant_id} is now active", row.active or ""
         told.append(alert(turn, "no_target", "info", action, about=about, cause_id=cause_id, resolved=True))
+    told += _end_of_rollout(turn, to, cause, words)
     return told + _end_of_alert(turn, to, f"resolved: active again since epoch {epoch} and judged from scratch")
 
 
@@ -317,6 +320,144 @@ def decided(turn: Turn, change: c.Decided) -> Sequence[Any]:
 def nothing(_turn: Turn, _change: Any) -> Sequence[Any]:
     """Return no facts: most changes are reported by the snapshot and the result of the command."""
     return ()
+
+
+# -- rollouts ----------------------------------------------------------------------------------------
+def rollout_started(turn: Turn, change: c.RolloutStarted) -> Sequence[Any]:
+    """Return the beginning of a rollout, and the end of the alerts about its candidate."""
+    row, candidate = turn.row, change.candidate
+    step = RolloutStep(
+        step_id=turn.identify("step", "started", candidate.variant_id),
+        rollout_id=change.rollout_id,
+        step="started",
+        variant_id=candidate.variant_id,
+        control_variant=row.active or "",
+        stage=1,
+        stages=[share / 1_000 for share in change.shares],
+        share=change.shares[0] / 1_000,
+        reasoning=change.words,
+        actor=change.actor,
+        candidate=delivered_of(Sums()),
+        control=delivered_of(Sums()),
+        epoch=row.epoch,
+        **common(turn),
+    )
+    return [step, *_end_of_alert(turn, candidate, "resolved: a rollout begins, and it is judged from scratch")]
+
+
+def stage_passed(turn: Turn, change: c.StagePassed) -> Sequence[Any]:
+    """Return the next stage of a rollout."""
+    return [_rollout_step(turn, "stage_passed", change.actor, change.words, more=1), *_end_of_stall(turn)]
+
+
+def rollout_paused(turn: Turn, change: c.RolloutPaused) -> Sequence[Any]:
+    """Return the pause of a rollout."""
+    return (_rollout_step(turn, "paused", change.order.actor, change.order.reason),)
+
+
+def rollout_resumed(turn: Turn, change: c.RolloutResumed) -> Sequence[Any]:
+    """Return the end of a pause."""
+    return (_rollout_step(turn, "resumed", change.actor, change.words),)
+
+
+def rollout_stalled(turn: Turn, change: c.RolloutStalled) -> Sequence[Any]:
+    """Return the alert that a stage does not end by itself."""
+    rollout, task = _running(turn), f"{turn.row.agent_name}/{turn.row.task_type}"
+    action = (
+        f"its rollout waits at {rollout.shares[rollout.stage] / 10:g} % after {rollout.candidate.n - rollout.stage_n} "
+        f"outcomes: {change.words}; go on with crl rollout promote {task}, or end it with crl rollout abort {task}"
+    )
+    return (
+        alert(turn, "rollout_stalled", "warning", action, about=rollout.variant_id, cause_id=rollout.rollout_id),
+    )
+
+
+def rollout_aborted(turn: Turn, change: c.RolloutAborted) -> Sequence[Any]:
+    """Return the end of a rollout; if its candidate is degraded, also the rollback event and the alert about it."""
+    rollout, candidate, grounds = _running(turn), change.candidate, change.grounds
+    epoch, active = turn.row.epoch + 1, turn.row.active or ""
+    told: list[Any] = [_rollout_step(turn, "aborted", change.actor, change.words, share=0), *_end_of_stall(turn)]
+    if grounds is None:
+        return told
+    event = RollbackEvent(
+        rollback_id=change.rollback_id,
+        from_variant=candidate.variant_id,
+        to_variant=active,
+        reason=grounds.reason,
+        degradation_metrics=grounds.metrics,
+        epoch=epoch,
+        enforced=True,
+        cause_id=change.alert_id,
+        evidence=grounds.evidence,
+        judged=grounds.judged,
+        candidates=[],
+        undo_command=_undo_command(turn, epoch),
+        rollout_id=rollout.rollout_id,
+        **common(turn),
+    )
+    aborted = alert(
+        turn,
+        "rollout_aborted",
+        "critical",
+        f"its rollout was aborted at {rollout.shares[rollout.stage] / 10:g} %, all work uses {active}: {grounds.reason}",
+        about=candidate.variant_id,
+        number=grounds.number,
+        limit=grounds.limit,
+        cause_id=change.rollback_id,
+        undo_epoch=epoch,
+    )
+    return [event, *told, aborted]
+
+
+def _end_of_rollout(turn: Turn, to: Variant, cause: ActivationCause, words: str) -> list[Any]:
+    """Return the end of the rollout in progress, if there is one, because ``to`` becomes active."""
+    rollout = turn.row.rollout
+    if rollout is None:
+        return []
+    if to.variant_id == rollout.variant_id:
+        step = _rollout_step(turn, "completed", "monitor", words, share=1_000)
+    else:
+        step = _rollout_step(turn, "ended", "monitor", f"{to.variant_id} becomes active ({cause}): {words}", share=0)
+    return [step, *_end_of_stall(turn)]
+
+
+def _end_of_stall(turn: Turn) -> list[Any]:
+    rollout = _running(turn)
+    if not rollout.stalled:
+        return []
+    about, cause = rollout.variant_id, rollout.rollout_id
+    words = "resolved: the stage has ended"
+    return [alert(turn, "rollout_stalled", "info", words, about=about, cause_id=cause, resolved=True)]
+
+
+def _rollout_step(
+    turn: Turn, step: Any, actor: str, words: str, *, more: int = 0, share: int | None = None
+) -> RolloutStep:
+    """Return a step of the rollout in progress that leads ``more`` stages on, or to another ``share`` (thousandths)."""
+    row, rollout = turn.row, _running(turn)
+    stage = rollout.stage + more
+    return RolloutStep(
+        step_id=turn.identify("step", step, rollout.variant_id),
+        rollout_id=rollout.rollout_id,
+        step=step,
+        variant_id=rollout.variant_id,
+        control_variant=row.active or "",
+        stage=stage + 1,
+        stages=[each / 1_000 for each in rollout.shares],
+        share=(rollout.shares[stage] if share is None else share) / 1_000,
+        reasoning=words,
+        actor=actor,
+        candidate=delivered_of(rollout.candidate),
+        control=delivered_of(rollout.control),
+        epoch=row.epoch,
+        **common(turn),
+    )
+
+
+def _running(turn: Turn) -> Rollout:
+    rollout: Rollout | None = turn.row.rollout
+    assert rollout is not None
+    return rollout
 
 
 # -- facts without a change of state -----------------------------------------------------------------
@@ -391,6 +532,6 @@ def receipt(turn: Turn, runtime_id: str, late: int) -> Receipt:
         variant_id=row.active or "",
         epoch=row.epoch,
         late_invocations=late,
-        milliseconds=row.time - row.since,
+        milliseconds=row.time - (row.epoch_since or row.since),
         position=Position(at.partition, at.offset),
     )

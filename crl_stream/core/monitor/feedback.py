@@ -8,7 +8,8 @@ from crl_stream.core.ids import name_digest
 from crl_stream.core.messages import Feedback
 from crl_stream.core.monitor.dedupe import NO_MARK, owner_of, remember
 from crl_stream.core.monitor.evidence import reweigh
-from crl_stream.core.monitor.row import MICRO, Variant, Waiting
+from crl_stream.core.monitor.row import MICRO, STAGED, Variant, Waiting
+from crl_stream.core.monitor.staging import compare_with_active
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.window import amend
 
@@ -58,10 +59,18 @@ def settle_waiting(turn: Turn, variant: Variant, invocation: int) -> None:
 
 def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, quality: int | None) -> bool:
     """Amend the outcome and all that depends on its reward; return False if it is not in the variant's window."""
-    before = variant.life.reward
-    if not amend(variant, invocation, reward, quality, turn.rules.formula):
+    before, squares = variant.life.reward, variant.life.squares
+    found = amend(variant, invocation, reward, quality, turn.rules.formula)
+    if found is None:
         return False
-    turn.row.amended += 1
-    if variant.life.reward != before:
+    row = turn.row
+    row.amended += 1
+    change = variant.life.reward - before
+    if change:
+        if row.rollout is not None and found.flags & STAGED:
+            sums = row.rollout.candidate if variant.variant_id == row.rollout.variant_id else row.rollout.control
+            sums.reward += change
+            sums.squares += variant.life.squares - squares
+            compare_with_active(row, turn.rules)
         reweigh(variant, turn.rules.size, turn.rules.claims, turn.rules.weighs)
     return True

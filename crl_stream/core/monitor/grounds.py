@@ -54,6 +54,8 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
         origin = variant.origin
         accepted = origin is not None and judged.n >= variant.life.n - origin.n
         since = "its level was accepted" if accepted else "the last activation"
+        if variant.baseline is not None and variant.baseline.concurrent:
+            since = "its rollout began"
         return f"Too little data: {judged.n} outcomes since {since} < {rules.min_recent}"
     first, last = ", ".join(detector.nothing for detector in DETECTORS[:-1]), DETECTORS[-1].nothing
     return f"Nothing to compare with: the baseline has {first} and {last}"
@@ -64,6 +66,8 @@ def source_of(variant: Variant, rules: Rules) -> BaselineSource:
     frozen = variant.baseline
     if frozen is None or not is_newcomer(variant, rules):
         return rules.policy.degradation.baseline
+    if frozen.concurrent:
+        return "active_variant"
     is_own = frozen.variant_id == variant.variant_id and variant.origin is not None
     return "accepted_level" if is_own else "replaced_variant"
 

@@ -26,6 +26,7 @@ from crl_stream.core.monitor.row import (
     Frozen,
     Left,
     PastRollback,
+    Rollout,
     StandingOrder,
     Sums,
     TaskRow,
@@ -34,12 +35,12 @@ from crl_stream.core.monitor.row import (
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.verdict import is_newcomer, own_baseline_of
-from crl_stream.core.monitor.window import forget, restart_judging
+from crl_stream.core.monitor.window import forget, restart_judging, unstage
 
 REVIEWABLE: Final = 8
 """How many rollbacks of a task are remembered for a later review."""
-_RETURNS: Final = frozenset(("rollback", "rollback_verified_worse", "undo"))
-"""Causes of activations that return to a variant that is already known, so it gets no head start."""
+_KNOWN: Final = frozenset(("rollback", "rollback_verified_worse", "undo", "rollout"))
+"""Causes of activations of a variant that is already known, so the evidence against it gets no head start."""
 
 
 def apply(turn: Turn, changes: Sequence[c.Change]) -> None:
@@ -139,6 +140,7 @@ def _activate_for(turn: Turn, change: c.Activated) -> None:
 def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) -> None:
     """Begin a new epoch with another active variant, and reset latch, judging and alerts; no other function does so."""
     row = turn.row
+    _leave_rollout(row)
     old = row.variants.get(row.active) if row.active is not None else None
     # A level that a person accepted stays the baseline until the variant has one of its own.
     if to.baseline is not None and (to.origin is None or to.baseline.variant_id != to.variant_id):
@@ -147,16 +149,23 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
         old.left_at, old.left_n = old.life.n, row.n
         if to.baseline is None and lifetime_of(to).n < turn.rules.own_baseline:
             to.baseline = _frozen(old, turn.rules)
-    row.previous, row.active, row.epoch = row.active, to.variant_id, row.epoch + 1
-    row.since, row.changed_n, row.cause, row.cause_id = row.time, row.n, cause, cause_id
+    row.previous, row.active, row.since = row.active, to.variant_id, row.time
+    _begin_epoch(turn, cause, cause_id)
     row.rollback_id = cause_id if cause == "rollback" else None
     if cause == "rollback" and row.previous is not None:
         _remember_rollback(row, cause_id, row.previous)
     row.latch, row.held_n, row.no_target_n, row.left = False, -1, -1, None
     restart_judging(to)
-    if turn.rules.head_start and to.baseline is not None and cause not in _RETURNS:
+    if turn.rules.head_start and to.baseline is not None and cause not in _KNOWN:
         to.evidence = [turn.rules.head_start] * PLACES
     to.epoch, to.degraded, to.alerted, to.clean = row.epoch, False, False, 0
+
+
+def _begin_epoch(turn: Turn, cause: ActivationCause, cause_id: str) -> None:
+    """Begin a new epoch, which every runtime has to adopt."""
+    row = turn.row
+    row.epoch, row.epoch_since, row.changed_n = row.epoch + 1, row.time, row.n
+    row.cause, row.cause_id = cause, cause_id
     for runtime in row.runtimes.values():
         runtime.late = 0
     row.receipted, row.strangers = bytearray(), 0
@@ -204,6 +213,83 @@ def _review_rollback(turn: Turn, change: c.ReviewedRollback) -> None:
     past = find_past(turn.row, change.rollback_id)
     if past is not None:
         past.review = past.review or change.review
+
+
+# -- rollouts ----------------------------------------------------------------------------------------
+def _start_rollout(turn: Turn, change: c.RolloutStarted) -> None:
+    row, rules, candidate = turn.row, turn.rules, change.candidate
+    assert row.active is not None
+    active = row.variants[row.active]
+    kept = candidate.baseline
+    # Until the active variant has enough outcomes in the same time, the candidate is compared with its past.
+    known = _frozen(active, rules) or Frozen(active.variant_id, Sums())
+    candidate.baseline = Frozen(known.variant_id, known.sums, concurrent=True)
+    candidate.degraded, candidate.alerted, candidate.clean = False, False, 0
+    restart_judging(candidate)
+    if rules.head_start:
+        candidate.evidence = [rules.head_start] * PLACES
+    unstage(active)
+    unstage(candidate)
+    row.rollout = Rollout(
+        change.rollout_id,
+        candidate.variant_id,
+        list(change.shares),
+        change.min_outcomes,
+        change.cause,
+        change.cause_id,
+        change.actor,
+        since=row.time,
+        stage_since=row.time,
+        kept=kept,
+    )
+    turn.active_changed = turn.catalogue_changed = True
+
+
+def _pass_stage(turn: Turn, _: c.StagePassed) -> None:
+    rollout = _running(turn)
+    rollout.stage, rollout.stage_since, rollout.stage_n = rollout.stage + 1, turn.row.time, rollout.candidate.n
+    rollout.paused, rollout.stalled, turn.active_changed = None, False, True
+
+
+def _pause_rollout(turn: Turn, change: c.RolloutPaused) -> None:
+    _running(turn).paused, turn.active_changed = change.order, True
+
+
+def _resume_rollout(turn: Turn, _: c.RolloutResumed) -> None:
+    _running(turn).paused, turn.active_changed = None, True
+
+
+def _note_stall(turn: Turn, _: c.RolloutStalled) -> None:
+    _running(turn).stalled = True
+
+
+def _abort_rollout(turn: Turn, change: c.RolloutAborted) -> None:
+    row, candidate = turn.row, change.candidate
+    _leave_rollout(row)
+    _begin_epoch(turn, "rollout_aborted", change.rollback_id)
+    row.rollback_id = None
+    if change.grounds is not None:
+        candidate.quarantined, turn.catalogue_changed = True, True
+        candidate.rollbacks += 1
+        row.rollback_id = change.rollback_id
+        _remember_rollback(row, change.rollback_id, candidate.variant_id)
+
+
+def _running(turn: Turn) -> Rollout:
+    rollout: Rollout | None = turn.row.rollout
+    assert rollout is not None
+    return rollout
+
+
+def _leave_rollout(row: TaskRow) -> None:
+    """End the rollout, if there is one: its candidate is judged against its own baseline again."""
+    rollout = row.rollout
+    if rollout is not None:
+        candidate = row.variants.get(rollout.variant_id)
+        if candidate is not None:
+            candidate.baseline = rollout.kept
+            forget(candidate)
+        row.rollout = None
 
 
 # -- operators' commands -----------------------------------------------------------------------------
@@ -267,6 +353,12 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.WouldPromote: (facts.would_promote, _would_promote),
     c.Decided: (facts.decided, _decide),
     c.ReviewedRollback: (facts.nothing, _review_rollback),
+    c.RolloutStarted: (facts.rollout_started, _start_rollout),
+    c.StagePassed: (facts.stage_passed, _pass_stage),
+    c.RolloutPaused: (facts.rollout_paused, _pause_rollout),
+    c.RolloutResumed: (facts.rollout_resumed, _resume_rollout),
+    c.RolloutStalled: (facts.rollout_stalled, _note_stall),
+    c.RolloutAborted: (facts.rollout_aborted, _abort_rollout),
     c.Pinned: (facts.nothing, _pin),
     c.Unpinned: (facts.nothing, _unpin),
     c.Held: (facts.nothing, _hold),
@@ -298,11 +390,12 @@ MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "registration": ("What have people registered about the variant?", ("seen", "registered", "retired")),
     "activation": ("Does the task have an active variant?", ("none", "active")),
     "verification": ("Is the latest rollback still being verified?", ("settled", "verifying")),
+    "rollout": ("Is a variant replacing the active one in stages?", ("none", "running", "paused")),
     "latch": ("Has shadow mode already reported that the active variant would be rolled back?", ("armed", "latched")),
     "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
     "hold": ("Does anything happen automatically?", ("automatic", "held")),
 }
-"""The state machines, four for a variant and five for a task: the question that each answers, and its states."""
+"""The state machines, four for a variant and six for a task: the question that each answers, and its states."""
 
 _VERDICT: Final = "DEGRADED verdict"
 TRANSITIONS: Final[tuple[Transition, ...]] = (
@@ -312,15 +405,18 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("condition", "degraded", c.Recovered, "healthy", "enough HEALTHY verdicts in a row (clean_verdicts)"),
     Transition("condition", "degraded", c.Activated, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.TakenBack, "healthy", "judging starts again from zero"),
+    Transition("condition", "degraded", c.RolloutStarted, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.GivenUp, "healthy", "retired or forgotten"),
     Transition("condition", "degraded", c.LevelAccepted, "healthy", "judging starts again from zero"),
     Transition("alert", "silent", c.AlertOpened, "alerted", "became degraded, and was not rolled back at once"),
     Transition("alert", "alerted", c.Recovered, "silent"),
     Transition("alert", "alerted", c.Activated, "silent"),
     Transition("alert", "alerted", c.TakenBack, "silent"),
+    Transition("alert", "alerted", c.RolloutStarted, "silent"),
     Transition("alert", "alerted", c.GivenUp, "silent"),
     Transition("alert", "alerted", c.LevelAccepted, "silent"),
     Transition("quarantine", "free", c.RolledBack, "quarantined", "enforced"),
+    Transition("quarantine", "free", c.RolloutAborted, "quarantined", "candidate degraded"),
     Transition(
         "quarantine", "quarantined", c.QuarantineLifted, "free", "lifted, undone, approved, activated or chosen again"
     ),
@@ -339,6 +435,20 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("verification", "verifying", c.VerificationEnded, "settled", "full window, confirmed, or nothing left"),
     Transition("verification", "verifying", c.Activated, "settled"),
     Transition("verification", "verifying", c.LevelAccepted, "settled", "of the active variant"),
+    Transition("rollout", "none", c.RolloutStarted, "running"),
+    Transition("rollout", "running", c.RolloutPaused, "paused"),
+    Transition("rollout", "paused", c.RolloutPaused, "paused"),
+    Transition("rollout", "paused", c.RolloutResumed, "running"),
+    Transition("rollout", "running", c.StagePassed, "running", "not worse than the active variant, or by a person"),
+    Transition("rollout", "paused", c.StagePassed, "running", "by a person"),
+    Transition("rollout", "running", c.RolloutAborted, "none", "candidate degraded, or by a person"),
+    Transition("rollout", "paused", c.RolloutAborted, "none", "candidate degraded, or by a person"),
+    Transition("rollout", "running", c.Activated, "none", "the candidate, after the last stage, or another variant"),
+    Transition("rollout", "paused", c.Activated, "none", "by a person"),
+    Transition("rollout", "running", c.RolledBack, "none", "enforced"),
+    Transition("rollout", "paused", c.RolledBack, "none", "enforced"),
+    Transition("rollout", "running", c.TakenBack, "none"),
+    Transition("rollout", "paused", c.TakenBack, "none"),
     Transition("latch", "armed", c.RolledBack, "latched", "shadow mode"),
     Transition("latch", "latched", c.RolledBack, "armed", "enforced"),
     Transition("latch", "latched", c.TakenBack, "armed"),
@@ -366,6 +476,7 @@ def states_of(row: TaskRow, variant: Variant) -> dict[str, str]:
         "registration": ("seen", "registered", "retired")[variant.state],
         "activation": "none" if row.active is None else "active",
         "verification": "settled" if row.left is None else "verifying",
+        "rollout": "none" if row.rollout is None else "running" if row.rollout.paused is None else "paused",
         "latch": "latched" if row.latch else "armed",
         "pin": "unpinned" if row.pinned is None else "pinned",
         "hold": "automatic" if row.held is None else "held",

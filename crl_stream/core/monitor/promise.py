@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from crl_stream.core.messages.parts import Delivered
 from crl_stream.core.monitor.row import MICRO, Sums, Variant
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.verdict import baseline_of
@@ -53,6 +54,12 @@ def promise_of(sums: Sums) -> Promise:
     0.9
     """
     return Promise(sums.n, (sums.reward + sums.n * MICRO) >> 1, sums.successes * MICRO, (sums.n - sums.errors) * MICRO)
+
+
+def delivered_of(sums: Sums) -> Delivered:
+    """Return what these outcomes delivered, as facts and snapshots state it."""
+    promise = promise_of(sums)
+    return Delivered(sums.n, promise.success_rate, promise.reward, promise.error_rate)
 
 
 def delivered(variant: Variant, rules: Rules, *, certain: bool = False) -> Promise:

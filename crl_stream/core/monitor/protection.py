@@ -24,6 +24,7 @@ from crl_stream.core.monitor.changes import (
 )
 from crl_stream.core.monitor.grounds import grounds_of
 from crl_stream.core.monitor.promise import delivered
+from crl_stream.core.monitor.rollout import abort, takes_part
 from crl_stream.core.monitor.row import Variant
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
@@ -77,6 +78,10 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
             changes.append(RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left))
         elif _is_time(turn, row.no_target_n):
             changes.append(FoundNoTarget(variant, ranked, alert_id))
+    if takes_part(row, variant):
+        aborted = abort(turn, variant, grounds or grounds_of(variant, verdict, turn.rules), alert_id)
+        if aborted is not None:
+            return [*changes, aborted]
     # Without an enforced rollback, the variant stays degraded, and an alert about a rollback never stays open.
     if grounds is not None and started and (target is None or not turn.rules.enforced):
         changes.append(AlertOpened(variant, grounds, alert_id))

@@ -27,8 +27,9 @@ FAILED: Final = 4
 EXPLICIT: Final = 8
 JUDGED: Final = 16
 WEIGHED: Final = 32
+STAGED: Final = 64
 """Flags of an outcome: success; counts as an error; status ``error``; reward given, not computed; judged since the
-activation; included in the current evidence."""
+activation; included in the current evidence; included in the rollout in progress."""
 
 DECIDED: Final = {"no_action": 1, "human_approval": 2, "auto_apply": 4}
 """One bit for each possible decision of the matrix."""
@@ -51,10 +52,16 @@ class Sums(msgspec.Struct, array_like=True, gc=False):
 
 
 class Frozen(msgspec.Struct, array_like=True, gc=False):
-    """A baseline that stays as it is: of a variant when it was replaced, or a level when a person accepted it."""
+    """A baseline that is not the variant's own past.
+
+    It is that of a variant when it was replaced, a level when a person accepted it, or what the active variant delivers
+    during a rollout.  The first two stay as they are.
+    """
 
     variant_id: str
     sums: Sums
+    concurrent: bool = False
+    """Whether it is the active variant's, for the candidate of a rollout in progress."""
 
 
 class Configuration(msgspec.Struct, array_like=True, gc=False):
@@ -196,6 +203,36 @@ class Left(msgspec.Struct, array_like=True, gc=False):
     flawless: int
 
 
+class Rollout(msgspec.Struct, array_like=True, gc=False):
+    """A rollout in progress: how far it is, and what its candidate and the active variant delivered meanwhile."""
+
+    rollout_id: str
+    variant_id: str
+    """The candidate."""
+    shares: list[int]
+    """Share of the invocations that the candidate gets in each stage, in thousandths, ascending."""
+    min_outcomes: int
+    """Outcomes of the candidate that each stage needs."""
+    cause: str
+    cause_id: str
+    actor: str
+    since: int
+    """When it began, in milliseconds."""
+    stage_since: int
+    stage: int = 0
+    """Index into ``shares``."""
+    stage_n: int = 0
+    """The candidate's outcomes before the stage began."""
+    candidate: Sums = msgspec.field(default_factory=Sums)
+    control: Sums = msgspec.field(default_factory=Sums)
+    """What the active variant delivered in the same time."""
+    paused: StandingOrder | None = None
+    stalled: bool = False
+    """Whether operators were told that this stage does not end."""
+    kept: Frozen | None = None
+    """The candidate's baseline before the rollout."""
+
+
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """All variants of a task, and which one is active.
 
@@ -267,6 +304,10 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """How many times a runtime was forgotten to make room for another."""
     left: Left | None = None
     """What the latest rollback left, while that rollback is being verified."""
+    rollout: Rollout | None = None
+    """The rollout in progress."""
+    epoch_since: int = 0
+    """When the epoch began, in milliseconds; 0 in rows of older engines, and then it is ``since``."""
 
     @property
     def key(self) -> TaskKey:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from crl_stream.core.monitor import evidence
 from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.detectors import DETECTORS
@@ -40,6 +42,7 @@ class Rules:
         "policy",
         "rate",
         "recent",
+        "shares",
         "size",
         "snapshot_ms",
         "snapshot_outcomes",
@@ -86,12 +89,23 @@ class Rules:
         """The lowest Q that a candidate may have."""
         self.confidence, self.doubt = policy.rollback.confidence, policy.rollback.doubt
         self.parole = policy.rollback.parole
+        self.shares = shares_of(policy.rollout.stages)
+        """Shares of a rollout's stages in thousandths; empty if promotions take effect at once."""
         self.mode, self.exploration = operations.mode, operations.exploration
         self.enforced = operations.mode == "enforce"
         """Whether decisions are carried out."""
         self.max_skew = operations.max_skew_seconds
         self.duplicate_ids = limits.duplicate_ids
         self.snapshot_outcomes, self.snapshot_ms = limits.snapshot_outcomes, round(limits.snapshot_seconds * 1_000)
+
+
+def shares_of(stages: Iterable[float]) -> list[int]:
+    """Return shares from 0 to 1 in thousandths, ascending.
+
+    >>> shares_of((0.5, 0.05, 0.05))
+    [50, 500]
+    """
+    return sorted({min(999, max(1, round(stage * 1_000))) for stage in stages})
 
 
 _rules: dict[int, Rules] = {}

@@ -11,6 +11,7 @@ import msgspec
 
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import (
+    ActiveRollout,
     ActiveVariant,
     BaselineSnapshot,
     FailureKinds,
@@ -20,6 +21,7 @@ from crl_stream.core.messages import (
     ProposalLimits,
     RegisteredVariant,
     ReviewResult,
+    RolloutSnapshot,
     RuntimeBehind,
     TaskSnapshot,
     VariantCatalogue,
@@ -37,7 +39,8 @@ from crl_stream.core.monitor.decision_matrix import (
 )
 from crl_stream.core.monitor.evidence import e_value
 from crl_stream.core.monitor.grounds import sentence, source_of
-from crl_stream.core.monitor.promise import Promise
+from crl_stream.core.monitor.promise import Promise, delivered_of
+from crl_stream.core.monitor.rollout import WHOLE, waits_for, weights_of
 from crl_stream.core.monitor.row import (
     ERROR,
     FAILED,
@@ -49,6 +52,7 @@ from crl_stream.core.monitor.row import (
     SIZE,
     SUCCESS,
     Configuration,
+    Rollout,
     StandingOrder,
     TaskRow,
     Variant,
@@ -110,6 +114,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         runtimes_forgotten=row.forgotten,
         no_rollback=None if row.active is None else no_rollback(row, policy, at.fleet),
         verification=_verification(row, rules_of(policy)),
+        rollout=None if row.rollout is None else _rollout(row, row.rollout, at, policy),
     )
 
 
@@ -126,6 +131,26 @@ def _verification(row: TaskRow, rules: Rules) -> Verification | None:
         left_error_rate=promised.error_rate,
         outcomes=row.variants[row.active].judged.n,
         outcomes_needed=rules.size,
+    )
+
+
+def _rollout(row: TaskRow, rollout: Rollout, at: Context, policy: Policy) -> RolloutSnapshot:
+    return RolloutSnapshot(
+        rollout_id=rollout.rollout_id,
+        variant_id=rollout.variant_id,
+        control_variant=row.active or "",
+        stage=rollout.stage + 1,
+        stages=[share / WHOLE for share in rollout.shares],
+        share=rollout.shares[rollout.stage] / WHOLE,
+        since=to_text(rollout.since),
+        stage_since=to_text(rollout.stage_since),
+        actor=rollout.actor,
+        outcomes=rollout.candidate.n - rollout.stage_n,
+        outcomes_needed=rollout.min_outcomes,
+        candidate=delivered_of(rollout.candidate),
+        control=delivered_of(rollout.control),
+        paused=_order(row, rollout.paused),
+        waits_for=waits_for(row, policy, at.fleet) or "the next outcome",
     )
 
 
@@ -166,6 +191,16 @@ def active_variant(turn: Turn) -> ActiveVariant:
         policy_hash=at.policy_hash,
         engine_version=ENGINE_VERSION,
         fleet_held=_fleet_order(row, at.fleet),
+        weights=weights_of(row),
+        rollout=None
+        if row.rollout is None
+        else ActiveRollout(
+            rollout_id=row.rollout.rollout_id,
+            variant_id=row.rollout.variant_id,
+            stage=row.rollout.stage + 1,
+            stages=len(row.rollout.shares),
+            paused=row.rollout.paused is not None,
+        ),
     )
 
 

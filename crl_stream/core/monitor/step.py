@@ -2,7 +2,7 @@
 
 A step first records the outcome.  Then it judges the variant and rolls it back if necessary, so the rollback comes with
 the outcome that reveals the degradation.  Finally it applies the decision matrix and, if nothing was rolled back,
-promotes the best candidate.  Nothing here uses Kafka, a clock or a batch: time and position come with the message.
+continues the rollout in progress, or promotes the best candidate.  Nothing here uses Kafka, a clock or a batch: time and position come with the message.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from crl_stream.core.monitor.lifecycle import apply
 from crl_stream.core.monitor.protection import protect
 from crl_stream.core.monitor.publishing import publish_state
 from crl_stream.core.monitor.record import record
+from crl_stream.core.monitor.rollout import advance, in_stages
 from crl_stream.core.monitor.row import (
     TaskRow,
     decode_row,
@@ -80,10 +81,13 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
         said = decision(turn, variant)
         if said is not None:
             apply(turn, [said])
-        if judged and active and not changed:
-            promoted = promotion(turn)
-            if promoted is not None:
-                apply(turn, [promoted])
+        if judged and not changed:
+            if row.rollout is not None:
+                apply(turn, advance(turn))
+            elif active:
+                promoted = promotion(turn)
+                if promoted is not None:
+                    apply(turn, [in_stages(turn, promoted)])
     publish_state(turn)
     if disposition == "applied" and not turn.facts:
         return _QUIET

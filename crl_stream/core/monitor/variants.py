@@ -21,6 +21,7 @@ def add_variant(turn: Turn, variant_id: str) -> Variant | None:
             and v.state != REGISTERED
             and not v.quarantined
             and v.variant_id != row.previous
+            and (row.rollout is None or v.variant_id != row.rollout.variant_id)
         ]
         if not idle:
             turn.facts.append(facts.variant_limit(turn, variant_id))

@@ -126,8 +126,9 @@ def baseline_of(variant: Variant, rules: Rules) -> Sums:
 
 
 def is_newcomer(variant: Variant, rules: Rules) -> bool:
-    """Return whether a variant is judged against a frozen baseline: of another variant, or of an accepted level."""
-    return variant.baseline is not None and (not rules.recent or variant.past.n < rules.enough)
+    """Return whether a variant is judged against another baseline than its own past (see ``row.Frozen``)."""
+    frozen = variant.baseline
+    return frozen is not None and (frozen.concurrent or not rules.recent or variant.past.n < rules.enough)
 
 
 def own_baseline_of(variant: Variant, rules: Rules) -> Sums:

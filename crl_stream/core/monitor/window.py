@@ -18,6 +18,7 @@ from crl_stream.core.monitor.row import (
     MICRO,
     OUTCOME,
     SIZE,
+    STAGED,
     SUCCESS,
     WEIGHED,
     Sums,
@@ -166,8 +167,14 @@ def restart_judging(variant: Variant) -> None:
     forget(variant)
 
 
-def amend(variant: Variant, invocation: int, reward: int | None, quality: int | None, formula: Formula) -> bool:
-    """Give an outcome a reward or quality that became known late; return False if it is not in the window.
+def unstage(variant: Variant) -> None:
+    """Count only new outcomes of the variant in a rollout that begins."""
+    for index in range(SIZE - 1, len(variant.window), SIZE):
+        variant.window[index] &= ~STAGED
+
+
+def amend(variant: Variant, invocation: int, reward: int | None, quality: int | None, formula: Formula) -> Outcome | None:
+    """Give an outcome a reward or quality that became known late; return it as it was, or None if the window lacks it.
 
     Afterwards, lifetime, window sums and Q are as if the value had been known from the start.  ``evidence.reweigh``
     does the same for the evidence.
@@ -178,7 +185,7 @@ def amend(variant: Variant, invocation: int, reward: int | None, quality: int | 
         if found.invocation == invocation:
             break
     else:
-        return False
+        return None
     new_quality = found.quality if quality is None else quality
     flags = found.flags
     if reward is not None:
@@ -206,7 +213,7 @@ def amend(variant: Variant, invocation: int, reward: int | None, quality: int | 
         flags,
     )
     relearn(variant, formula.rate)
-    return True
+    return found
 
 
 def relearn(variant: Variant, rate: float) -> None:

@@ -1,0 +1,173 @@
+"""A rollout: a candidate replaces the active variant in stages, as long as it does not deliver less.
+
+Both are compared over the same time, so what befalls both of them tells nothing about the candidate.  The candidate is
+judged like a newcomer whose baseline is what the active variant delivers meanwhile; if it is degraded, the rollout is
+aborted.  This module decides; ``lifecycle`` makes the changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from crl_stream.core.monitor.changes import (
+    Activated,
+    Change,
+    RolloutAborted,
+    RolloutStalled,
+    RolloutStarted,
+    StagePassed,
+    WouldPromote,
+)
+from crl_stream.core.monitor.decision_matrix import barred
+from crl_stream.core.monitor.grounds import Grounds
+from crl_stream.core.monitor.promise import compare, delivered, is_better, promise_of
+from crl_stream.core.monitor.row import Rollout, StandingOrder, TaskRow, Variant
+from crl_stream.core.monitor.rules import shares_of
+from crl_stream.core.monitor.turn import Turn
+from crl_stream.core.monitor.verdict import baseline_of
+from crl_stream.core.policy import Policy
+
+STAGES: Final = (0.05, 0.25, 0.5)
+"""The stages of a person's rollout if the policy has none."""
+MONITOR: Final = "monitor"
+"""The actor of what nobody ordered."""
+WHOLE: Final = 1_000
+"""All invocations, in thousandths."""
+
+
+def start(
+    turn: Turn,
+    candidate: Variant,
+    *,
+    cause: str,
+    cause_id: str,
+    actor: str,
+    words: str,
+    stages: Sequence[float] | None = None,
+    min_outcomes: int | None = None,
+) -> RolloutStarted:
+    """Return the beginning of a rollout under the policy, or with the stages and outcomes that a person asks for."""
+    rollout_id = turn.identify("ro", "rollout", candidate.variant_id)
+    shares = shares_of(stages) if stages is not None else turn.rules.shares or shares_of(STAGES)
+    needed = turn.policy.rollout.min_outcomes if min_outcomes is None else min_outcomes
+    return RolloutStarted(rollout_id, candidate, shares, needed, cause, cause_id, actor, words)
+
+
+def in_stages(turn: Turn, promoted: Activated | WouldPromote) -> Change:
+    """Return an automatic promotion as a rollout if the policy has stages, else as it is."""
+    if not turn.rules.shares or isinstance(promoted, WouldPromote):
+        return promoted
+    return start(
+        turn, promoted.to, cause="auto_apply", cause_id=promoted.cause_id, actor=MONITOR, words=promoted.words
+    )
+
+
+def advance(turn: Turn) -> Sequence[Change]:
+    """Return the next stage of the rollout in progress if it is due, or what follows if it does not come.
+
+    After the last stage, the candidate becomes active.  A rollout that a person ordered goes on if the candidate is not
+    worse; one that began automatically must be better by ``rollback.confidence`` to take the last step.  If a stage
+    takes more than ``rollout.patience`` outcomes, operators are told; a rollout that nobody ordered ends.
+    """
+    row = turn.row
+    rollout = row.rollout
+    assert rollout is not None
+    if rollout.candidate.n - rollout.stage_n < rollout.min_outcomes or not rollout.control.n:
+        return ()
+    why = waits_for(row, turn.policy, turn.at.fleet)
+    if why is None:
+        better = "better" if needs_lead(rollout) else "not worse"
+        return [next_stage(row, MONITOR, f"{better} in {rollout.candidate.n} outcomes: {_compared(rollout)}")]
+    if rollout.stalled or rollout.paused is not None or not turn.rules.enforced or _is_held(turn):
+        return ()
+    if rollout.candidate.n - rollout.stage_n < turn.policy.rollout.patience:
+        return ()
+    if rollout.cause == "auto_apply":
+        step_id = turn.identify("step", "rollout_aborted", rollout.variant_id)
+        return [RolloutAborted(row.variants[rollout.variant_id], MONITOR, f"no longer waits: {why}", step_id)]
+    return [RolloutStalled(why)]
+
+
+def next_stage(row: TaskRow, actor: str, words: str, *, full: bool = False) -> StagePassed | Activated:
+    """Return the change that begins the next stage, or that makes the candidate active after the last one."""
+    rollout = row.rollout
+    assert rollout is not None
+    if full or is_last(rollout):
+        return Activated(row.variants[rollout.variant_id], "rollout", rollout.rollout_id, words)
+    return StagePassed(actor, words)
+
+
+def abort(turn: Turn, candidate: Variant, grounds: Grounds, alert_id: str) -> RolloutAborted | None:
+    """Return the end of the rollout because its ``candidate`` is degraded; None if it goes on.
+
+    As for any rollback, what takes its place must promise more than it delivers.  Under a hold, nothing happens.
+    """
+    rules = turn.rules
+    if not rules.enforced or _is_held(turn):
+        return None
+    promised = promise_of(baseline_of(candidate, rules))
+    if not is_better(promised, delivered(candidate, rules, certain=True), rules.confidence):
+        return None
+    rollback_id = turn.identify("rb", "rollback", candidate.variant_id)
+    return RolloutAborted(candidate, MONITOR, grounds.reason, rollback_id, grounds, alert_id)
+
+
+def takes_part(row: TaskRow, variant: Variant) -> bool:
+    """Return whether ``variant`` is the candidate of the rollout in progress."""
+    return row.rollout is not None and row.rollout.variant_id == variant.variant_id
+
+
+def waits_for(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
+    """Return what the next stage waits for, with figures; None if it is due."""
+    rollout, mode = row.rollout, policy.operations.mode
+    assert rollout is not None and row.active is not None
+    if rollout.paused is not None:
+        return f"paused by {rollout.paused.actor}"
+    if mode != "enforce":
+        return f"{mode} mode: nothing happens automatically"
+    if (order := barred(row, policy, fleet, rollout=False)) is not None:
+        return order
+    for name in (rollout.variant_id, row.active):
+        if row.variants[name].degraded:
+            return f"{name} is degraded"
+    so_far = rollout.candidate.n - rollout.stage_n
+    if so_far < rollout.min_outcomes:
+        return f"{so_far} of {rollout.min_outcomes} outcomes"
+    if not rollout.control.n:
+        return f"no outcome of {row.active} since it began"
+    candidate, control = promise_of(rollout.candidate), promise_of(rollout.control)
+    if needs_lead(rollout):
+        errors = policy.rollback.confidence
+        if not is_better(candidate, control, errors):
+            return f"not better by {errors:g} standard errors: {_compared(rollout)}"
+    elif is_better(control, candidate, 0.0):
+        return f"worse than {row.active}: {_compared(rollout)}"
+    return None
+
+
+def needs_lead(rollout: Rollout) -> bool:
+    """Return whether the candidate must be better, not only as good: it may become active, and nobody ordered that."""
+    return rollout.cause == "auto_apply" and is_last(rollout)
+
+
+def is_last(rollout: Rollout) -> bool:
+    """Return whether the last stage is in progress."""
+    return rollout.stage + 1 >= len(rollout.shares)
+
+
+def weights_of(row: TaskRow) -> dict[str, int] | None:
+    """Return the share of each variant in thousandths, the active one last; None without a rollout."""
+    rollout = row.rollout
+    if rollout is None or row.active is None:
+        return None
+    share = rollout.shares[rollout.stage]
+    return {rollout.variant_id: share, row.active: WHOLE - share}
+
+
+def _is_held(turn: Turn) -> bool:
+    return turn.row.held is not None or turn.at.fleet is not None
+
+
+def _compared(rollout: Rollout) -> str:
+    return compare(promise_of(rollout.candidate), promise_of(rollout.control))
