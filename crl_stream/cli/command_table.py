@@ -45,6 +45,7 @@ PLACES: Final[dict[str, str]] = {
     "rollbacks": "rollbacks.command:app",
     "quarantine": "quarantine:app",
     "dead-letters": "dead_letters.command:app",
+    "rollout": "rollout:app",
     "proposals": "proposals.command:app",
     "notify": "notify:app",
     "config": "config:app",

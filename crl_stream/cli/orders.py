@@ -244,7 +244,7 @@ def _one_task(task: str | None, everything: bool) -> bool:
     return not everything
 
 
-_EPOCH_MATTERS = (m.UndoRollback, m.ActivateVariant, m.PinVariant)
+_EPOCH_MATTERS = (m.UndoRollback, m.ActivateVariant, m.PinVariant, m.StartRollout)
 
 
 def give_order(

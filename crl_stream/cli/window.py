@@ -34,7 +34,7 @@ def window(
         return
     active = found["active_variant"] or "nothing"
     show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
-    for words in (*standing_orders(found), *verification(found)):
+    for words in (*standing_orders(found), *verification(found), *rollout(found)):
         show(words)
     if why := found.get("no_rollback"):
         show(f"no rollback happens: {why}")
@@ -77,6 +77,16 @@ def verification(found: dict[str, Any]) -> Iterator[str]:
         yield (
             f"{running['rollback_id']} is being verified: {so_far}; "
             f"it is taken back to {running['left_variant']} if they are worse"
+        )
+
+
+def rollout(found: dict[str, Any]) -> Iterator[str]:
+    """Return a line about the rollout in progress."""
+    running = found.get("rollout")
+    if running is not None:
+        yield (
+            f"{running['variant_id']} is rolled out: {100 * running['share']:.3g} % of the invocations, stage "
+            f"{running['stage']} of {len(running['stages'])}; the next stage waits for: {running['waits_for']}"
         )
 
 

@@ -48,8 +48,8 @@ def is_abandonment(error: BaseException) -> bool:
 class RunningInvocation:
     """One invocation: its variant and its outcome so far."""
 
-    def __init__(self, resolution: Resolution) -> None:
-        self.invocation_id = uuid.uuid4().hex
+    def __init__(self, resolution: Resolution, invocation_id: str) -> None:
+        self.invocation_id = invocation_id
         self.variant_id = resolution.variant_id
         self.epoch = resolution.epoch
         self.source = resolution.source
@@ -93,8 +93,11 @@ class Invocation:
 
     def __enter__(self) -> RunningInvocation:
         """Choose the variant."""
-        resolution = self._client.resolver.resolve(self._agent_name, self._task_type, self._default)
-        self._running = RunningInvocation(resolution or Resolution(self._default, None, "default", None))
+        invocation_id = uuid.uuid4().hex
+        resolution = self._client.resolver.resolve(
+            self._agent_name, self._task_type, self._default, invocation_id=invocation_id
+        )
+        self._running = RunningInvocation(resolution or Resolution(self._default, None, "default", None), invocation_id)
         self._started = time.monotonic()
         return self._running
 

@@ -30,6 +30,7 @@ from crl_stream.core.messages.inputs import VariantSource
 from crl_stream.errors import ConfigError
 from crl_stream.settings import Settings
 from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS
+from crl_stream.wire.weights import variant_of
 
 log = logging.getLogger(__name__)
 
@@ -108,12 +109,18 @@ class Resolver:
         """Stop following."""
         self.close()
 
-    def resolve(self, agent_name: str, task_type: str, default: str | None = None) -> Resolution | None:
-        """Return the variant for the next invocation; None if the task is unknown and there is no default."""
+    def resolve(
+        self, agent_name: str, task_type: str, default: str | None = None, *, invocation_id: str | None = None
+    ) -> Resolution | None:
+        """Return the variant for the next invocation; None if the task is unknown and there is no default.
+
+        During a rollout, ``invocation_id`` determines the variant, so the same id gets the same one everywhere; without
+        it, chance does.
+        """
         if self._background is None:
             self._start()
         try:
-            return self._look_up(TaskKey(agent_name, task_type), default)
+            return self._look_up(TaskKey(agent_name, task_type), default, invocation_id)
         except Exception as error:  # a name that is not text, or a share that is not a number
             self._troubles.say("resolve", f"{agent_name!r:.100}, {task_type!r:.100} cannot be looked up: {error}")
             return None if default is None else Resolution(default, None, "default", None)
@@ -229,10 +236,12 @@ class Resolver:
             self._troubles.say("stale", f"Kafka has not answered for {silent:.0f} s; {self._used_meanwhile()}")
 
     # -- looking up --------------------------------------------------------------------------------
-    def _look_up(self, key: TaskKey, default: str | None) -> Resolution | None:
+    def _look_up(self, key: TaskKey, default: str | None, invocation_id: str | None) -> Resolution | None:
         active = self._active.get(key)
         if active is None:
             return None if default is None else Resolution(default, None, "default", self._configuration(key, default))
+        if active.weights is not None:
+            return self._weighted(key, active, active.weights, invocation_id)
         share = active.exploration if self.exploration is None else self.exploration
         if share > 0.0 and self._rng.random() < share and (others := self._explorable(key, active)):
             chosen = self._explore(others)
@@ -241,6 +250,20 @@ class Resolver:
         return Resolution(
             active.variant_id, active.epoch, self._source(key), self._configuration(key, active.variant_id)
         )
+
+    def _weighted(
+        self, key: TaskKey, active: m.ActiveVariant, weights: dict[str, int], invocation_id: str | None
+    ) -> Resolution:
+        """Return the variant that a rollout gives to an invocation.
+
+        While Kafka does not answer, that is the active variant: the rollout may have been aborted.
+        """
+        variant_id, source = active.variant_id, self._source(key)
+        if source == "live":
+            variant_id = variant_of(weights, variant_id, invocation_id or f"{self._rng.getrandbits(64):x}")
+            if variant_id != active.variant_id:
+                source = "explore"
+        return Resolution(variant_id, active.epoch, source, self._configuration(key, variant_id))
 
     def _source(self, key: TaskKey) -> VariantSource:
         if key in self._from_file:

@@ -131,6 +131,9 @@ class Member:
     left_at: int = 0
     left_n: int | None = None
     degraded_at: int | None = None
+    degraded: bool = False
+    clean: int = 0
+    """Healthy verdicts since the last degraded one, while degraded."""
 
     @property
     def n(self) -> int:
@@ -192,10 +195,33 @@ class Member:
         return "human_approval" if self.q >= 0.7 and self.n >= 5 else "no_action"
 
 
-class Model:
-    """A task."""
+@dataclass
+class Rollout:
+    """A candidate that replaces the active member in stages."""
 
-    def __init__(self) -> None:
+    candidate: Member
+    stages: int
+    needed: int
+    automatic: bool
+    kept: list[Outcome] | None
+    stage: int = 1
+    before: int = 0
+    """Outcomes of the candidate before the stage began."""
+    delivered: list[Outcome] = field(default_factory=list)
+    control: list[Outcome] = field(default_factory=list)
+    """What the active member delivered in the same time."""
+
+
+CLEAN, PATIENCE = 20, 400
+
+
+class Model:
+    """A task; with ``stages``, promotions are rollouts in so many stages of ``needed`` outcomes."""
+
+    def __init__(self, stages: int = 0, needed: int = 20) -> None:
+        self.stages, self.needed = stages, needed
+        self.rollout: Rollout | None = None
+        self.steps: list[tuple[str, str]] = []
         self.members: dict[str, Member] = {}
         self.active: str | None = None
         self.epoch = self.n = self.changed_n = self.duplicates = 0
@@ -223,13 +249,37 @@ class Model:
         member.q += max(0.1, 1 / member.n) * (float(outcome.reward) - member.q)
         self.n += 1
         if judged:
+            if self.rollout is not None and member is self.rollout.candidate:
+                self.rollout.delivered.append(outcome)
+            elif self.rollout is not None and member.name == self.active:
+                self.rollout.control.append(outcome)
             self._follow(member)
 
+    def start(self, name: str, *, stages: int, needed: int, automatic: bool = False) -> bool:
+        """Begin a rollout; return False if it is refused."""
+        member = self.members.get(name)
+        if member is None or self.active in {None, name} or self.rollout is not None or member.quarantined:
+            return False
+        self.rollout = Rollout(member, stages, needed, automatic, member.frozen)
+        member.frozen, member.degraded = self.rollout.control, False
+        for outcome in member.history:
+            outcome.judged = False
+        self.steps.append(("started", name))
+        return True
+
     def _follow(self, member: Member) -> None:
+        if member.name == self.active and self._took_back(member):
+            return
         kind, _ = member.verdict()
-        if kind == "DEGRADED":
-            member.degraded_at = member.n
-        if member.name != self.active or self._took_back(member):
+        self._note(member, kind)
+        rollout = self.rollout
+        if rollout is not None and member is rollout.candidate:
+            if kind == "DEGRADED" and self._is_worse(rollout):
+                self._abort(rollout)
+            else:
+                self._go_on(rollout)
+            return
+        if member.name != self.active:
             return
         # After 50 outcomes without a target, the engine believes a full window without a success; the model does not.
         self.ambiguous |= kind == "DEGRADED" and member.is_hopeless and self.n - self.changed_n > 60
@@ -239,9 +289,67 @@ class Model:
             self.rollbacks.append((member.name, target.name))
             self._activate(target)
             self.left = member, left
-        elif (best := self._candidate(member)) is not None:
+        elif rollout is not None:
+            self._go_on(rollout)
+        elif (best := self._candidate(member)) is not None and self.stages:
+            self.start(best.name, stages=self.stages, needed=self.needed, automatic=True)
+        elif best is not None:
             self.promotions.append(best.name)
             self._activate(best)
+
+    def _note(self, member: Member, kind: str) -> None:
+        if kind == "DEGRADED":
+            member.degraded_at, member.degraded, member.clean = member.n, True, 0
+        elif kind == "HEALTHY" and member.degraded:
+            member.clean += 1
+            member.degraded = member.clean < CLEAN
+
+    def _is_worse(self, rollout: Rollout) -> bool:
+        """Whether the active member promises more than the candidate delivers; one that never works is not doubted."""
+        if not rollout.control:
+            return False
+        candidate = rollout.candidate
+        judged = [o for o in candidate.window if o.judged]
+        delivered = self._delivered(candidate)
+        if candidate.is_hopeless:
+            delivered = [Estimate.of(judged, metric) for metric in METRICS]
+        return self._is_better([Estimate.of(rollout.control, metric) for metric in METRICS], delivered, exact(0.5))
+
+    def _abort(self, rollout: Rollout) -> None:
+        rollout.candidate.quarantined = True
+        self.steps.append(("aborted", rollout.candidate.name))
+        self._leave()
+        self.epoch, self.changed_n = self.epoch + 1, self.n
+
+    def _go_on(self, rollout: Rollout) -> None:
+        """Begin the next stage if the candidate is not worse; an automatic last step needs one that is better."""
+        so_far = len(rollout.delivered) - rollout.before
+        if so_far < rollout.needed or not rollout.control:
+            return
+        active = self.members[self.active or ""]
+        candidate = [Estimate.of(rollout.delivered, metric) for metric in METRICS]
+        control = [Estimate.of(rollout.control, metric) for metric in METRICS]
+        is_last = rollout.stage == rollout.stages
+        if rollout.automatic and is_last:
+            passes = self._is_better(candidate, control, exact(0.5))
+        else:
+            passes = not self._is_better(control, candidate, Fraction(0))
+        if rollout.candidate.degraded or active.degraded or not passes:
+            if rollout.automatic and so_far >= PATIENCE:
+                self.steps.append(("aborted", rollout.candidate.name))
+                self._leave()
+                self.epoch, self.changed_n = self.epoch + 1, self.n
+            return
+        if is_last:
+            self._activate(rollout.candidate, step="completed")
+        else:
+            rollout.stage, rollout.before = rollout.stage + 1, len(rollout.delivered)
+            self.steps.append(("stage_passed", rollout.candidate.name))
+
+    def _leave(self) -> None:
+        if self.rollout is not None:
+            self.rollout.candidate.frozen = self.rollout.kept
+            self.rollout = None
 
     def _target(self) -> Member | None:
         degraded = self.members[self.active or ""]
@@ -323,8 +431,12 @@ class Model:
                 ready.append(m)
         return min(ready, key=lambda m: m.rank, default=None)
 
-    def _activate(self, to: Member) -> None:
-        to.frozen = None
+    def _activate(self, to: Member, step: str = "") -> None:
+        if self.rollout is not None:
+            is_it = to is self.rollout.candidate
+            self.steps.append((step or ("completed" if is_it else "ended"), self.rollout.candidate.name))
+        self._leave()
+        to.frozen, to.degraded, to.clean = None, False, 0
         if self.active is not None:
             old = self.members[self.active]
             old.left_at, old.left_n = old.n, self.n

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from builders import an_invocation
 from hypothesis import event, given, settings
@@ -17,10 +18,13 @@ from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, SUCCESS
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.monitor.window import outcomes
+from crl_stream.core.policy import Policy, Rollout
 
 from .reference_model import Model
 from .task import Task
 
+ROLLOUT = "rollout"
+"""Instead of a mood: a person starts a rollout."""
 VARIANTS = ["default", "v2", "v3"]
 MOODS = {
     "excellent": ["success"],
@@ -76,9 +80,17 @@ def assert_same(task: Task, model: Model, touched: Iterable[str]) -> None:
         assert variant.quarantined == member.quarantined
 
 
-def compare(random: Random, runs: Iterable[tuple[str, str, int]]) -> Model:
-    task, model = Task(), Model()
+STAGED = msgspec.structs.replace(Policy(), rollout=Rollout(stages=(0.1, 0.4), min_outcomes=12))
+
+
+def compare(random: Random, runs: Iterable[tuple[str, str, int]], *, staged: bool = False) -> Model:
+    task, model = (Task(STAGED), Model(2, 12)) if staged else (Task(), Model())
     for variant, mood, length in runs:
+        if mood == ROLLOUT:
+            fields = {"variant_id": variant, "stages": [0.1, 0.2, 0.4][: 1 + length % 3], "min_outcomes": length}
+            started = task.order(m.StartRollout, **fields).outcome == "applied"
+            assert started == model.start(variant, stages=len(fields["stages"]), needed=length)
+            continue
         for _ in range(length):
             invocation = outcome(random, variant, mood, task.row.epoch)
             task.take(invocation)
@@ -87,20 +99,28 @@ def compare(random: Random, runs: Iterable[tuple[str, str, int]]) -> Model:
                 return model
             assert_same(task, model, [variant])
         assert_same(task, model, list(model.members))
-    assert [(r.from_variant, r.to_variant) for r in task.stated(m.RollbackEvent)] == model.rollbacks
+    rollbacks = [r for r in task.stated(m.RollbackEvent) if r.rollout_id is None]
+    assert [(r.from_variant, r.to_variant) for r in rollbacks] == model.rollbacks
     causes = [(a.cause, a.to_variant) for a in task.stated(m.Activation)]
     assert [to for cause, to in causes if cause == "auto_apply"] == model.promotions
     assert [to for cause, to in causes if cause == "rollback_verified_worse"] == model.taken_back
+    assert [(s.step, s.variant_id) for s in task.stated(m.RolloutStep)] == model.steps
     return model
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32),
-    st.lists(st.tuples(st.sampled_from(VARIANTS), st.sampled_from(sorted(MOODS)), st.integers(1, 30)), max_size=12),
+    st.lists(
+        st.tuples(st.sampled_from(VARIANTS), st.sampled_from([*sorted(MOODS), ROLLOUT]), st.integers(1, 30)),
+        max_size=12,
+    ),
+    st.booleans(),
 )
-def test_engine_and_model_agree_after_every_outcome(seed: int, runs: list[Any]) -> None:
-    model = compare(Random(seed), runs)
+def test_engine_and_model_agree_after_every_outcome(seed: int, runs: list[Any], staged: bool) -> None:
+    model = compare(Random(seed), runs, staged=staged)
+    for step, _ in model.steps:
+        event(f"rollout {step}")
     event(f"rollbacks: {len(model.rollbacks)}")
     event(f"promotions: {len(model.promotions)}")
     event(f"taken back: {len(model.taken_back)}")
@@ -115,6 +135,20 @@ def test_the_sequences_compared_do_contain_rollbacks_and_promotions() -> None:
     assert model.promotions
     assert model.taken_back
     assert model.duplicates
+
+
+def test_the_sequences_compared_do_contain_every_step_of_a_rollout() -> None:
+    found: set[str] = set()
+    for seed in range(40):
+        random = Random(seed)
+        runs = [(random.choice(VARIANTS), random.choice(["excellent", "good"]), 25) for _ in range(4)]
+        for _ in range(6):
+            candidate, mood = random.choice(VARIANTS), random.choice(["excellent", "good", "bad", "failing"])
+            runs.append((candidate, ROLLOUT, random.randrange(3, 10)))
+            for _ in range(12):
+                runs += [(candidate, mood, 2), (random.choice(VARIANTS), random.choice(["good", mood]), 3)]
+        found |= {step for step, _ in compare(random, runs, staged=seed % 2 == 1).steps}
+    assert found == {"started", "stage_passed", "completed", "aborted", "ended"}
 
 
 def test_ids_are_remembered_for_the_last_64_outcomes_and_no_longer() -> None:

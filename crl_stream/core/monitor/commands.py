@@ -84,9 +84,7 @@ def _check(turn: Turn, command: m.AnyTaskCommand) -> None:
         state = "no variant is active yet"
         if row.active is not None:
             state = f"{row.active} has been active since {to_text(row.since)} ({row.cause})"
-        raise Refused(
-            f"the epoch is {row.epoch}, not {expected}: {state}; check the task, then send the command again"
-        )
+        raise Refused(f"the epoch is {row.epoch}, not {expected}: {state}; check the task, then send the command again")
 
 
 def _instant(text: str) -> int:
@@ -203,7 +201,8 @@ def _undo_abort(turn: Turn, command: m.UndoRollback) -> str:
         raise Refused(f"{past.rollback_id} was already undone; to begin again: {again} {past.from_variant}")
     variant = known(turn, past.from_variant)
     apply(turn, [ReviewedRollback(past.rollback_id, "undone"), QuarantineLifted(variant)])
-    return f"{past.rollback_id} undone: {past.from_variant} may be chosen again; to begin again: {again} {past.from_variant}"
+    done = f"{past.rollback_id} undone: {past.from_variant} may be chosen again"
+    return f"{done}; to begin again: {again} {past.from_variant}"
 
 
 def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
@@ -350,9 +349,7 @@ def _refuse_second(turn: Turn, proposal_id: str) -> None:
     for review in turn.row.reviews:
         if review.proposal_id == proposal_id and review.outcome == "applied" and review.review != "deferred":
             why = f": {review.reason}" if review.reason else ""
-            raise Refused(
-                f"{proposal_id} was already {review.review} by {review.actor} at {to_text(review.time)}{why}"
-            )
+            raise Refused(f"{proposal_id} was already {review.review} by {review.actor} at {to_text(review.time)}{why}")
 
 
 def _approve(turn: Turn, command: m.ApproveProposal) -> str:

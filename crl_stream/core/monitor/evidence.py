@@ -284,7 +284,7 @@ def _compared_with(variant: Variant, enough: int) -> Sums:
     """Return the sums over the outcomes that a judged outcome in the window may be compared with."""
     frozen, past = variant.baseline, variant.past
     if frozen is not None and frozen.concurrent:
-        return frozen.sums
+        return frozen.sums if frozen.sums.n >= MIN_LIFETIME else Sums()
     if frozen is None or 0 < enough <= past.n:
         return recent_or_long(variant) if enough else before_window(variant)
     # Add the variant's own outcomes: a short frozen lifetime alone would keep its sampling error for ever.

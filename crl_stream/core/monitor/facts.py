@@ -29,6 +29,7 @@ from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import delivered_of
 from crl_stream.core.monitor.row import Rollout, Sums, Variant
+from crl_stream.core.monitor.staging import control_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.version import ENGINE_VERSION
 
@@ -367,9 +368,7 @@ def rollout_stalled(turn: Turn, change: c.RolloutStalled) -> Sequence[Any]:
         f"its rollout waits at {rollout.shares[rollout.stage] / 10:g} % after {rollout.candidate.n - rollout.stage_n} "
         f"outcomes: {change.words}; go on with crl rollout promote {task}, or end it with crl rollout abort {task}"
     )
-    return (
-        alert(turn, "rollout_stalled", "warning", action, about=rollout.variant_id, cause_id=rollout.rollout_id),
-    )
+    return (alert(turn, "rollout_stalled", "warning", action, about=rollout.variant_id, cause_id=rollout.rollout_id),)
 
 
 def rollout_aborted(turn: Turn, change: c.RolloutAborted) -> Sequence[Any]:
@@ -399,7 +398,8 @@ def rollout_aborted(turn: Turn, change: c.RolloutAborted) -> Sequence[Any]:
         turn,
         "rollout_aborted",
         "critical",
-        f"its rollout was aborted at {rollout.shares[rollout.stage] / 10:g} %, all work uses {active}: {grounds.reason}",
+        f"its rollout was aborted at {rollout.shares[rollout.stage] / 10:g} %, all work uses {active}: "
+        f"{grounds.reason}",
         about=candidate.variant_id,
         number=grounds.number,
         limit=grounds.limit,
@@ -448,7 +448,7 @@ def _rollout_step(
         reasoning=words,
         actor=actor,
         candidate=delivered_of(rollout.candidate),
-        control=delivered_of(rollout.control),
+        control=delivered_of(control_of(row)),
         epoch=row.epoch,
         **common(turn),
     )

@@ -9,7 +9,7 @@ from crl_stream.core.messages import Feedback
 from crl_stream.core.monitor.dedupe import NO_MARK, owner_of, remember
 from crl_stream.core.monitor.evidence import reweigh
 from crl_stream.core.monitor.row import MICRO, STAGED, Variant, Waiting
-from crl_stream.core.monitor.staging import compare_with_active
+from crl_stream.core.monitor.staging import sums_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.window import amend
 
@@ -67,10 +67,8 @@ def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, qu
     row.amended += 1
     change = variant.life.reward - before
     if change:
-        if row.rollout is not None and found.flags & STAGED:
-            sums = row.rollout.candidate if variant.variant_id == row.rollout.variant_id else row.rollout.control
+        if found.flags & STAGED and (sums := sums_of(row, variant)) is not None:
             sums.reward += change
             sums.squares += variant.life.squares - squares
-            compare_with_active(row, turn.rules)
         reweigh(variant, turn.rules.size, turn.rules.claims, turn.rules.weighs)
     return True

@@ -220,10 +220,7 @@ def _start_rollout(turn: Turn, change: c.RolloutStarted) -> None:
     row, rules, candidate = turn.row, turn.rules, change.candidate
     assert row.active is not None
     active = row.variants[row.active]
-    kept = candidate.baseline
-    # Until the active variant has enough outcomes in the same time, the candidate is compared with its past.
-    known = _frozen(active, rules) or Frozen(active.variant_id, Sums())
-    candidate.baseline = Frozen(known.variant_id, known.sums, concurrent=True)
+    kept, candidate.baseline = candidate.baseline, Frozen(active.variant_id, Sums(), concurrent=True)
     candidate.degraded, candidate.alerted, candidate.clean = False, False, 0
     restart_judging(candidate)
     if rules.head_start:

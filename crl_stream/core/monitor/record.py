@@ -12,7 +12,19 @@ from crl_stream.core.monitor.evidence import update
 from crl_stream.core.monitor.feedback import settle_waiting
 from crl_stream.core.monitor.learning import reward_of, speed_of
 from crl_stream.core.monitor.lifecycle import apply
-from crl_stream.core.monitor.row import ABSENT, ERROR, EXPLICIT, FAILED, JUDGED, MICRO, RETIRED, STAGED, SUCCESS, Sums, Variant
+from crl_stream.core.monitor.row import (
+    ABSENT,
+    ERROR,
+    EXPLICIT,
+    FAILED,
+    JUDGED,
+    MICRO,
+    RETIRED,
+    STAGED,
+    SUCCESS,
+    Sums,
+    Variant,
+)
 from crl_stream.core.monitor.runtimes import follow_runtime, watch_clock
 from crl_stream.core.monitor.staging import stage
 from crl_stream.core.monitor.standing_orders import is_over
@@ -73,7 +85,7 @@ def record(
     if seen_epoch is None or seen_epoch >= variant.epoch:
         flags |= JUDGED
         flags |= update(variant, reward, flags, rules.size, rules.claims, rules.weighs)
-        if row.rollout is not None and stage(row, variant, reward, flags, rules):
+        if row.rollout is not None and stage(row, variant, reward, flags):
             flags |= STAGED
     packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
     take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims, rules.memory, rules.weighs)

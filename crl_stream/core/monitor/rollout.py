@@ -24,6 +24,7 @@ from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import compare, delivered, is_better, promise_of
 from crl_stream.core.monitor.row import Rollout, StandingOrder, TaskRow, Variant
 from crl_stream.core.monitor.rules import shares_of
+from crl_stream.core.monitor.staging import control_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.verdict import baseline_of
 from crl_stream.core.policy import Policy
@@ -58,9 +59,7 @@ def in_stages(turn: Turn, promoted: Activated | WouldPromote) -> Change:
     """Return an automatic promotion as a rollout if the policy has stages, else as it is."""
     if not turn.rules.shares or isinstance(promoted, WouldPromote):
         return promoted
-    return start(
-        turn, promoted.to, cause="auto_apply", cause_id=promoted.cause_id, actor=MONITOR, words=promoted.words
-    )
+    return start(turn, promoted.to, cause="auto_apply", cause_id=promoted.cause_id, actor=MONITOR, words=promoted.words)
 
 
 def advance(turn: Turn) -> Sequence[Change]:
@@ -73,12 +72,12 @@ def advance(turn: Turn) -> Sequence[Change]:
     row = turn.row
     rollout = row.rollout
     assert rollout is not None
-    if rollout.candidate.n - rollout.stage_n < rollout.min_outcomes or not rollout.control.n:
+    if rollout.candidate.n - rollout.stage_n < rollout.min_outcomes or not control_of(row).n:
         return ()
     why = waits_for(row, turn.policy, turn.at.fleet)
     if why is None:
         better = "better" if needs_lead(rollout) else "not worse"
-        return [next_stage(row, MONITOR, f"{better} in {rollout.candidate.n} outcomes: {_compared(rollout)}")]
+        return [next_stage(row, MONITOR, f"{better} in {rollout.candidate.n} outcomes: {_compared(row, rollout)}")]
     if rollout.stalled or rollout.paused is not None or not turn.rules.enforced or _is_held(turn):
         return ()
     if rollout.candidate.n - rollout.stage_n < turn.policy.rollout.patience:
@@ -134,15 +133,15 @@ def waits_for(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str 
     so_far = rollout.candidate.n - rollout.stage_n
     if so_far < rollout.min_outcomes:
         return f"{so_far} of {rollout.min_outcomes} outcomes"
-    if not rollout.control.n:
+    if not control_of(row).n:
         return f"no outcome of {row.active} since it began"
-    candidate, control = promise_of(rollout.candidate), promise_of(rollout.control)
+    candidate, control = promise_of(rollout.candidate), promise_of(control_of(row))
     if needs_lead(rollout):
         errors = policy.rollback.confidence
         if not is_better(candidate, control, errors):
-            return f"not better by {errors:g} standard errors: {_compared(rollout)}"
+            return f"not better by {errors:g} standard errors: {_compared(row, rollout)}"
     elif is_better(control, candidate, 0.0):
-        return f"worse than {row.active}: {_compared(rollout)}"
+        return f"worse than {row.active}: {_compared(row, rollout)}"
     return None
 
 
@@ -169,5 +168,5 @@ def _is_held(turn: Turn) -> bool:
     return turn.row.held is not None or turn.at.fleet is not None
 
 
-def _compared(rollout: Rollout) -> str:
-    return compare(promise_of(rollout.candidate), promise_of(rollout.control))
+def _compared(row: TaskRow, rollout: Rollout) -> str:
+    return compare(promise_of(rollout.candidate), promise_of(control_of(row)))

@@ -204,7 +204,7 @@ class Left(msgspec.Struct, array_like=True, gc=False):
 
 
 class Rollout(msgspec.Struct, array_like=True, gc=False):
-    """A rollout in progress: how far it is, and what its candidate and the active variant delivered meanwhile."""
+    """A rollout in progress: how far it is, and what its candidate has delivered meanwhile."""
 
     rollout_id: str
     variant_id: str
@@ -224,8 +224,7 @@ class Rollout(msgspec.Struct, array_like=True, gc=False):
     stage_n: int = 0
     """The candidate's outcomes before the stage began."""
     candidate: Sums = msgspec.field(default_factory=Sums)
-    control: Sums = msgspec.field(default_factory=Sums)
-    """What the active variant delivered in the same time."""
+    """What the candidate delivered; what the active variant delivered in the same time is the candidate's baseline."""
     paused: StandingOrder | None = None
     stalled: bool = False
     """Whether operators were told that this stage does not end."""

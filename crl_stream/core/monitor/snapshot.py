@@ -58,6 +58,7 @@ from crl_stream.core.monitor.row import (
     Variant,
 )
 from crl_stream.core.monitor.rules import Rules, rules_of
+from crl_stream.core.monitor.staging import control_of
 from crl_stream.core.monitor.turn import Context, Turn
 from crl_stream.core.monitor.verdict import is_newcomer, judge, own_baseline_of
 from crl_stream.core.policy import Policy
@@ -148,7 +149,7 @@ def _rollout(row: TaskRow, rollout: Rollout, at: Context, policy: Policy) -> Rol
         outcomes=rollout.candidate.n - rollout.stage_n,
         outcomes_needed=rollout.min_outcomes,
         candidate=delivered_of(rollout.candidate),
-        control=delivered_of(rollout.control),
+        control=delivered_of(control_of(row)),
         paused=_order(row, rollout.paused),
         waits_for=waits_for(row, policy, at.fleet) or "the next outcome",
     )

@@ -2,7 +2,8 @@
 
 A step first records the outcome.  Then it judges the variant and rolls it back if necessary, so the rollback comes with
 the outcome that reveals the degradation.  Finally it applies the decision matrix and, if nothing was rolled back,
-continues the rollout in progress, or promotes the best candidate.  Nothing here uses Kafka, a clock or a batch: time and position come with the message.
+continues the rollout in progress or promotes the best candidate.  Nothing here uses Kafka, a clock or a batch: time and
+position come with the message.
 """
 
 from __future__ import annotations

@@ -173,8 +173,10 @@ def unstage(variant: Variant) -> None:
         variant.window[index] &= ~STAGED
 
 
-def amend(variant: Variant, invocation: int, reward: int | None, quality: int | None, formula: Formula) -> Outcome | None:
-    """Give an outcome a reward or quality that became known late; return it as it was, or None if the window lacks it.
+def amend(
+    variant: Variant, invocation: int, reward: int | None, quality: int | None, formula: Formula
+) -> Outcome | None:
+    """Give an outcome a reward or quality that became known late; return it as it was, or None if it is not there.
 
     Afterwards, lifetime, window sums and Q are as if the value had been known from the start.  ``evidence.reweigh``
     does the same for the evidence.

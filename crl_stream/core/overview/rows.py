@@ -27,7 +27,9 @@ MEMORY: Final = 400 * DAY
 INCIDENT: Final = 7 * DAY
 """How long an alert counts as open if alerts of its kind are never closed."""
 
-MOMENTS: Final = frozenset(("rollback", "rollback_taken_back", "rollout_aborted", "rollback_rate", "weekly_review", "untested"))
+MOMENTS: Final = frozenset(
+    ("rollback", "rollback_taken_back", "rollout_aborted", "rollback_rate", "weekly_review", "untested")
+)
 """Kinds of alerts about a single event, which cannot stay open."""
 INCIDENTS: Final = frozenset(("data_gap", "fold_failure"))
 """Kinds of alerts about a loss that cannot be undone, which count as open for a week."""
