@@ -91,6 +91,9 @@ class Recording:
     def excludes(self, name: str) -> bool:
         return False
 
+    def weights(self) -> dict[str, int] | None:
+        return None
+
     def take(self, message: Any) -> Iterator[Event]:
         self.taken.append(message)
         if self.active is None:

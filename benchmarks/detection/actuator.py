@@ -77,6 +77,10 @@ class Actuator:
         """Return whether the variant is in quarantine."""
         return name in self._known and self._known[name].quarantined
 
+    def weights(self) -> dict[str, int] | None:
+        """Return None: it knows no stages."""
+        return None
+
     def take(self, message: Any) -> Iterator[Event]:
         """Take in an outcome or an operator's command; yield what follows."""
         if isinstance(message, m.ActivateVariant):

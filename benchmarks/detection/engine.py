@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.monitor.rollout import weights_of
 from crl_stream.core.monitor.row import encode_row, new_row
 from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Policy
@@ -56,6 +57,9 @@ class Decider(Protocol):
     def excludes(self, name: str) -> bool:
         """Return whether runtimes must not explore this variant."""
 
+    def weights(self) -> dict[str, int] | None:
+        """Return the variants' shares of the outcomes in thousandths; None if all go to the active one."""
+
     def take(self, message: Any) -> Iterator[Event]:
         """Take in an Invocation, a Feedback or an ActivateVariant."""
 
@@ -86,6 +90,10 @@ class Engine:
         """Return whether the variant is in quarantine."""
         known = self.row.variants.get(name)
         return known is not None and known.quarantined
+
+    def weights(self) -> dict[str, int] | None:
+        """Return the shares during a rollout."""
+        return None if self.row.rollout is None else weights_of(self.row)
 
     def take(self, message: Any) -> Iterator[Event]:
         """Fold a message; yield what the published facts say."""

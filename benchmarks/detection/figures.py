@@ -26,7 +26,7 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
     changes = [change for r in results for change in r.changes]
     rollbacks = [change for change in changes if change.cause == "rollback"]
     taken_back = [change for change in changes if change.cause == "rollback_verified_worse"]
-    promotions = [change for change in changes if change.cause == "auto_apply"]
+    promotions = [change for change in changes if change.cause in {"auto_apply", "rollout"}]
     found: dict[str, Any] = {
         "tasks": len(results),
         "got": got,

@@ -79,9 +79,9 @@ class Loop:
             if number == world.changes_at and world.activates is not None:
                 self._activate(number, world.activates)
             active = decider.active or world.first
-            name, source = self._choose(active)
-            if source == "live":
-                live, got, never = live + 1, got + self._sources[active].p, never + self._sources[self.operator].p
+            name, source, counts = self._choose(active)
+            if counts:
+                live, got, never = live + 1, got + self._sources[name].p, never + self._sources[self.operator].p
                 oracle += max(found.p for found in self._sources.values())
             outcome = m.Invocation(
                 invocation_id=f"i{number}",
@@ -102,11 +102,16 @@ class Loop:
     def _enter(self, phase: int) -> None:
         self._sources = {name: make() for name, make in self.world.phases[phase][1].items()}
 
-    def _choose(self, active: str) -> tuple[str, Any]:
+    def _choose(self, active: str) -> tuple[str, Any, bool]:
+        """Return the variant, its source, and whether the outcome counts: a rollout's candidate does real work."""
+        weights = self.decider.weights()
+        if weights is not None:
+            name = self._choices.choices(list(weights), list(weights.values()))[0]
+            return name, "live" if name == active else "explore", True
         others = [name for name in self._sources if name != active and not self.decider.excludes(name)]
         if self._choices.random() < EXPLORATION and others:
-            return self._choices.choice(others), "explore"
-        return active, "live"
+            return self._choices.choice(others), "explore", False
+        return active, "live", True
 
     def _activate(self, number: int, name: str) -> None:
         self.operator = name

@@ -13,7 +13,7 @@ from msgspec import inspect
 
 from crl_stream.wire import reasons
 
-MAX_DETAIL: Final = 300
+MAX_DETAIL: Final = 500
 """Maximum length of a detail in characters."""
 
 IDENTIFIER_HINT: Final = "expected 1 to 128 characters from A-Z a-z 0-9 . _ : -"

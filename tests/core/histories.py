@@ -46,7 +46,9 @@ changes = st.builds(
 def _orders() -> st.SearchStrategy[Any]:
     common = {"expected_epoch": st.none() | st.integers(0, 4)}
     named = [m.ActivateVariant, m.LiftQuarantine, m.AcceptLevel, m.RetireVariant, m.RegisterVariant, m.PinVariant]
+    named += [m.StartRollout, m.StartRollout]
     plain = [m.HoldTask, m.ResumeTask, m.UnpinVariant, m.UndoRollback]
+    plain += [m.PauseRollout, m.ResumeRollout, m.PromoteRollout, m.AbortRollout]
     reviews = [m.RejectProposal, m.DeferProposal]
     return st.one_of(
         *[st.builds(a_command, st.just(kind), variant_id=st.sampled_from(VARIANTS), **common) for kind in named],

@@ -32,6 +32,19 @@ def declined() -> Task:
     return task
 
 
+def rolling() -> Task:
+    """Build a task in which v2 is rolled out."""
+    task = two()
+    task.order(m.StartRollout, variant_id="v2")
+    return task
+
+
+def paused() -> Task:
+    task = rolling()
+    task.order(m.PauseRollout)
+    return task
+
+
 def rollback_id(task: Task) -> str:
     return str(task.stated(m.RollbackEvent)[-1].rollback_id)
 
@@ -59,6 +72,11 @@ APPLIED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         declined,
         "default is now compared with its last 20 outcomes: reward -0.100, success 45.0%",
     ),
+    (m.StartRollout, {"variant_id": "v2"}, two, "of v2 began with 5 % of invocations, then 25 %, 50 %; each stage"),
+    (m.PauseRollout, {}, rolling, "v2 stays at 5 % (stage 1) until resumed; it is still aborted if v2 is degraded"),
+    (m.ResumeRollout, {}, paused, "v2 stays at 5 % (stage 1) and goes on"),
+    (m.PromoteRollout, {"stage": 1}, rolling, "v2 stays at 25 % (stage 2)"),
+    (m.AbortRollout, {}, rolling, "aborted: all work uses default; v2 is not quarantined"),
     (m.ApproveProposal, {"proposal_id": "p1", "change": PROMOTE}, two, "p1 approved: v2 is active, epoch 2"),
     (
         m.ApproveProposal,
@@ -80,6 +98,13 @@ APPLIED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         "p1 deferred until 2025-12-01T00:00:00Z",
     ),
 ]
+
+
+def registered_only() -> Task:
+    """Build a task that has a registered variant and no outcome."""
+    task = Task()
+    task.order(m.RegisterVariant, variant_id="default")
+    return task
 
 
 def refused_after(kind: type, **fields: Any) -> Callable[[], Task]:
@@ -130,6 +155,26 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     (m.AcceptLevel, {"variant_id": "v7"}, two, "register it first"),
     (m.AcceptLevel, {}, two, "default is not degraded, so its baseline stays"),
     (m.LiftQuarantine, {"variant_id": "v7"}, two, "register it first"),
+    (m.StartRollout, {"variant_id": "v7"}, two, "register it first"),
+    (m.StartRollout, {"variant_id": "default"}, two, "default is already the active variant"),
+    (m.StartRollout, {"variant_id": "default"}, registered_only, "no variant is active yet"),
+    (m.StartRollout, {"variant_id": "v2"}, rolling, "a rollout of v2 is in progress; end it first: crl rollout abort"),
+    (
+        m.StartRollout,
+        {"variant_id": "v2"},
+        refused_after(m.RetireVariant, variant_id="v2"),
+        "retired; register it again first",
+    ),
+    (m.StartRollout, {"variant_id": "api-optimized"}, collapsed, "run crl quarantine lift"),
+    (m.StartRollout, {"variant_id": "v2"}, refused_after(m.PinVariant, actor="bob"), "default is pinned by bob"),
+    (m.PauseRollout, {}, two, "no rollout is in progress"),
+    (m.PauseRollout, {}, paused, "already paused by ada"),
+    (m.PauseRollout, {"rollout_id": "ro-1"}, rolling, "ro-1 is over; ro-20251119-"),
+    (m.ResumeRollout, {}, rolling, "the rollout of v2 is not paused"),
+    (m.PromoteRollout, {"stage": 2}, rolling, "stage 1 is in progress, not 2; look again: crl rollout status"),
+    (m.AbortRollout, {}, two, "no rollout is in progress"),
+    (m.RetireVariant, {"variant_id": "v2"}, rolling, "v2 is being rolled out; first: crl rollout abort"),
+    (m.AcceptLevel, {"variant_id": "v2"}, rolling, "v2 is being rolled out, so it is compared with default"),
     (
         m.RegisterVariant,
         {"variant_id": "v2"},

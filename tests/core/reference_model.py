@@ -305,15 +305,11 @@ class Model:
             member.degraded = member.clean < CLEAN
 
     def _is_worse(self, rollout: Rollout) -> bool:
-        """Whether the active member promises more than the candidate delivers; one that never works is not doubted."""
+        """Whether the active member has delivered more than the candidate since the rollout began."""
         if not rollout.control:
             return False
-        candidate = rollout.candidate
-        judged = [o for o in candidate.window if o.judged]
-        delivered = self._delivered(candidate)
-        if candidate.is_hopeless:
-            delivered = [Estimate.of(judged, metric) for metric in METRICS]
-        return self._is_better([Estimate.of(rollout.control, metric) for metric in METRICS], delivered, exact(0.5))
+        candidate = [Estimate.of(rollout.delivered, metric) for metric in METRICS]
+        return self._is_better([Estimate.of(rollout.control, metric) for metric in METRICS], candidate, Fraction(2))
 
     def _abort(self, rollout: Rollout) -> None:
         rollout.candidate.quarantined = True

@@ -82,7 +82,7 @@ def test_an_untested_activation_can_be_undone() -> None:
 def test_registering_says_the_exploration_rate_in_force_and_how_to_change_it() -> None:
     none = proven().order(m.RegisterVariant, variant_id="v9").detail
     some = proven(Policy(operations=Operations(exploration=0.05))).order(m.RegisterVariant, variant_id="v9").detail
-    assert "operations.exploration is 0" in none and "--untested" in none
+    assert "operations.exploration is 0" in none and "crl rollout start" in none
     assert "5 % of invocations (operations.exploration)" in some
 
 

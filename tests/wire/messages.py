@@ -136,6 +136,11 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "policy": policy_sets,
     "policy_hash": st.text("0123456789abcdef", min_size=16, max_size=16),
     "if_none": st.booleans(),
+    "stages": maybe(st.lists(st.floats(0.0, 1.0, exclude_min=True, exclude_max=True), min_size=1, max_size=10)),
+    "min_outcomes": maybe(st.integers(1, 10**9)),
+    "rollout_id": maybe(names),
+    "stage": maybe(st.integers(1, 10)),
+    "full": st.booleans(),
 }
 commands = st.one_of(
     [st.builds(kind, **{name: _FIELDS[name] for name in kind.__struct_fields__}) for kind in MESSAGES[COMMANDS]]

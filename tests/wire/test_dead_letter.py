@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from crl_stream.contract import load_catalog
 from crl_stream.wire import dead_letter as letters
 from crl_stream.wire import reasons
+from crl_stream.wire.complaints import MAX_DETAIL
 from crl_stream.wire.dead_letter import (
     Letter,
     Mark,
@@ -174,7 +175,7 @@ def test_the_detail_of_a_dead_letter_is_bounded_and_obeyed_by_no_terminal() -> N
     assert "\x1b" not in read_letter(output.headers).detail
     hostile = ((letters.MESSAGE, b"\x1b[2J" * 1_000), (letters.REASON, b"\xff\x1b"))
     assert read_letter(hostile).detail.isprintable()
-    assert len(read_letter(hostile).detail) <= 300
+    assert len(read_letter(hostile).detail) <= MAX_DETAIL
 
 
 @tries(100)

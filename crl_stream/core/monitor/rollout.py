@@ -21,12 +21,12 @@ from crl_stream.core.monitor.changes import (
 )
 from crl_stream.core.monitor.decision_matrix import barred
 from crl_stream.core.monitor.grounds import Grounds
-from crl_stream.core.monitor.promise import compare, delivered, is_better, promise_of
+from crl_stream.core.monitor.promise import compare, is_better, promise_of
 from crl_stream.core.monitor.row import Rollout, StandingOrder, TaskRow, Variant
 from crl_stream.core.monitor.rules import shares_of
 from crl_stream.core.monitor.staging import control_of
+from crl_stream.core.monitor.targets import CLEARLY
 from crl_stream.core.monitor.turn import Turn
-from crl_stream.core.monitor.verdict import baseline_of
 from crl_stream.core.policy import Policy
 
 STAGES: Final = (0.05, 0.25, 0.5)
@@ -100,13 +100,14 @@ def next_stage(row: TaskRow, actor: str, words: str, *, full: bool = False) -> S
 def abort(turn: Turn, candidate: Variant, grounds: Grounds, alert_id: str) -> RolloutAborted | None:
     """Return the end of the rollout because its ``candidate`` is degraded; None if it goes on.
 
-    As for any rollback, what takes its place must promise more than it delivers.  Under a hold, nothing happens.
+    The verdict is about the last outcomes of the candidate.  Over the whole rollout, which is the same time for both,
+    the active variant must have delivered more by two standard errors.  Chance decides which of them an invocation
+    uses, so an outage of both hardly ever looks like that.  Under a hold, nothing happens.
     """
-    rules = turn.rules
-    if not rules.enforced or _is_held(turn):
+    row = turn.row
+    if row.rollout is None or not turn.rules.enforced or _is_held(turn):
         return None
-    promised = promise_of(baseline_of(candidate, rules))
-    if not is_better(promised, delivered(candidate, rules, certain=True), rules.confidence):
+    if not is_better(promise_of(control_of(row)), promise_of(row.rollout.candidate), CLEARLY):
         return None
     rollback_id = turn.identify("rb", "rollback", candidate.variant_id)
     return RolloutAborted(candidate, MONITOR, grounds.reason, rollback_id, grounds, alert_id)

@@ -13,7 +13,7 @@ from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.verdict import DEGRADED, is_hopeless, judge
 
 CLEARLY: Final = 2.0
-"""Standard errors by which a variant must lead whose last window failed too long ago to count."""
+"""Standard errors by which a variant must lead if the comparison could be unfair, such as with an old window."""
 
 
 def rank(variant: Variant) -> tuple[float, int, str]:

@@ -1,0 +1,388 @@
+"""A rollout: a candidate replaces the active variant in stages, and is taken back if it delivers less meanwhile."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import msgspec
+import pytest
+from builders import an_invocation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crl_stream.core import messages as m
+from crl_stream.core.monitor.row import decode_row, encode_row
+from crl_stream.core.monitor.staging import control_of
+from crl_stream.core.policy import AutoApply, Degradation, Operations, Policy, Rollout
+
+from .rolling import CANDIDATE, STAGED, registered, rolling, steps, work
+from .task import Task, proven
+from .test_feedback import feedback
+
+
+def weights(task: Task) -> dict[str, int] | None:
+    return task.stated(m.ActiveVariant)[-1].weights
+
+
+# -- stages ------------------------------------------------------------------------------------------
+def test_a_candidate_without_outcomes_begins_with_a_twentieth_and_says_so() -> None:
+    task = rolling(reason="a cheaper model")
+    assert weights(task) == {CANDIDATE: 50, "default": 950}
+    [step] = task.stated(m.RolloutStep)
+    assert (step.step, step.stage, step.share, step.stages) == ("started", 1, 0.05, [0.05, 0.25, 0.5])
+    assert (step.variant_id, step.control_variant, step.actor) == (CANDIDATE, "default", "ada")
+    assert step.reasoning == "a cheaper model"
+    assert (task.row.epoch, task.row.active) == (1, "default")
+
+
+def test_a_good_candidate_passes_every_stage_and_becomes_active_with_a_new_epoch() -> None:
+    task = rolling()
+    work(task, 2_000)
+    assert steps(task) == ["started", "stage_passed", "stage_passed", "completed"]
+    assert (task.row.active, task.row.epoch, task.row.cause) == (CANDIDATE, 2, "rollout")
+    assert weights(task) is None
+    shares = [record.weights[CANDIDATE] for record in task.stated(m.ActiveVariant) if record.weights]
+    assert sorted(set(shares)) == [50, 250, 500]
+    done = task.stated(m.RolloutStep)[-1]
+    assert done.share == 1.0
+    assert done.candidate.n >= 60
+    assert done.reasoning.startswith(f"not worse in {done.candidate.n} outcomes: reward 1.000 against 1.000")
+
+
+def test_every_stage_takes_as_many_outcomes_of_the_candidate_as_it_needs() -> None:
+    task = rolling(stages=[0.1, 0.5], min_outcomes=7)
+    work(task, 2_000)
+    seen = [step.candidate.n for step in task.stated(m.RolloutStep)]
+    assert seen == [0, 7, 14]
+
+
+def test_weights_add_up_to_a_thousand_and_name_the_active_variant_last() -> None:
+    task = rolling(stages=[0.0004, 0.333, 0.9999])
+    work(task, 20_000)
+    known = [record.weights for record in task.stated(m.ActiveVariant) if record.weights]
+    assert [shares[CANDIDATE] for shares in known] == [1, 333, 999]
+    assert all(sum(shares.values()) == 1_000 and list(shares)[-1] == "default" for shares in known)
+
+
+def test_the_record_that_runtimes_follow_names_the_rollout_and_its_stage() -> None:
+    task = rolling()
+    running = task.stated(m.ActiveVariant)[-1].rollout
+    assert running == m.ActiveRollout(
+        rollout_id=task.stated(m.RolloutStep)[0].rollout_id, variant_id=CANDIDATE, stage=1, stages=3, paused=False
+    )
+
+
+def test_a_candidate_that_delivers_less_waits_and_the_snapshot_says_why() -> None:
+    task = rolling(min_outcomes=5)
+    task.run(CANDIDATE, "SSSSF" * 2, variant_source="explore")
+    task.run("default", "S" * 10)
+    running = task.stated(m.TaskSnapshot)[-1].rollout
+    assert running is not None
+    assert (running.stage, running.outcomes, running.outcomes_needed) == (1, 10, 5)
+    assert running.waits_for == "worse than default: reward 0.600 against 1.000, success 80.0% against 100.0%"
+    assert (running.candidate.success_rate, running.control.success_rate) == (0.8, 1.0)
+
+
+def test_a_candidate_that_is_as_good_goes_on_even_if_both_are_perfect() -> None:
+    task = rolling(min_outcomes=5)
+    task.run("default", "S" * 10)
+    task.run(CANDIDATE, "S" * 5, variant_source="explore")
+    assert steps(task) == ["started", "stage_passed"]
+
+
+# -- aborting ----------------------------------------------------------------------------------------
+def test_a_degraded_candidate_is_taken_back_with_the_very_outcome_that_shows_it() -> None:
+    task = rolling()
+    task.run("default", "S" * 200, active_epoch=1, runtime_id="r1")
+    facts = task.run(CANDIDATE, "F" * 10, variant_source="explore")
+    [event] = [fact for fact in facts if isinstance(fact, m.RollbackEvent)]
+    assert (event.from_variant, event.to_variant, event.enforced) == (CANDIDATE, "default", True)
+    assert event.rollout_id == task.stated(m.RolloutStep)[0].rollout_id
+    assert event.reason == "Success rate dropped from 100% to 0% (100.0% drop)"
+    assert (event.judged.baseline_source, event.judged.baseline_variant) == ("active_variant", "default")
+    assert event.judged.baseline_n == 200
+    assert task.variant(CANDIDATE).quarantined
+    assert (task.row.active, task.row.epoch, task.row.cause) == ("default", 2, "rollout_aborted")
+    assert weights(task) is None
+    [alert] = task.alerts("rollout_aborted")
+    assert alert.severity == "critical"
+    assert alert.undo_command == "crl undo backend-architect/api-design --epoch 2"
+    assert task.alerts("degradation") == []
+
+
+def test_every_runtime_confirms_an_abort_with_a_receipt() -> None:
+    task = rolling()
+    task.run("default", "S" * 30, active_epoch=1, runtime_id="r1")
+    task.run(CANDIDATE, "F" * 10, variant_source="explore")
+    task.run("default", "SS", active_epoch=1, runtime_id="r1")
+    task.run("default", "S", active_epoch=2, runtime_id="r1")
+    receipt = task.stated(m.Receipt)[-1]
+    assert (receipt.epoch, receipt.variant_id, receipt.late_invocations) == (2, "default", 2)
+    assert receipt.milliseconds == 3_000
+
+
+def test_the_active_variant_is_judged_on_as_before_when_a_rollout_is_aborted() -> None:
+    """An abort begins an epoch, but nothing about the active variant has changed."""
+    task = rolling()
+    task.run("default", "S" * 30, active_epoch=1)
+    before = msgspec.structs.replace(task.variant("default").judged)
+    task.run(CANDIDATE, "F" * 10, variant_source="explore")
+    assert task.row.cause == "rollout_aborted"
+    assert task.variant("default").judged == before
+    task.run("default", "F", active_epoch=1)
+    assert task.variant("default").judged.successes == before.successes - 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_befalls_both_variants_tells_nothing_about_the_candidate(seed: int) -> None:
+    """In an outage of both, the candidate is not taken back for what the active variant does not do better."""
+    task = rolling(Policy(operations=Operations(exploration=0.0)), stages=[0.5], min_outcomes=1_000)
+    work(task, 60, seed)
+    work(task, 60, seed, default=0.0, **{CANDIDATE: 0.0})
+    assert "aborted" not in steps(task)
+    assert not task.variant(CANDIDATE).quarantined
+
+
+def test_a_candidate_that_never_works_is_left_even_at_once() -> None:
+    task = rolling(stages=[0.5])
+    work(task, 200, **{CANDIDATE: 0.0})
+    assert steps(task) == ["started", "aborted"]
+    assert task.stated(m.RolloutStep)[-1].candidate.n <= 20
+
+
+def test_the_candidates_own_baseline_comes_back_when_the_rollout_is_over() -> None:
+    task = registered(None, v2="S" * 60)
+    task.order(m.StartRollout, variant_id="v2")
+    task.run("default", "S" * 40)
+    assert task.variant("v2").baseline is not None
+    task.order(m.AbortRollout)
+    assert task.variant("v2").baseline is None
+    task.order(m.StartRollout, variant_id="v2")
+    task.order(m.ActivateVariant, variant_id=CANDIDATE, untested=True)
+    assert steps(task)[-1] == "ended"
+    assert task.variant("v2").baseline is None
+
+
+# -- people ------------------------------------------------------------------------------------------
+def test_a_paused_rollout_goes_no_further_but_a_degraded_candidate_is_still_taken_back() -> None:
+    task = rolling(min_outcomes=5)
+    task.order(m.PauseRollout, actor="bob", reason="experts look")
+    work(task, 1_000)
+    assert steps(task) == ["started", "paused"]
+    assert task.stated(m.TaskSnapshot)[-1].rollout.waits_for == "paused by bob"
+    task.run(CANDIDATE, "F" * 20, variant_source="explore")
+    assert steps(task)[-1] == "aborted"
+
+
+def test_a_resumed_rollout_goes_on_with_the_next_outcome() -> None:
+    task = rolling(min_outcomes=5)
+    task.order(m.PauseRollout)
+    work(task, 400)
+    task.order(m.ResumeRollout)
+    work(task, 40)
+    assert steps(task)[:4] == ["started", "paused", "resumed", "stage_passed"]
+
+
+@pytest.mark.parametrize("kind", [m.HoldTask, m.PinVariant])
+def test_neither_a_hold_nor_a_pin_lets_a_stage_pass(kind: type) -> None:
+    task = rolling(min_outcomes=5)
+    task.order(kind)
+    work(task, 400)
+    assert steps(task) == ["started"]
+
+
+def test_under_a_hold_a_degraded_candidate_stays_and_is_taken_back_when_the_hold_ends() -> None:
+    task = rolling()
+    task.run("default", "S" * 40)
+    task.order(m.HoldTask)
+    task.run(CANDIDATE, "F" * 10, variant_source="explore")
+    assert steps(task) == ["started"]
+    assert task.alerts("degradation")[-1].subject.endswith(CANDIDATE)
+    task.order(m.ResumeTask)
+    task.run(CANDIDATE, "F", variant_source="explore")
+    assert steps(task)[-1] == "aborted"
+
+
+def test_a_person_can_begin_the_next_stage_and_skip_the_others() -> None:
+    task = rolling()
+    assert "stays at 25 %" in task.order(m.PromoteRollout, stage=1).detail
+    assert weights(task) == {CANDIDATE: 250, "default": 750}
+    assert task.order(m.PromoteRollout, full=True).detail == f"{CANDIDATE} is active, epoch 2"
+    assert task.row.active == CANDIDATE
+
+
+def test_a_rollout_that_a_person_aborts_quarantines_nothing_and_begins_an_epoch() -> None:
+    task = rolling()
+    result = task.order(m.AbortRollout, reason="customers complain")
+    assert f"all work uses default; {CANDIDATE} is not quarantined" in result.detail
+    assert not task.variant(CANDIDATE).quarantined
+    assert (task.row.epoch, weights(task)) == (2, None)
+    assert task.stated(m.RollbackEvent) == []
+    assert task.order(m.UndoRollback).detail.endswith("begin another: crl rollout start backend-architect/api-design")
+
+
+def test_undoing_an_abort_frees_the_candidate_once_and_says_how_to_begin_again() -> None:
+    task = rolling()
+    task.run("default", "S" * 40)
+    task.run(CANDIDATE, "F" * 10, variant_source="explore")
+    rolled = task.stated(m.RollbackEvent)[-1].rollback_id
+    detail = task.order(m.UndoRollback, rollback_id=rolled, expected_epoch=2).detail
+    assert detail.startswith(f"{rolled} undone: {CANDIDATE} may be chosen again; to begin again: crl rollout start")
+    assert not task.variant(CANDIDATE).quarantined
+    assert task.row.active == "default"
+    assert task.order(m.UndoRollback).outcome == "refused"
+
+
+def test_an_abort_can_be_confirmed_like_any_rollback() -> None:
+    task = rolling()
+    task.run("default", "S" * 40)
+    task.run(CANDIDATE, "F" * 10, variant_source="explore")
+    rolled = task.stated(m.RollbackEvent)[-1].rollback_id
+    assert f"{CANDIDATE} stays quarantined" in task.order(m.ConfirmRollback, rollback_id=rolled).detail
+
+
+def test_operators_are_told_once_when_a_stage_does_not_end_and_again_when_it_has() -> None:
+    policy = Policy(rollout=Rollout(min_outcomes=5, patience=30))
+    task = rolling(policy)
+    task.run("default", "S" * 40)
+    task.run(CANDIDATE, "FSSSSSSSSS" * 4, variant_source="explore")
+    [alert] = task.alerts("rollout_stalled")
+    assert "waits at 5 % after 30 outcomes: worse than default" in alert.action
+    assert "crl rollout promote backend-architect/api-design" in alert.action
+    task.order(m.PromoteRollout)
+    assert [alert.resolved for alert in task.alerts("rollout_stalled")] == [False, True]
+
+
+def test_without_enforcement_no_rollout_begins_and_one_in_progress_waits() -> None:
+    shadow = Policy(operations=Operations(mode="shadow"))
+    refused = registered(shadow).order(m.StartRollout, variant_id=CANDIDATE)
+    assert "shadow mode" in refused.detail and refused.outcome == "refused"
+    task = rolling(min_outcomes=5)
+    task.policy = shadow
+    work(task, 300)
+    task.run(CANDIDATE, "F" * 20, variant_source="explore")
+    assert steps(task) == ["started"]
+
+
+# -- promotions --------------------------------------------------------------------------------------
+def promising(policy: Policy) -> Task:
+    """Build a task with a variant that is promoted automatically, because it is better than the active one."""
+    task = Task(policy)
+    task.run("default", "SSSF" * 10)
+    task.run("v2", "S" * 30, variant_source="explore")
+    task.run("default", "SSSF")
+    return task
+
+
+def test_an_automatic_promotion_is_a_rollout_where_the_policy_has_stages_and_at_once_elsewhere() -> None:
+    assert promising(Policy()).row.active == "v2"
+    task = promising(STAGED)
+    assert (task.row.active, weights(task)) == ("default", {"v2": 50, "default": 950})
+    [step] = task.stated(m.RolloutStep)
+    assert (step.actor, step.step) == ("monitor", "started")
+    assert step.reasoning.startswith("High confidence: Q-value")
+
+
+def test_a_rollout_that_nobody_ordered_takes_the_last_step_only_with_a_clear_lead() -> None:
+    task = promising(msgspec.structs.replace(STAGED, degradation=Degradation(guard="evidence")))
+    work(task, 3_000, default=0.75)
+    assert (steps(task)[-1], task.row.active) == ("completed", "v2")
+    assert task.stated(m.RolloutStep)[-1].reasoning.startswith("better in ")
+
+
+def test_a_rollout_that_nobody_ordered_ends_when_there_is_no_lead_for_long() -> None:
+    policy = Policy(rollout=Rollout(stages=(0.5,), min_outcomes=5, patience=40), auto_apply=AutoApply(cooldown=10_000))
+    task = Task(policy)
+    task.run("default", "SSSF" * 10)
+    task.run("v2", "S" * 30, variant_source="explore")
+    task.policy = msgspec.structs.replace(policy, auto_apply=AutoApply())
+    task.run("default", "S")
+    assert steps(task) == ["started"]
+    task.run("default", "S" * 60)
+    task.run("v2", "S" * 40, variant_source="explore")
+    assert steps(task) == ["started", "aborted"]
+    assert not task.variant("v2").quarantined
+    assert "no longer waits: not better" in task.stated(m.RolloutStep)[-1].reasoning
+
+
+def test_an_approved_promotion_begins_a_rollout_where_the_policy_has_stages() -> None:
+    change = m.Change(action="activate", variant_id="v2")
+    task = proven(STAGED, v2="S" * 12)
+    detail = task.order(m.ApproveProposal, proposal_id="p1", change=change).detail
+    assert "p1 approved: ro-" in detail and "of v2 began with 5 % of invocations, then 25 %, 50 %" in detail
+    assert task.row.active == "default"
+
+
+def test_nothing_else_is_promoted_while_a_rollout_is_in_progress() -> None:
+    task = Task()
+    task.run("default", "SSSF" * 10)
+    task.order(m.RegisterVariant, variant_id=CANDIDATE)
+    task.order(m.StartRollout, variant_id=CANDIDATE)
+    task.run("v2", "S" * 30, variant_source="explore")
+    task.run("default", "SSSF")
+    assert task.row.active == "default"
+    assert task.snapshot("v2").not_applied == f"a rollout of {CANDIDATE} is in progress"
+
+
+def test_a_rollback_of_the_active_variant_ends_the_rollout() -> None:
+    task = registered(None, v2="SSSSSSSSSF" * 4)
+    task.order(m.ActivateVariant, variant_id="v2")
+    task.order(m.StartRollout, variant_id=CANDIDATE)
+    task.run("v2", "F" * 20, active_epoch=2)
+    assert (task.row.active, task.row.cause) == ("default", "rollback")
+    assert steps(task) == ["started", "ended"]
+    assert weights(task) is None
+
+
+# -- what is kept ------------------------------------------------------------------------------------
+def test_the_candidate_is_never_forgotten_to_make_room() -> None:
+    task = rolling()
+    for number in range(40):
+        task.run(f"x{number}", "S", variant_source="explore")
+    assert CANDIDATE in task.row.variants
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["default", CANDIDATE]), st.booleans(), st.none() | st.floats(0, 1)), max_size=50
+    ),
+    st.integers(0, 5),
+)
+def test_late_scores_count_in_a_rollout_as_if_they_had_been_known_from_the_start(
+    outcomes: list[tuple[str, bool, float | None]], before: int
+) -> None:
+    prompt, late = rolling(min_outcomes=1_000), rolling(min_outcomes=1_000)
+    late.row.rollout, early = None, late.row.rollout
+    late.row.rollout = early
+    for number, (variant, good, quality) in enumerate(outcomes):
+        fields = {
+            "invocation_id": f"s{number}",
+            "variant_source": "explore",
+            "status": "success" if good else "failure",
+        }
+        prompt.take(an_invocation(variant, quality=quality, **fields))
+        late.take(an_invocation(variant, **fields))
+        if quality is not None:
+            late.take(feedback(f"s{number}", quality=quality))
+        if prompt.row.rollout is None or late.row.rollout is None:
+            return
+    for task in (prompt, late):
+        assert task.row.rollout is not None
+    assert prompt.row.rollout.candidate == late.row.rollout.candidate
+    assert control_of(prompt.row) == control_of(late.row)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32), st.floats(0.3, 1.0), st.integers(1, 40))
+def test_a_row_that_is_written_and_read_again_at_any_moment_goes_on_in_the_same_way(
+    seed: int, rate: float, every: int
+) -> None:
+    kept = rolling(min_outcomes=8)
+    read = deepcopy(kept)
+    for _ in range(20):
+        work(kept, every, seed, **{CANDIDATE: rate})
+        work(read, every, seed, **{CANDIDATE: rate})
+        read.row = decode_row(encode_row(read.row))
+    assert encode_row(read.row) == encode_row(kept.row)
+    assert steps(read) == steps(kept)
