@@ -29,6 +29,7 @@ EVERY_ORDER = {
     "retire": ["retire", "TASK", "v2"],
     "accept": ["accept", "TASK", "v2"],
     "quarantine lift": ["quarantine", "lift", "TASK", "v2"],
+    "rollout start": ["rollout", "start", "TASK", "v2"],
     "pin a variant": ["pin", "TASK", "v2"],
 }
 MAY_NAME_A_NEW_TASK = {"hold", "activate", "pin a variant"}

@@ -242,7 +242,7 @@ def test_an_abort_can_be_confirmed_like_any_rollback() -> None:
 
 
 def test_operators_are_told_once_when_a_stage_does_not_end_and_again_when_it_has() -> None:
-    policy = Policy(rollout=Rollout(min_outcomes=5, patience=30))
+    policy = Policy(Degradation(guard="evidence"), rollout=Rollout(min_outcomes=5, patience=30))
     task = rolling(policy)
     task.run("default", "S" * 40)
     task.run(CANDIDATE, "FSSSSSSSSS" * 4, variant_source="explore")
