@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from crl_stream.core.policy import Degradation
+from crl_stream.core.policy import Degradation, Rollout
 from crl_stream.settings.profiles import MEANING, PROFILES
 
 
 def render(profile: str) -> str:
     """Return the text of a ``crl.toml`` for ``profile``."""
     guard = PROFILES[profile].get("degradation.guard", Degradation().guard)
+    stages = PROFILES[profile].get("rollout.stages", Rollout().stages)
     profiles = "\n".join(f"#   {name:<13}{meaning}" for name, meaning in MEANING.items())
     return f'''\
 # Settings of crl-stream.  To see all settings, their values and where each comes from:  crl config show
@@ -43,6 +44,11 @@ false_alarm_budget = 5000
 mode = "enforce"
 # Share of invocations that try another variant, to learn how good it is.  Use 0.0 in production.
 exploration = 0.0
+
+[rollout]
+# A promotion gives a variant these shares of the invocations, one after another, before it becomes active.  With [],
+# promotions take effect at once.
+stages = {list(stages)}
 
 # The proposer takes its recommended changes from a catalogue.  To use your own, copy and edit the shipped one
 # (crl_stream/settings/modifications.toml) and name the copy here:
