@@ -85,7 +85,7 @@ class Recording:
 
     def __init__(self, switch: int = 10_000, *, amends: bool = True) -> None:
         self.active: str | None = None
-        self.epoch, self.amends, self._switch = 0, amends, switch
+        self.epoch, self.amends, self.stages, self._switch = 0, amends, False, switch
         self.taken: list[Any] = []
 
     def excludes(self, name: str) -> bool:

@@ -61,6 +61,7 @@ class Actuator:
     """A detector per variant, and the guide's rollback."""
 
     amends = False
+    stages = False
 
     def __init__(self, make: MakeDetector) -> None:
         self._make = make

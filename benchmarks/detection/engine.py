@@ -54,6 +54,9 @@ class Decider(Protocol):
     amends: bool
     """Whether a quality may follow its outcome; otherwise an outcome is held back until its quality is known."""
 
+    stages: bool
+    """Whether it knows rollouts in stages."""
+
     def excludes(self, name: str) -> bool:
         """Return whether runtimes must not explore this variant."""
 
@@ -71,6 +74,7 @@ class Engine:
     """The product: one row, folded by ``step``."""
 
     amends = True
+    stages = True
 
     def __init__(self, policy: Policy) -> None:
         self._policy, self._offset = policy, 0

@@ -14,7 +14,7 @@ WORSE = 0.02
 """A variant is worse if its true value is lower by more than this."""
 
 
-KINDS = ("healthy", "collapse", "only_worse", "newcomer", "outage", "alone")
+KINDS = ("healthy", "collapse", "only_worse", "newcomer", "rollout", "outage", "alone")
 A_DAY = 100
 """Outcomes of a variant in a day, for rates per 1,000 variant-days."""
 
@@ -45,6 +45,8 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
     }
     if world.kind == "alone":
         return {"tasks": len(results), "outcomes": outcomes} | _alarms(world, results)
+    if world.kind == "rollout":
+        return found | _rolled_out(world, results)
     if world.changes_at is not None and world.kind != "outage":
         found |= _delays(world, results)
         if oracle > never:
@@ -78,6 +80,8 @@ def summary(cells: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         if gains := [each for each in of["newcomer"] if "gain_of_oracle" in each]:
             page["newcomer: share of the oracle's gain"] = _mean(gains, "gain_of_oracle")
             page["newcomer: standard error of the share"] = _error_of_mean(gains, "gain_error")
+        if of["rollout"]:
+            page["rollout: good outcomes lost per task"] = _mean(of["rollout"], "lost_per_task")
         if of["outage"]:
             page["outage: mean loss per 1,000"] = _mean(of["outage"], "lost_per_1000")
             page["outage: ends on the best variant"] = _mean(of["outage"], "ends_on_best")
@@ -143,6 +147,24 @@ def _delays(world: World, results: Sequence[Result]) -> dict[str, Any]:
         delays += due[:1]
     delays.sort()
     return {"caught": len(delays) / len(results)} | _quantiles(delays)
+
+
+def _rolled_out(world: World, results: Sequence[Result]) -> dict[str, Any]:
+    """Return what the change cost, how often the new variant is in use at the end, and how soon it was."""
+    began = world.changes_at or 0
+    moved = [[c.at for c in r.changes if c.chosen == world.activates and c.at >= began] for r in results]
+    taken = sorted(
+        found[0] - began + 1
+        for found, result in zip(moved, results, strict=True)
+        if found and result.last == world.activates
+    )
+    lost = [result.oracle - result.got for result in results]
+    return {
+        "lost_per_task": statistics.fmean(lost),
+        "lost_per_task_error": _error(lost),
+        "completed": sum(result.last == world.activates for result in results) / len(results),
+        "until_completed": statistics.median(taken) if taken else None,
+    }
 
 
 def _is_due(world: World, change: Change) -> bool:

@@ -115,8 +115,8 @@ class Loop:
 
     def _activate(self, number: int, name: str) -> None:
         self.operator = name
-        command = m.ActivateVariant(command_id="new", actor="ada", reason="it is new", variant_id=name, **FIXED)
-        self._take(number, command)
+        kind = m.StartRollout if self.world.staged and self.decider.stages else m.ActivateVariant
+        self._take(number, kind(command_id="new", actor="ada", reason="it is new", variant_id=name, **FIXED))
 
     def _send(self, number: int, outcome: m.Invocation) -> None:
         """Report an outcome at once, or as late as the world says."""

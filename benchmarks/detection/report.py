@@ -39,6 +39,10 @@ OF_SUMMARY = (
 OF_LOSSES = (
     "Good outcomes lost per 1,000, against never changing the variant; negative if the decisions gained something."
 )
+OF_ROLLOUTS = (
+    "A new variant is rolled out in stages (guide, production) or activated at once (the others): good "
+    "outcomes lost per task, against the better of the two variants; in brackets, how often it is in use at the end."
+)
 OF_ALARMS = "False alarms of a variant that is alone, per 1,000 days of 100 outcomes."
 OF_DELAYS = (
     "Outcomes from the fall of a variant that is alone to the next alarm: median/90th percentile; in brackets, the "
@@ -98,11 +102,13 @@ def markdown(page: Page) -> str:
 def tables(page: Page) -> Iterator[Table]:
     """Return the tables of a run; those without a row are left out."""
     cells, said = page["cells"], page["contestants"]
-    loops = [cell for cell in cells if cell["kind"] != "alone"]
+    loops = [cell for cell in cells if cell["kind"] not in {"alone", "rollout"}]
+    rollouts = [cell for cell in cells if cell["kind"] == "rollout"]
     yield Table("Contestants", "", [("code", "contestant"), *_who(page)])
     for table in (
         Table("All worlds", OF_SUMMARY, _summary(page)),
         Table("Closed loop: losses", OF_LOSSES, _matrix(page, loops, _lost)),
+        Table("Rollouts", OF_ROLLOUTS, _matrix(page, rollouts, _rolled_out)),
         Table("Alone: false alarms", OF_ALARMS, _matrix(page, _with(cells, "alarms_per_1000_days"), _alarms)),
         *_delays(page, cells),
         *(
@@ -153,6 +159,10 @@ def _matrix(page: Page, cells: Sequence[Cell], shown: Callable[[Cell], str]) -> 
 def _lost(figures: Cell) -> str:
     lost = figures["lost_per_1000"]
     return f"{lost:.1f}" if 0.05 <= abs(lost) < 9.95 else f"{round(lost)}"
+
+
+def _rolled_out(figures: Cell) -> str:
+    return f"{figures['lost_per_task']:.0f} ({figures['completed']:.2g})"
 
 
 def _alarms(figures: Cell) -> str:

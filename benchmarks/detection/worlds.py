@@ -37,7 +37,7 @@ class World(NamedTuple):
 
     name: str
     kind: str
-    """``healthy``, ``collapse``, ``only_worse``, ``newcomer`` or ``outage``; ``alone`` for a single variant."""
+    """``healthy``, ``collapse``, ``only_worse``, ``newcomer``, ``rollout`` or ``outage``; ``alone`` for one variant."""
     phases: tuple[tuple[int, Mapping[str, Make]], ...]
     """From which outcome on each variant has which source."""
     outcomes: int
@@ -45,6 +45,8 @@ class World(NamedTuple):
     """When the active variant becomes worse; None if it does not."""
     activates: str | None = None
     """The variant that an operator activates at ``changes_at``; None in most worlds."""
+    staged: bool = False
+    """Whether the operator rolls that variant out in stages, where the contestant can; others activate it at once."""
     late_results: int = 1
     """An invocation is reported up to this many outcomes after its start; 1 means at once."""
     late_scores: int = 0
@@ -79,6 +81,12 @@ def _newcomer(old: float, new: float, note: str = "", **late: int) -> World:
     tried = min(0.97, max(new, old))
     phases = ((0, of(Rate, old, tried)), (312, of(Rate, old, new)))
     return World(f"{new:.2f} replaces {old:.2f}{note}", "newcomer", phases, 612, 312, "b", **late)
+
+
+def _rollout(old: float, new: float) -> World:
+    tried = min(0.97, max(new, old))
+    phases = ((0, of(Rate, old, tried)), (312, of(Rate, old, new)))
+    return World(f"{new:.2f} rolled out for {old:.2f}", "rollout", phases, 2_012, 312, "b", staged=True)
 
 
 def _outage(*rates: float) -> World:
@@ -156,6 +164,10 @@ WORLDS: tuple[World, ...] = (
     _newcomer(0.90, 0.75),
     _newcomer(0.90, 0.90),
     _newcomer(0.90, 0.60, " late", late_results=20),
+    _rollout(0.90, 0.60),
+    _rollout(0.90, 0.80),
+    _rollout(0.90, 0.90),
+    _rollout(0.85, 0.95),
     _outage(0.92, 0.85, 0.80),
     _outage(0.92, 0.90),
     _alone(Rate, 0.70),

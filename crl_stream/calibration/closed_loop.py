@@ -21,6 +21,7 @@ from crl_stream.calibration.history import Late, Outcome
 from crl_stream.calibration.stock import FALLS, Stock, Supply
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import Activation, Feedback, Invocation
+from crl_stream.core.monitor.rollout import WHOLE, weights_of
 from crl_stream.core.monitor.row import RETIRED, TaskRow, decode_row, encode_row, new_row
 from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Policy
@@ -150,7 +151,7 @@ class _Task:
         rolled_back, counted, lost = None, 0, 0.0
         for number in range(1, HEALTHY + 1):
             used, why = self._choose(policy)
-            if why == "live":
+            if why != "explore":
                 counted += 1
                 lost += values[self._active] - values[used]
             changes = self._fold(policy, used, why)
@@ -164,7 +165,7 @@ class _Task:
         best, lost, delay, changed = max(values.values()), 0.0, None, 0
         for number in range(1, AFTER_FALL + 1):
             used, why = self._choose(policy)
-            if why == "live":
+            if why != "explore":
                 lost += best - values[used]
             changes = self._fold(policy, used, why, FALLS[index] if used == self._active else 1.0)
             if changes:
@@ -179,11 +180,15 @@ class _Task:
         return Fall(delay, lost)
 
     def _choose(self, policy: Policy) -> tuple[str, str]:
-        """Return the variant that a runtime would use, and whether it explores."""
+        """Return the variant that a runtime would use, and why: ``live``, ``explore``, or ``rollout``."""
         active = self.row.active or self._active
         # The random number is always drawn, so that the later ones do not depend on the policy.
-        explores = self._choices.random() < policy.operations.exploration
-        if explores:
+        luck = self._choices.random()
+        weights = weights_of(self.row)
+        if weights is not None:
+            candidate = next(iter(weights))
+            return (candidate, "rollout") if luck * WHOLE < weights[candidate] else (active, "live")
+        if luck < policy.operations.exploration:
             known = self.row.variants
             others = [
                 name
@@ -207,7 +212,7 @@ class _Task:
             task_type=_KEY.task_type,
             variant_id=name,
             active_epoch=self.row.epoch or None,
-            variant_source=why,
+            variant_source="explore" if why == "rollout" else why,
             **outcome.fields,
         )
         changes = self._step(invocation, policy)

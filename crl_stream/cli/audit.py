@@ -119,6 +119,8 @@ async def read_audit(access: Access, key: TaskKey | None, limit: int) -> Newest:
                 _take_result(found, received.message)
             elif isinstance(received.message, m.Activation) and _says_something_new(received.message):
                 found.take(_activation(received.message))
+            elif isinstance(received.message, m.RolloutStep) and received.message.actor == MONITOR:
+                found.take(_rollout_step(received.message))
         async for received in reader.each(ROLLBACKS, home):
             if isinstance(received.message, m.RollbackEvent) and _concerns(received.message, key):
                 found.take(_rollback(received.message))
@@ -191,6 +193,20 @@ def _activation(activation: m.Activation) -> Entry:
     change = f"{activation.from_variant or 'nothing'} -> {activation.to_variant}, {activation.cause}"
     what = f"activated {activation.to_variant}"
     return _automatic(activation, activation.activation_id, what, change, activation.reasoning)
+
+
+def _rollout_step(step: m.RolloutStep) -> Entry:
+    """Build an entry for a step that nobody ordered; those of people have command results."""
+    return Entry(
+        timestamp=step.timestamp,
+        task=_task_of(step),
+        actor=MONITOR,
+        action=f"rollout {step.step.replace('_', ' ')}",
+        outcome="done",
+        detail=f"{step.variant_id} gets {100 * step.share:.3g} %",
+        reason=step.reasoning,
+        id=step.step_id,
+    )
 
 
 def _rollback(event: m.RollbackEvent) -> Entry:

@@ -195,7 +195,15 @@ def state_of(task: dict[str, Any]) -> str:
     else:
         first = [] if is_trouble(task) else [verdict or "not judged"]
     mode = [f"{task['mode']} mode"] if task.get("mode", "enforce") != "enforce" else []
-    return "; ".join(first + wrongs(task) + mode)
+    return "; ".join(first + wrongs(task) + _rollout(task) + mode)
+
+
+def _rollout(task: dict[str, Any]) -> list[str]:
+    running = task.get("rollout")
+    if running is None:
+        return []
+    paused = ", paused" if running["paused"] else ""
+    return [f"rolling out {running['variant_id']} ({100 * running['share']:.3g} %{paused})"]
 
 
 def task_line(task: dict[str, Any]) -> str:

@@ -105,6 +105,9 @@ def line_of(received: Received) -> str:
         what = f"{message.decision} {task} {message.variant_id}: {message.reasoning}"
     elif isinstance(message, m.Activation):
         what = f"active {task}: {message.from_variant or 'nothing'} -> {message.to_variant} ({message.cause})"
+    elif isinstance(message, m.RolloutStep):
+        what = f"rollout {message.step.replace('_', ' ')} {task}: {message.variant_id} gets {100 * message.share:.3g} %"
+        what += f" ({message.reasoning})"
     elif isinstance(message, m.CommandResult):
         what = f"{message.command} {message.outcome} {task} by {message.actor}: {message.detail}"
     elif isinstance(message, m.Proposal):

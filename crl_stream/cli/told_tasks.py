@@ -129,6 +129,13 @@ def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
         "held": held is not None,
         "fleet_held": fleet is not None,
         "held_by": None if held is None else held.actor,
+        "rollout": None
+        if task.rollout is None
+        else {
+            "variant_id": task.rollout.variant_id,
+            "share": task.rollout.share,
+            "paused": task.rollout.paused is not None,
+        },
         "mode": task.mode,
         "no_rollback": task.no_rollback if held or fleet or task.mode != "enforce" else None,
         "reason": None if active is None else active.reason,

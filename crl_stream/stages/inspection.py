@@ -11,6 +11,7 @@ from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.monitor.decision_matrix import no_rollback
 from crl_stream.core.monitor.grounds import sentence
+from crl_stream.core.monitor.rollout import WHOLE
 from crl_stream.core.monitor.row import StandingOrder, TaskRow, decode_row
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.snapshot import task_snapshot
@@ -84,6 +85,13 @@ def summary(
         "held": task.held is not None or fleet is not None,
         "fleet_held": fleet is not None,
         "held_by": task.held.actor if task.held is not None else None if fleet is None else fleet.actor,
+        "rollout": None
+        if task.rollout is None
+        else {
+            "variant_id": task.rollout.variant_id,
+            "share": task.rollout.shares[task.rollout.stage] / WHOLE,
+            "paused": task.rollout.paused is not None,
+        },
         "mode": policy.operations.mode,
         "no_rollback": None if active is None else no_rollback(task, policy, fleet),
         "no_target": task.no_target_n >= 0,

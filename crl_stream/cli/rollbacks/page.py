@@ -23,6 +23,7 @@ def page(event: RollbackEvent, fate: Sequence[Event], policy: Policy | None) -> 
         f"{event.rollback_id}  {status_of(event, fate)}",
         f"  Task: {event.agent_name}/{event.task_type}",
         f"  Change: {event.from_variant} -> {event.to_variant}",
+        *([f"  Rollout: {event.rollout_id}, aborted"] if event.rollout_id else []),
         f"  When: {event.timestamp}, epoch {event.epoch}",
         *wrap(f"Reason: {event.reason}", WIDTH, indent="  "),
         f"  At: crl.invocations {event.position.partition}:{event.position.offset}",
@@ -36,12 +37,9 @@ def page(event: RollbackEvent, fate: Sequence[Event], policy: Policy | None) -> 
         lines += wrap(
             f"The limits are those of policy {event.policy_hash}, which is no longer on crl.commands.", WIDTH, "  "
         )
-    lines += ["", *_judged(event), "", "Evidence", *_indented(_evidence(event)), "", "Candidates, best first"]
-    candidates = [
-        (c.variant_id, f"{c.q_value:.2f}", str(c.n_visits), "chosen" if c.chosen else c.why_not or "")
-        for c in event.candidates
-    ]
-    lines += _indented(fit(("variant", "Q", "n", "why not"), candidates, WIDTH - 2)) if candidates else ["  none"]
+    lines += ["", *_judged(event), "", "Evidence", *_indented(_evidence(event))]
+    if not event.rollout_id:
+        lines += ["", "Candidates, best first", *_indented(_candidates(event) or ["none"])]
     lines += ["", "What became of it"]
     for one in fate:
         by = f" by {one.actor}" if one.what in {"confirmed", "undone"} else ""
@@ -51,6 +49,14 @@ def page(event: RollbackEvent, fate: Sequence[Event], policy: Policy | None) -> 
     if event.enforced and not any(one.what in {"undone", "taken back", "followed"} for one in fate):
         lines += ["", "To undo it", f"  {event.undo_command}", "To confirm it", f"  crl confirm {event.rollback_id}"]
     return "\n".join(lines)
+
+
+def _candidates(event: RollbackEvent) -> list[str]:
+    rows = [
+        (c.variant_id, f"{c.q_value:.2f}", str(c.n_visits), "chosen" if c.chosen else c.why_not or "")
+        for c in event.candidates
+    ]
+    return fit(("variant", "Q", "n", "why not"), rows, WIDTH - 2) if rows else []
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
