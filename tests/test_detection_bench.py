@@ -40,7 +40,7 @@ def cells_of(*names: str) -> list[dict[str, Any]]:
 def test_every_kind_of_world_is_played_and_summed_up() -> None:
     assert {world.kind for world in WORLDS} == set(KINDS)
     [summed] = summary(cells_of("p")).values()
-    kinds = {"healthy", "only worse alternatives", "collapse", "newcomer", "outage", "alone"}
+    kinds = {"healthy", "only worse alternatives", "collapse", "newcomer", "rollout", "outage", "alone"}
     assert {name.partition(":")[0] for name in summed} == kinds
 
 
@@ -55,6 +55,23 @@ def test_a_fleet_that_never_follows_loses_nothing_and_equal_seeds_give_equal_res
     assert (result.changes, result.got) == ((), result.never)
     assert Loop(COLLAPSE, Engine(guide), "s").run() == Loop(COLLAPSE, Engine(guide), "s").run()
     assert Loop(COLLAPSE, Engine(guide), "s").run() != Loop(COLLAPSE, Engine(guide), "t").run()
+
+
+def test_a_rollout_costs_what_it_gives_away_and_is_completed_if_the_new_variant_is_in_use_at_the_end() -> None:
+    world = BY_NAME["0.95 rolled out for 0.85"]
+    back_and_forth = [Change(100, "rollback", "a", "b", 0.9, 0.9), Change(200, "rollback", "b", "a", 0.9, 0.9)]
+    done = a_result(*back_and_forth, Change(711, "rollout", "a", "b", 0.85, 0.95))._replace(last="b")
+    found = figures(world, [done, a_result()])
+    assert (found["completed"], found["until_completed"]) == (0.5, 400)
+    assert found["lost_per_task"] == 15.0
+
+
+def test_the_product_rolls_out_in_stages_what_others_activate_at_once() -> None:
+    world = BY_NAME["0.60 rolled out for 0.90"]
+    staged = Loop(world, Engine(policy_of("production")), "s").run()
+    at_once = Loop(world._replace(staged=False), Engine(policy_of("production")), "s").run()
+    assert "command" not in {change.cause for change in staged.changes}
+    assert "command" in {change.cause for change in at_once.changes}
 
 
 def test_a_rollback_is_false_before_the_collapse_and_worse_if_the_target_is() -> None:
@@ -160,7 +177,7 @@ def test_the_tables_fit_a_terminal_and_show_everyone() -> None:
     assert max(map(len, lines)) <= WIDTH
     codes = [said["code"] for said in page["contestants"].values()]
     assert len(set(codes)) == len(NAMES)
-    assert [line.split() for line in lines].count(["", *codes][1:]) == 2
+    assert [line.split() for line in lines].count(["", *codes][1:]) == 3
     assert "NOT PLAYED: it is not installed" in " ".join(lines)
     rows = [line for line in markdown(page).splitlines() if line.startswith("|")]
     assert all(line.endswith(" |") for line in rows)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import typing
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crl_stream.cli.audit import Entry, Newest, _says_something_new, _take_result
+from crl_stream.cli.audit import Entry, Newest, _rollout_step, _says_something_new, _take_result
+from crl_stream.contract import contract_root
 from crl_stream.core import messages as m
 from crl_stream.core.messages.parts import ActivationCause
 
@@ -85,4 +88,13 @@ def test_every_automatic_change_is_listed_and_a_rollback_by_its_own_event(cause:
         policy_hash="0" * 16,
         engine_version="4",
     )
-    assert _says_something_new(activation) is (cause in {"first_seen", "auto_apply", "rollback_verified_worse"})
+    new = {"first_seen", "auto_apply", "rollback_verified_worse", "rollout", "rollout_aborted"}
+    assert _says_something_new(activation) is (cause in new)
+
+
+def test_a_step_that_nobody_ordered_names_the_share_and_the_reason() -> None:
+    step = json.loads((contract_root() / "examples/crl.decisions/RolloutStep-stage-passed.json").read_bytes())
+    entry = _rollout_step(msgspec.convert(step, m.RolloutStep))
+    assert (entry.actor, entry.action, entry.outcome) == ("monitor", "rollout stage passed", "done")
+    assert entry.detail == "default-v2 gets 25 %"
+    assert entry.reason.startswith("not worse in ")

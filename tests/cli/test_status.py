@@ -136,6 +136,8 @@ def test_only_a_task_that_was_judged_healthy_is_called_so(task: dict[str, Any]) 
     assert "healthy" not in state_of(task)
     assert state_of(task)
     assert state_of(a_brief()) == "healthy"
+    rollout = {"variant_id": "v9", "share": 0.25, "paused": True}
+    assert state_of(a_brief(rollout=rollout)) == "healthy; rolling out v9 (25 %, paused)"
 
 
 names = st.text("abcdefghij-.", min_size=1, max_size=128)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from builders import a_policy, invocations
 from proposals.some import the_guide_s
@@ -15,6 +16,7 @@ from cli.program import Program
 from crl_stream.cli import tail
 from crl_stream.cli.application import app
 from crl_stream.cli.tail import _USUAL, line_of
+from crl_stream.contract import contract_root
 from crl_stream.core import messages as m
 from crl_stream.core.policy import PolicySet
 from crl_stream.kafka.reader import Received
@@ -79,3 +81,10 @@ def test_a_policy_that_comes_into_force_once_per_partition_is_told_only_when_ask
     out = capsys.readouterr().out
     assert len(out.splitlines()) == shown
     assert ("SetPolicy" in out) == (shown == 2)
+
+
+def test_a_step_of_a_rollout_is_a_line_with_its_share_and_reason() -> None:
+    text = (contract_root() / "examples/crl.decisions/RolloutStep-stage-passed.json").read_bytes()
+    step = msgspec.json.decode(text, type=m.RolloutStep)
+    line = line_of(Received(DECISIONS, Stored(0, 0, b"a/b", text), step))
+    assert "rollout stage passed backend-architect/api-design: default-v2 gets 25 % (not worse in " in line

@@ -89,3 +89,11 @@ def test_a_candidate_that_waits_and_scores_that_came_too_late_are_said_in_words(
     said = text.out + text.err
     assert "not applied yet: 0.03 ahead of default in Q-value, 0.05 ahead needed" in said
     assert "1 score came too late: the window no longer held its outcome" in said
+
+
+def test_a_rollout_in_progress_is_shown_with_its_share_and_what_it_waits_for(crl: Program) -> None:
+    running = {"variant_id": "v9", "share": 0.05, "stage": 1, "stages": [0.05, 0.5], "waits_for": "3 of 20 outcomes"}
+    with serving([], review=HELD | {"rollout": running}) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        text = crl.run("window", TASK)
+    assert "v9 is rolled out: 5 % of the invocations, stage 1 of 2; the next stage waits for: 3 of 20" in text.out
