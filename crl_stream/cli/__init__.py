@@ -34,6 +34,7 @@ Commands that change the state:
 
     orders           the commands about one task; fleet: the same for the whole fleet; tasks: refuses mistyped names
     quarantine       variants in quarantine
+    rollout          rollouts in stages
     proposals/       proposed changes and their reviews
     policy           the policy in force
     topics           creates and corrects topics

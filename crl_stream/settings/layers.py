@@ -262,7 +262,7 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
         try:
             given = origin.value
             if not strict and isinstance(given, str) and isinstance(kept.default, tuple):
-                given = given.strip("[]").replace(",", " ").split()
+                given = given.strip("[]()").replace(",", " ").split()
             value = msgspec.convert(given, kept.type, strict=strict)
             if isinstance(value, float) and not math.isfinite(value):
                 # The policy is sent as JSON, which cannot express infinity or NaN.

@@ -3,6 +3,7 @@
 Read in this order:
 
     topics          the only place that names topics, and the messages on each
+    weights         which variant an invocation uses during a rollout
     partitioner     the partition of a key; drill_tasks: the reserved task of each partition, for drills
     records         records as consumers receive them, and as producers send them
     codec           bytes to messages and back; what cannot be decoded becomes a rejection with a reason

@@ -7,7 +7,7 @@ records showed which chapters were needed.
 
 from __future__ import annotations
 
-from . import orders, outcomes, policies, proposals, rollbacks, strays
+from . import orders, outcomes, policies, proposals, rollbacks, rollouts, strays
 from .scribe import Scribe
 
 
@@ -45,6 +45,10 @@ def write_hour() -> Scribe:
     rollbacks.again_and_again(scribe)
     rollbacks.evidence(scribe)
     rollbacks.verified(scribe, "backend-architect")
+    rollouts.ordered(scribe, "roller")
+    rollouts.ordered(scribe, "shadow-runner")
+    rollouts.refused(scribe, "roller")
+    rollouts.automatic(scribe, "roller")
     rollbacks.verified(scribe, "bounded")
     rollbacks.bounded(scribe, "bounded")
     orders.undo_without_a_hold(scribe)

@@ -114,7 +114,9 @@ def test_every_message_that_may_come_in_is_among_the_records(inputs: list[Input]
     [
         (m.Alert, "kind", NOT_FOLDED),
         (m.Alert, "severity", set()),
-        (m.Activation, "cause", set()),
+        (m.Activation, "cause", {"rollout_aborted"}),  # nothing is activated
+        (m.ActiveVariant, "cause", set()),
+        (m.RolloutStep, "step", set()),
         (m.Decision, "decision", set()),
         (m.DegradationAlert, "state", set()),
         (m.ActiveVariant, "mode", set()),
@@ -138,6 +140,7 @@ def test_every_metric_is_the_worst_of_some_degradation(written: dict[type, list[
         "lifetime",
         "before_window",
         "recent",
+        "active_variant",
         "replaced_variant",
         "accepted_level",
     }

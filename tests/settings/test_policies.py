@@ -140,6 +140,8 @@ def test_every_policy_setting_is_part_of_the_digest(name: str) -> None:
     other: Any
     if isinstance(default, str):
         other = others[default]
+    elif isinstance(default, tuple):
+        other = "0.25,0.5"
     elif isinstance(default, bool):
         other = str(not default).lower()
     else:

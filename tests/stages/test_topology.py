@@ -113,6 +113,7 @@ def a_busy_driver() -> TopologyDriver:
     driver.pipe_each(invocations("api-optimized", "F" * 55, active_epoch=1, runtime_id="runtime-1"))
     driver.pipe_each(invocations("default", "S" * 5, active_epoch=9, runtime_id="runtime-1"))
     driver.pipe(a_command(m.HoldAll), a_command(m.ResumeAll), a_command(m.PinVariant, variant_id="nobody"))
+    driver.pipe(a_command(m.RegisterVariant, variant_id="v9"), a_command(m.StartRollout, variant_id="v9"))
     [outcome] = list(invocations("default", "S"))
     home = partition_of(f"{AGENT}/{TASK}".encode(), 3)
     driver.append(MONITOR.source, encode(outcome), f"{AGENT}/{TASK}".encode(), partition=(home + 1) % 3)
