@@ -9,6 +9,7 @@ from crl_stream.core import messages as m
 KINDS: Final = {
     "rollback": "rollbacks",
     "promotion": "promotions",
+    "rollout": "rollouts",
     "activation": "other activations",
     "refusal": "refused commands",
     "alert": "alerts",
@@ -20,6 +21,10 @@ MOVES: Final = frozenset(("rollback", "promotion", "activation"))
 _SHADOW: Final = "shadow"
 _TOLD_OTHERWISE: Final = frozenset(("first_seen", "rollback"))
 """Causes of activations that are no decision of their own: the first outcome, and what a rollback states itself."""
+_PROMOTIONS: Final = frozenset(("auto_apply", "rollout"))
+"""Causes of activations that are promotions: at once, or after the last stage of a rollout."""
+_REPEATS: Final = frozenset(("rollback", "rollout_aborted"))
+"""Alerts that only repeat a rollback."""
 _LEVELS: Final = frozenset(("auto_apply", "human_approval"))
 """Levels of the decision matrix with a consequence; ``no_action`` has none."""
 
@@ -50,7 +55,7 @@ class Decided(NamedTuple):
     def words(self) -> str:
         """The decision in a few words, such as ``rollback v2 -> v1``."""
         change = f"{self.from_variant or 'nothing'} -> {self.to_variant}"
-        if self.kind in {"rollback", "promotion"}:
+        if self.kind in {"rollback", "promotion", "rollout"}:
             return f"{self.kind} {change}" + (" (shadow)" if self.name == _SHADOW else "")
         if self.kind == "activation":
             return f"{self.name} {change}"
@@ -73,18 +78,21 @@ def decision_of(fact: Any) -> tuple[str, Decided] | None:
         shadow = "" if fact.enforced else _SHADOW
         found = "rollback", shadow, fact.from_variant, fact.to_variant, fact.reason, fact.rollback_id
     elif isinstance(fact, m.Activation):
-        if fact.cause == "auto_apply":
+        if fact.cause in _PROMOTIONS:
             shadow = "" if fact.enforced else _SHADOW
             found = "promotion", shadow, fact.from_variant, fact.to_variant, fact.reasoning, fact.activation_id
         elif fact.cause not in _TOLD_OTHERWISE:
             found = "activation", fact.cause, fact.from_variant, fact.to_variant, fact.reasoning, fact.activation_id
+    elif isinstance(fact, m.RolloutStep):
+        if fact.step == "started":
+            found = "rollout", "", fact.control_variant, fact.variant_id, fact.reasoning, fact.step_id
     elif isinstance(fact, m.Decision):
         if fact.decision in _LEVELS:
             found = "decision", fact.decision, None, fact.variant_id, fact.reasoning, fact.decision_id
     elif isinstance(fact, m.CommandResult):
         if fact.outcome == "refused" and fact.agent_name is not None:
             found = "refusal", fact.command, None, None, fact.detail, fact.result_id
-    elif isinstance(fact, m.Alert) and not fact.resolved and fact.kind != "rollback" and fact.agent_name is not None:
+    elif isinstance(fact, m.Alert) and not fact.resolved and fact.kind not in _REPEATS and fact.agent_name is not None:
         # The subject is the task, followed by the variant if the alert is about one.
         found = "alert", fact.kind, fact.subject.partition(" ")[2] or None, None, fact.action, fact.alert_id
     if found is None or fact.position is None:

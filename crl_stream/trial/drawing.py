@@ -210,7 +210,7 @@ def _mark(placed: Placed, x: float, y: int, *, same: bool) -> Markup:
     shape: Markup
     if kind == "rollback":
         shape = element("path", d=f"M{_px(x - 6)} {y - 5}h12l-6 10z")
-    elif kind in {"promotion", "activation"}:
+    elif kind in {"promotion", "rollout", "activation"}:
         shape = element("path", d=f"M{_px(x - 6)} {y + 5}h12l-6 -10z")
     elif kind == "alert":
         shape = element("path", d=f"M{_px(x)} {y - 5}l5 5l-5 5l-5 -5z")

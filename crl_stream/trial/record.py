@@ -15,6 +15,7 @@ from crl_stream.wire.topics import ALERTS, DECISIONS, ROLLBACKS
 TOPIC_OF_KIND: Final = {
     "rollback": ROLLBACKS,
     "promotion": DECISIONS,
+    "rollout": DECISIONS,
     "activation": DECISIONS,
     "decision": DECISIONS,
     "refusal": DECISIONS,

@@ -110,7 +110,7 @@ def test_the_differences_are_those_between_two_fleets_that_lived_under_one_polic
         assert Counter(one for one in changes(found).elements() if one[3][0] in TOLD) == expected
 
 
-TOLD = {"rollback", "promotion", "alert"}
+TOLD = {"rollback", "promotion", "rollout", "alert"}
 
 
 def told(fleet: Any) -> dict[Any, list[int]]:
@@ -120,9 +120,11 @@ def told(fleet: Any) -> dict[Any, list[int]]:
         key: Any = None
         if isinstance(fact, m.RollbackEvent):
             key = ("rollback", "" if fact.enforced else "shadow", fact.from_variant, fact.to_variant)
-        elif isinstance(fact, m.Activation) and fact.cause == "auto_apply":
+        elif isinstance(fact, m.RolloutStep) and fact.step == "started":
+            key = ("rollout", "", fact.control_variant, fact.variant_id)
+        elif isinstance(fact, m.Activation) and fact.cause in {"auto_apply", "rollout"}:
             key = ("promotion", "" if fact.enforced else "shadow", fact.from_variant or "", fact.to_variant)
-        elif isinstance(fact, m.Alert) and fact.kind != "rollback" and not fact.resolved:
+        elif isinstance(fact, m.Alert) and fact.kind not in {"rollback", "rollout_aborted"} and not fact.resolved:
             key = ("alert", fact.kind, *(fact.subject.split(" ")[1:] or [""]), "")
         if key is not None:
             task = f"{fact.agent_name}/{fact.task_type}"
