@@ -119,7 +119,7 @@ async def read_audit(access: Access, key: TaskKey | None, limit: int) -> Newest:
                 _take_result(found, received.message)
             elif isinstance(received.message, m.Activation) and _says_something_new(received.message):
                 found.take(_activation(received.message))
-            elif isinstance(received.message, m.RolloutStep) and received.message.actor == MONITOR:
+            elif isinstance(received.message, m.RolloutStep) and _says_something_new(received.message):
                 found.take(_rollout_step(received.message))
         async for received in reader.each(ROLLBACKS, home):
             if isinstance(received.message, m.RollbackEvent) and _concerns(received.message, key):
@@ -139,9 +139,11 @@ def _concerns(message: Any, key: TaskKey | None) -> bool:
     return task in {(None, None), tuple(key)}
 
 
-def _says_something_new(activation: m.Activation) -> bool:
-    """Return whether the activation needs an entry; it does not if a command result or a rollback gives more detail."""
-    return activation.cause not in _ORDERED and activation.cause != "rollback"
+def _says_something_new(fact: m.Activation | m.RolloutStep) -> bool:
+    """Return whether a fact needs an entry; it does not if a command result, a rollback or an activation says more."""
+    if isinstance(fact, m.RolloutStep):
+        return fact.actor == MONITOR and fact.rollback_id is None and fact.step != "completed"
+    return fact.cause not in _ORDERED and fact.cause != "rollback"
 
 
 def _task_of(message: Any) -> str | None:

@@ -171,6 +171,8 @@ class RolloutStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     position: Position
     policy_hash: str
     engine_version: str
+    rollback_id: Identifier | None = None
+    """Id of the rollback event, if the rollout is aborted because the candidate is degraded."""
     schema_version: int = 1
 
 

@@ -375,7 +375,9 @@ def rollout_aborted(turn: Turn, change: c.RolloutAborted) -> Sequence[Any]:
     """Return the end of a rollout; if its candidate is degraded, also the rollback event and the alert about it."""
     rollout, candidate, grounds = _running(turn), change.candidate, change.grounds
     epoch, active = turn.row.epoch + 1, turn.row.active or ""
-    told: list[Any] = [_rollout_step(turn, "aborted", change.actor, change.words, share=0), *_end_of_stall(turn)]
+    rollback_id = None if grounds is None else change.rollback_id
+    step = _rollout_step(turn, "aborted", change.actor, change.words, share=0, rollback_id=rollback_id)
+    told: list[Any] = [step, *_end_of_stall(turn)]
     if grounds is None:
         return told
     event = RollbackEvent(
@@ -431,7 +433,14 @@ def _end_of_stall(turn: Turn) -> list[Any]:
 
 
 def _rollout_step(
-    turn: Turn, step: Any, actor: str, words: str, *, more: int = 0, share: int | None = None
+    turn: Turn,
+    step: Any,
+    actor: str,
+    words: str,
+    *,
+    more: int = 0,
+    share: int | None = None,
+    rollback_id: str | None = None,
 ) -> RolloutStep:
     """Return a step of the rollout in progress that leads ``more`` stages on, or to another ``share`` (thousandths)."""
     row, rollout = turn.row, _running(turn)
@@ -450,6 +459,7 @@ def _rollout_step(
         candidate=delivered_of(rollout.candidate),
         control=delivered_of(control_of(row)),
         epoch=row.epoch,
+        rollback_id=rollback_id,
         **common(turn),
     )
 
