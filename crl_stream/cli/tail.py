@@ -105,6 +105,8 @@ def line_of(received: Received) -> str:
         what = f"{message.decision} {task} {message.variant_id}: {message.reasoning}"
     elif isinstance(message, m.Activation):
         what = f"active {task}: {message.from_variant or 'nothing'} -> {message.to_variant} ({message.cause})"
+    elif isinstance(message, m.Hindsight):
+        what = f"rollback {message.finding} {task}: {message.reasoning} ({message.rollback_id})"
     elif isinstance(message, m.CommandResult):
         what = f"{message.command} {message.outcome} {task} by {message.actor}: {message.detail}"
     elif isinstance(message, m.Proposal):

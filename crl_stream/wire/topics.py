@@ -48,7 +48,7 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
     ),
     DEGRADATIONS: (m.DegradationAlert,),
     ROLLBACKS: (m.RollbackEvent,),
-    DECISIONS: (m.Decision, m.Activation, m.CommandResult),
+    DECISIONS: (m.Decision, m.Activation, m.Hindsight, m.CommandResult),
     ALERTS: (m.Alert,),
     ACTIVE_VARIANTS: (m.ActiveVariant,),
     VARIANTS: (m.VariantCatalogue,),

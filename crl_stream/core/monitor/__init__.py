@@ -15,6 +15,7 @@ Read the modules in the order in which an outcome passes through them:
     window             the last outcomes of a variant, their sums, and Q
     runtimes           which runtimes follow which epoch
     verification       whether the latest rollback stays, or is taken back
+    scorecard          whether a rollback that shadow mode only reported was right
     protection         what follows from a verdict: alert, rollback or recovery
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
+import msgspec
+
+from crl_stream.core.ids import policy_hash
 from crl_stream.core.monitor import evidence
 from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.detectors import DETECTORS
@@ -28,6 +33,7 @@ class Rules:
         "further",
         "guarded",
         "head_start",
+        "judging",
         "least_q",
         "limits",
         "max_skew",
@@ -86,6 +92,8 @@ class Rules:
         """The lowest Q that a candidate may have."""
         self.confidence, self.doubt = policy.rollback.confidence, policy.rollback.doubt
         self.parole = policy.rollback.parole
+        self.judging = policy_hash(_ENCODER.encode(_judging(policy)))
+        """Digest of the settings that decide whether a rollback is reported, and to which target."""
         self.mode, self.exploration = operations.mode, operations.exploration
         self.enforced = operations.mode == "enforce"
         """Whether decisions are carried out."""
@@ -94,6 +102,13 @@ class Rules:
         self.snapshot_outcomes, self.snapshot_ms = limits.snapshot_outcomes, round(limits.snapshot_seconds * 1_000)
 
 
+def _judging(policy: Policy) -> list[Any]:
+    rollback = policy.rollback
+    chosen = [rollback.min_samples, rollback.confidence, rollback.doubt, rollback.parole]
+    return [msgspec.to_builtins(policy.degradation), msgspec.to_builtins(policy.learning), chosen]
+
+
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _rules: dict[int, Rules] = {}
 
 
