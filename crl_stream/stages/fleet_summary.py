@@ -25,6 +25,7 @@ NAMES: Final = (*TROUBLE, *ORDERS, "no_target", "without_outcome", "HEALTHY", "I
 MODES: Final = ("observe", "shadow")
 SCORES: Final = ("right", "wrong", "open", "avoidable", "caused")
 """The figures of a scorecard; of a fleet, each is summed up as ``shadow_right`` and so on."""
+NO_SCORES: Final = (0, 0, 0, 0, 0)
 _BITS: Final = {name: 1 << number for number, name in enumerate((*NAMES, *MODES))}
 _TROUBLE: Final = sum(_BITS[name] for name in TROUBLE)
 _ATTENTION: Final = sum(_BITS[name] for name in (*TROUBLE, *ORDERS))
@@ -36,8 +37,8 @@ class Mark(NamedTuple):
     bits: int
     outcomes: int
     variants: int
-    scores: tuple[int, ...] = ()
-    """The figures of the task's scorecard, in the order of ``SCORES``; empty if there is none, or not in shadow mode."""
+    scores: tuple[int, int, int, int, int] = NO_SCORES
+    """The figures of the task's scorecard, in the order of ``SCORES``; all 0 unless the task is in shadow mode."""
 
     @property
     def rank(self) -> int:
@@ -69,10 +70,10 @@ def mark_of(row: bytes, policies: PolicySet) -> Mark:
         names.append("no_target")
     if policy.operations.mode in MODES:
         names.append(policy.operations.mode)
-    scores: tuple[int, ...] = ()
+    scores = NO_SCORES
     card = task.card
     if card is not None and policy.operations.mode == "shadow" and card.judging == rules_of(policy).judging:
-        scores = tuple([getattr(card, name) for name in SCORES])
+        scores = (card.right, card.wrong, card.open, card.avoidable, card.caused)
     return Mark(sum(_BITS[name] for name in names), task.n, len(task.variants), scores)
 
 
@@ -90,7 +91,7 @@ class Sums:
         self.outcomes += times * mark.outcomes
         self.variants += times * mark.variants
         self._bits[mark.bits] += times
-        if mark.scores:
+        if mark.scores != NO_SCORES:
             self._scores = [sum_ + times * one for sum_, one in zip(self._scores, mark.scores, strict=True)]
 
     def as_dict(self) -> dict[str, int]:

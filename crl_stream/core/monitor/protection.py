@@ -75,7 +75,7 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
             if chosen.quarantined and turn.rules.enforced:
                 changes.append(QuarantineLifted(chosen))
             left = delivered(variant, turn.rules) if turn.policy.rollback.verify else None
-            seen = None if turn.rules.enforced else watch(row, variant, chosen, grounds.metric, rollback_id, turn.rules)
+            seen = None if turn.rules.enforced else watch(row, variant, chosen, grounds, rollback_id, turn.rules)
             changes.append(RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left, seen))
         elif _is_time(turn, row.no_target_n):
             changes.append(FoundNoTarget(variant, ranked, alert_id))

@@ -7,7 +7,8 @@ variants then had the same work and the same outages.
 
 A rollback was right if the variant delivered less than its target and less than its own baseline, both by
 ``rollback.confidence`` standard errors.  It was wrong if the variant recovered by itself, or delivered no less than
-either.  Everything else is open: too few outcomes, or a difference that may be chance.
+either.  A variant that never worked is compared with the target alone.  Everything else is open: too few outcomes, or
+a difference that may be chance.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.changes import Change, LookedBack
 from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.monitor.evidence import WRITTEN_OUT
+from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import Promise, compare, is_better, promise_of
 from crl_stream.core.monitor.row import MICRO, Sums, TaskRow, Variant, Watched
 from crl_stream.core.monitor.rules import Rules
@@ -50,19 +52,20 @@ def score_in_words(right: int, judged: int, avoidable: int, caused: int) -> str:
     return f"{right} of {judged} right, {bad} avoidable" + (f", {caused:,} caused" if caused else "")
 
 
-def watch(
-    row: TaskRow, variant: Variant, target: Variant, metric: str | None, rollback_id: str, rules: Rules
-) -> Watched:
-    """Return what is needed later to judge the rollback of the active ``variant`` that is being reported now."""
+def watch(row: TaskRow, variant: Variant, target: Variant, grounds: Grounds, rollback_id: str, rules: Rules) -> Watched:
+    """Return what is needed later to judge the rollback of the active ``variant`` that is being reported now.
+
+    A variant that is degraded because it had no success at all has no baseline to fall below.
+    """
     copy = msgspec.structs.replace
     return Watched(
         rollback_id,
         variant.variant_id,
         target.variant_id,
         row.epoch,
-        metric or "",
+        grounds.metric or "",
         copy(variant.life),
-        copy(baseline_of(variant, rules)),
+        Sums() if grounds.evidence.absolute else copy(baseline_of(variant, rules)),
         copy(target.life),
         copy(lifetime_of(target)),
         rules.judging,
@@ -136,7 +139,7 @@ def _finding(
     if watched.metric not in COMPARED:
         return "open", f"it was about {watched.metric or 'no metric'}, by which variants are not compared"
     own = promise_of(watched.baseline)
-    known = own.n >= rules.min_baseline  # a variant that never worked has no baseline to fall below
+    known = own.n >= rules.min_baseline
     over = f"in its next {_outcomes(seen.n)}{ended}"
     against = f"{over}: {compare(seen, other)}"
     if not is_better(other, seen, 0.0):
