@@ -16,7 +16,7 @@ from crl_stream.core.monitor.scorecard import score_in_words
 from crl_stream.core.proposer.draft import Draft, View
 
 NAME: Final = "enforce_task"
-ORDER: Final = 5
+ORDER: Final = 6
 TITLE: Final = "Enforce rollbacks of {task}, where {target} is active"
 TRIGGERS: Final = ("shadow_precision",)
 MAKES: Final = False
