@@ -36,10 +36,10 @@ def task_scorecard(found: Mapping[str, Any]) -> Iterator[str]:
         yield _score(card)
     if card["watched"] is not None:
         so_far = f"{card['watched_outcomes']} of {card['outcomes_needed']} outcomes"
-        yield f"{card['watched']} was only reported and is being judged: {so_far}"
+        yield f"{card['watched']} (only reported) is being judged: {so_far}"
 
 
 def _score(card: Mapping[str, int]) -> str:
     words = score_in_words(card["right"], card["right"] + card["wrong"], card["avoidable"], card["caused"])
     opened = f"; {card['open']} more had too few outcomes to tell" if card["open"] else ""
-    return f"rollbacks that shadow mode reported: {words}{opened}"
+    return f"rollbacks in shadow mode: {words}{opened}"

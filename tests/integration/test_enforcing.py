@@ -57,7 +57,7 @@ async def test_shadow_mode_files_the_proposal_and_its_approval_makes_the_task_en
     assert "45 of 50 bad invocations avoidable" in " ".join(shown.split())
     document = json.loads(await run(installation, "rollbacks", "show", event.rollback_id, "--json"))
     assert document["became"][0]["hindsight"]["avoidable"] == 45
-    words = "rollbacks that shadow mode reported: 1 of 1 right, 45 bad invocations avoidable"
+    words = "rollbacks in shadow mode: 1 of 1 right, 45 bad invocations avoidable"
     assert words in await run(installation, "window", NAME)
     status = json.loads(await run(installation, "status", "--json"))
     assert status["scorecard"] == {"right": 1, "wrong": 0, "open": 0, "avoidable": 45, "caused": 0}
