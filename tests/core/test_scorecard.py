@@ -33,10 +33,18 @@ def reported(outcomes: str = "F", policy: Policy = SHADOW) -> Task:
     task = Task(policy)
     task.run("default", "S" * 40)
     task.run("steady", GOOD, variant_source="explore")
-    while not task.stated(m.RollbackEvent):
-        task.run("default", outcomes)
+    until_reported(task, outcomes)
     assert (task.row.active, task.stated(m.RollbackEvent)[-1].enforced) == ("default", False)
     return task
+
+
+def until_reported(task: Task, outcomes: str, **fields: Any) -> None:
+    """Let ``default`` have these outcomes, again and again, until shadow mode reports a rollback."""
+    for _ in range(100):
+        if task.stated(m.RollbackEvent):
+            return
+        task.run("default", outcomes, **fields)
+    raise AssertionError("no rollback was reported")
 
 
 def the_card(task: Task) -> m.RollbackScorecard:
@@ -156,8 +164,7 @@ def test_scores_of_outcomes_before_the_report_do_not_count_as_what_happened_next
     task.run("steady", GOOD, variant_source="explore")
     before = [an_invocation("default", "failure", invocation_id=f"early-{i}", reward=-1.0) for i in range(3)]
     task.take(*before)
-    while not task.stated(m.RollbackEvent):
-        task.run("default", "F")
+    until_reported(task, "F")
     task.take(*[feedback(one.invocation_id, reward=1.0) for one in before])
     task.run("default", "F" * 50)
     [fact] = task.stated(m.Hindsight)
@@ -169,8 +176,7 @@ def test_scores_of_the_target_before_the_report_do_not_count_as_its_outcomes_mea
     task.run("default", "S" * 40)
     before = [an_invocation("steady", "success", invocation_id=f"s-{i}", variant_source="explore") for i in range(40)]
     task.take(*before)
-    while not task.stated(m.RollbackEvent):
-        task.run("default", "F")
+    until_reported(task, "F")
     task.take(*[feedback(one.invocation_id, reward=-1.0) for one in before[20:]])
     task.run("steady", "S" * 10, variant_source="explore")
     task.run("default", "F" * 50)
@@ -248,6 +254,63 @@ def test_a_small_difference_may_be_chance_and_stays_open() -> None:
     assert fact.finding == "open"
     assert "may be chance" in fact.reasoning
     assert (the_card(task).open, the_card(task).avoidable, the_card(task).caused) == (1, 0, 0)
+
+
+def test_a_variant_that_was_never_much_better_has_not_clearly_lost_anything() -> None:
+    """The target is far better, but that is no degradation: it should have been promoted long before."""
+    task = Task(msgspec.structs.replace(SHADOW, degradation=Degradation(clean_verdicts=1_000)))
+    task.run("default", "SSSSF" * 20)
+    task.run("steady", "S" * 60, variant_source="explore")
+    until_reported(task, "F")
+    since = task.row.watched
+    assert since is not None
+    rate = Fraction(since.baseline.successes, since.baseline.n)
+    successes = floor(rate * 50)
+    task.run("default", "F" * (50 - successes) + "S" * successes)
+    [fact] = task.stated(m.Hindsight)
+    assert (fact.finding, fact.bad) == ("open", 50 - successes)
+    assert "may be chance" in fact.reasoning
+
+
+def test_a_target_that_is_hardly_better_is_no_clear_gain_however_deep_the_fall() -> None:
+    task = Task(SHADOW)
+    task.run("default", "S" * 60)
+    task.run("steady", "SSSF" * 20, variant_source="explore")
+    until_reported(task, "F")
+    task.run("default", "SSSF" * 12 + "FF")
+    [fact] = task.stated(m.Hindsight)
+    assert (fact.finding, fact.outcomes, fact.bad, fact.bad_of_target) == ("open", 50, 14, 12.5)
+    assert (fact.avoidable, fact.caused) == (0, 0)
+
+
+def test_a_rollback_that_was_right_for_its_rewards_may_still_have_cost_successes() -> None:
+    task = Task(SHADOW)
+    task.run("default", "S" * 40)
+    task.run("steady", "S" * 39 + "F", variant_source="explore")
+    until_reported(task, "S", reward=0.1)
+    task.run("default", "S" * 49 + "F", reward=0.1)
+    [fact] = task.stated(m.Hindsight)
+    assert (fact.finding, fact.bad, fact.bad_of_target) == ("right", 1, 1.25)
+    assert (fact.avoidable, fact.caused, the_card(task).caused) == (0, 1, 1)
+
+
+def test_what_is_open_neither_avoids_nor_causes_anything() -> None:
+    task = reported()
+    task.run("default", "S" * 9)
+    task.order(m.ActivateVariant, variant_id="steady")
+    [fact] = task.stated(m.Hindsight)
+    assert (fact.finding, fact.bad, fact.bad_of_target, fact.avoidable, fact.caused) == ("open", 0, 0.9, 0, 0)
+
+
+def test_a_recovery_long_after_a_level_was_accepted_is_a_recovery() -> None:
+    task = reported("SF")
+    task.run("default", "SF" * 10)
+    task.order(m.AcceptLevel)
+    task.run("default", "SF" * 30)
+    task.run("default", "F" * 12)
+    task.run("default", "S" * 60)
+    assert len(task.stated(m.RollbackEvent)) == 2
+    assert "recovered by itself within" in task.stated(m.Hindsight)[-1].reasoning
 
 
 def test_the_snapshot_shows_what_is_being_judged() -> None:
