@@ -18,7 +18,7 @@ from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.proposals.page import stands
 from crl_stream.settings import Settings
-from crl_stream.stages.fleet_summary import SCORES
+from crl_stream.stages.fleet_summary import ON_CARD
 from crl_stream.stages.inspection import drill_document
 from crl_stream.wire.topics import TASKS
 
@@ -143,7 +143,7 @@ def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
 
 def _scorecard(task: m.TaskSnapshot) -> dict[str, int] | None:
     card = task.scorecard
-    return None if card is None or task.mode != "shadow" else {name: getattr(card, name) for name in SCORES}
+    return None if card is None or task.mode != "shadow" else {name: getattr(card, name) for name in ON_CARD}
 
 
 def _successes(window: m.WindowSnapshot) -> int:

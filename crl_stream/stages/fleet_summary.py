@@ -23,9 +23,9 @@ ORDERS: Final = ("held", "pinned", "quarantined")
 NAMES: Final = (*TROUBLE, *ORDERS, "no_target", "without_outcome", "HEALTHY", "INCONCLUSIVE", "DEGRADED", "unjudged")
 """Names of all counts, in the order of a mark's bits."""
 MODES: Final = ("observe", "shadow")
-SCORES: Final = ("right", "wrong", "open", "avoidable", "caused")
+ON_CARD: Final = ("right", "wrong", "open", "avoidable", "caused")
 """The figures of a scorecard; of a fleet, each is summed up as ``shadow_right`` and so on."""
-NO_SCORES: Final = (0, 0, 0, 0, 0)
+NO_CARD: Final = (0, 0, 0, 0, 0)
 _BITS: Final = {name: 1 << number for number, name in enumerate((*NAMES, *MODES))}
 _TROUBLE: Final = sum(_BITS[name] for name in TROUBLE)
 _ATTENTION: Final = sum(_BITS[name] for name in (*TROUBLE, *ORDERS))
@@ -37,8 +37,8 @@ class Mark(NamedTuple):
     bits: int
     outcomes: int
     variants: int
-    scores: tuple[int, int, int, int, int] = NO_SCORES
-    """The figures of the task's scorecard, in the order of ``SCORES``; all 0 unless the task is in shadow mode."""
+    card: tuple[int, int, int, int, int] = NO_CARD
+    """The figures of the task's scorecard, in the order of ``ON_CARD``; all 0 unless the task is in shadow mode."""
 
     @property
     def rank(self) -> int:
@@ -70,11 +70,11 @@ def mark_of(row: bytes, policies: PolicySet) -> Mark:
         names.append("no_target")
     if policy.operations.mode in MODES:
         names.append(policy.operations.mode)
-    scores = NO_SCORES
+    figures = NO_CARD
     card = task.card
     if card is not None and policy.operations.mode == "shadow" and card.judging == rules_of(policy).judging:
-        scores = (card.right, card.wrong, card.open, card.avoidable, card.caused)
-    return Mark(sum(_BITS[name] for name in names), task.n, len(task.variants), scores)
+        figures = (card.right, card.wrong, card.open, card.avoidable, card.caused)
+    return Mark(sum(_BITS[name] for name in names), task.n, len(task.variants), figures)
 
 
 class Sums:
@@ -83,7 +83,7 @@ class Sums:
     def __init__(self) -> None:
         self.tasks = self.outcomes = self.variants = 0
         self._bits: Counter[int] = Counter()
-        self._scores = [0] * len(SCORES)
+        self._card = [0] * len(ON_CARD)
 
     def add(self, mark: Mark, times: int = 1) -> None:
         """Count a mark; with ``times=-1``, stop counting it."""
@@ -91,14 +91,14 @@ class Sums:
         self.outcomes += times * mark.outcomes
         self.variants += times * mark.variants
         self._bits[mark.bits] += times
-        if mark.scores != NO_SCORES:
-            self._scores = [sum_ + times * one for sum_, one in zip(self._scores, mark.scores, strict=True)]
+        if mark.card != NO_CARD:
+            self._card = [sum_ + times * one for sum_, one in zip(self._card, mark.card, strict=True)]
 
     def as_dict(self) -> dict[str, int]:
         """Return the sums by name; ``trouble`` and ``attention`` count each task once."""
         found = {"tasks": self.tasks, "outcomes": self.outcomes, "variants": self.variants}
         found |= {name: self._sum(bit) for name, bit in _BITS.items()}
-        found |= {f"shadow_{name}": number for name, number in zip(SCORES, self._scores, strict=True)}
+        found |= {f"shadow_{name}": number for name, number in zip(ON_CARD, self._card, strict=True)}
         return found | {"trouble": self._sum(_TROUBLE), "attention": self._sum(_ATTENTION)}
 
     def _sum(self, bits: int) -> int:

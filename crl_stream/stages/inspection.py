@@ -18,7 +18,7 @@ from crl_stream.core.monitor.step import Context
 from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.stages.fleet import has_expired
-from crl_stream.stages.fleet_summary import SCORES
+from crl_stream.stages.fleet_summary import ON_CARD
 from crl_stream.stages.partition import decode_partition
 
 
@@ -99,7 +99,7 @@ def scorecard(task: TaskRow, rules: Rules) -> dict[str, int] | None:
     card = task.card
     if card is None or rules.mode != "shadow" or card.judging != rules.judging:
         return None
-    return {name: getattr(card, name) for name in SCORES}
+    return {name: getattr(card, name) for name in ON_CARD}
 
 
 def drill_standing(partition: int, row: bytes, now: int) -> dict[str, Any] | None:

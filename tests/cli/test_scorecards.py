@@ -46,7 +46,7 @@ def example() -> m.Hindsight:
     return msgspec.json.decode(path.read_bytes(), type=m.Hindsight)
 
 
-# -- the score of a task and of a fleet --------------------------------------------------------------
+# -- the scorecard of a task and of a fleet -----------------------------------------------------------
 def test_a_window_shows_the_score_and_what_is_being_judged(crl: Program) -> None:
     driver = in_shadow("F" * 70, "S" * 80, "F" * 30)
     snapshot = msgspec.to_builtins(driver.snapshot(AGENT, TASK))

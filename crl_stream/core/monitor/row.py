@@ -219,7 +219,7 @@ class Watched(msgspec.Struct, array_like=True, gc=False):
 
 
 class Card(msgspec.Struct, array_like=True, gc=False):
-    """The score of the rollbacks that shadow mode reported under the same settings."""
+    """The scorecard of the rollbacks that shadow mode reported under the same settings."""
 
     judging: str = ""
     """``Rules.judging`` of those settings."""

@@ -1,4 +1,4 @@
-"""Judges a rollback that shadow mode only reported by what happened next, and keeps the score.
+"""Judges a rollback that shadow mode only reported by what happened next, for the scorecard.
 
 The outcomes that led to a rollback were selected for being bad, so only later ones count: up to ``horizon`` outcomes of
 the variant that stayed active.  They are compared with the promise that the target had when the rollback was reported,
@@ -42,10 +42,10 @@ def horizon(rules: Rules) -> int:
     return rules.size if rules.size > MOST else MOST
 
 
-def score_in_words(right: int, judged: int, avoidable: int, caused: int) -> str:
-    """Return a score as people read it.
+def in_words(right: int, judged: int, avoidable: int, caused: int) -> str:
+    """Return a scorecard as people read it.
 
-    >>> score_in_words(9, 9, 212, 0), score_in_words(4, 6, 1, 3)
+    >>> in_words(9, 9, 212, 0), in_words(4, 6, 1, 3)
     ('9 of 9 right, 212 bad invocations avoidable', '4 of 6 right, 1 bad invocation avoidable, 3 caused')
     """
     bad = "1 bad invocation" if avoidable == 1 else f"{avoidable:,} bad invocations"

@@ -133,7 +133,7 @@ def _verification(row: TaskRow, rules: Rules) -> Verification | None:
 
 
 def _scorecard(row: TaskRow, rules: Rules) -> RollbackScorecard | None:
-    """Return the score under the settings in force; None if there is none."""
+    """Return the scorecard under the settings in force; None if there is none."""
     card, watched = row.card, row.watched
     if card is None or card.judging != rules.judging:
         return None

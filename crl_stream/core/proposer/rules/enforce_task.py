@@ -1,8 +1,8 @@
 """Enforce: the rollbacks that shadow mode only reported were right often enough to make them from now on.
 
-The monitor judges each of them by what happened next (``core/monitor/scorecard``).  The score counts only rollbacks
-under the settings in force, so a change of the thresholds begins a new one.  Nothing is proposed if those rollbacks
-would have caused more bad invocations than they would have avoided.
+The monitor judges each of them by what happened next (``core/monitor/scorecard``).  The scorecard counts only
+rollbacks under the settings in force, so a change of the thresholds begins a new one.  Nothing is proposed if those
+rollbacks would have caused more bad invocations than they would have avoided.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from crl_stream.core.messages import Change, RollbackScorecard
 from crl_stream.core.messages.snapshots import Trigger
-from crl_stream.core.monitor.scorecard import score_in_words
+from crl_stream.core.monitor.scorecard import in_words
 from crl_stream.core.proposer.draft import Draft, View
 
 NAME: Final = "enforce_task"
@@ -23,12 +23,12 @@ MAKES: Final = False
 
 
 def propose(view: View) -> list[Draft]:
-    """Return one draft if the task is in shadow mode and its score is good enough, else none."""
+    """Return one draft if the task is in shadow mode and its scorecard is good enough, else none."""
     snapshot, card, active = view.snapshot, view.snapshot.scorecard, view.active
     if snapshot.mode != "shadow" or card is None or _objection(view, card) is not None:
         return []
     setting = f'tasks."{snapshot.agent_name}/{snapshot.task_type}".operations.mode'
-    figures = score_in_words(card.right, card.judged, card.avoidable, card.caused)
+    figures = in_words(card.right, card.judged, card.avoidable, card.caused)
     opened = f"; {card.open} more had too few outcomes to tell" if card.open else ""
     return [
         Draft(
@@ -57,7 +57,7 @@ def propose(view: View) -> list[Draft]:
 
 
 def lapse(view: View, _target: str, _trigger: Trigger) -> str | None:
-    """Return why the proposal lapses: shadow mode has ended, or the score is no longer good enough."""
+    """Return why the proposal lapses: shadow mode has ended, or the scorecard is no longer good enough."""
     card, mode = view.snapshot.scorecard, view.snapshot.mode
     if mode != "shadow":
         return f"the task is in {mode} mode now"
@@ -67,7 +67,7 @@ def lapse(view: View, _target: str, _trigger: Trigger) -> str | None:
 
 
 def _objection(view: View, card: RollbackScorecard) -> str | None:
-    """Return why the score does not suffice; None if it does."""
+    """Return why the scorecard does not suffice; None if it does."""
     limits = view.limits
     if card.judged < limits.enforce_min_rollbacks:
         return f"{card.judged} rollbacks judged, {limits.enforce_min_rollbacks} needed"
