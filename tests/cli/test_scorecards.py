@@ -7,11 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import pytest
 from builders import AGENT, TASK, a_command, a_policy, invocations
 from proposals.some import NOW, another
 
 from cli.program import Program
 from cli.views import a_brief, serving
+from crl_stream.cli.proposals.enforcing import enforce
 from crl_stream.cli.rollbacks.fates import Event, _judged, status_of
 from crl_stream.cli.rollbacks.page import page
 from crl_stream.cli.scorecards import fleet_scorecard, scorecard_note, task_scorecard
@@ -20,7 +22,10 @@ from crl_stream.cli.tail import line_of
 from crl_stream.cli.told_tasks import _brief
 from crl_stream.contract import contract_root
 from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
 from crl_stream.core.policy import Operations, Policy, PolicySet
+from crl_stream.errors import Unavailable, UsageError
+from crl_stream.guide.variant_proposer import VariantProposer
 from crl_stream.kafka.reader import Received
 from crl_stream.proposals.page import effect
 from crl_stream.proposals.page import page as proposal_page
@@ -164,3 +169,27 @@ def test_an_approval_alone_is_not_taken_for_more_than_it_is() -> None:
         'tasks."backend-architect/api-design".operations.mode = "enforce"'
     )
     assert driver.snapshot(AGENT, TASK).mode == "shadow"
+
+
+async def test_if_the_policy_cannot_follow_an_approval_one_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise Unavailable("Kafka does not accept it.", hint="start it")
+
+    monkeypatch.setattr("crl_stream.cli.proposals.enforcing.change_policy", refuse)
+    nothing: Any = None
+    with pytest.raises(Unavailable) as caught:
+        await enforce(nothing, nothing, TaskKey(AGENT, TASK), actor="ada", reason="prop-1 approved")
+    assert caught.value.message == (
+        "The proposal is approved, but the policy could not be changed: Kafka does not accept it."
+    )
+    assert caught.value.hint == (
+        'set operations.mode = "enforce" for backend-architect/api-design in crl.toml, then run crl policy apply'
+    )
+
+
+def test_the_guides_class_leaves_the_policy_of_the_fleet_to_crl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VariantProposer, "_open", lambda *_: enforcing())
+    store: Any = object()
+    with pytest.raises(UsageError) as caught:
+        VariantProposer(store=store).approve(enforcing().proposal_id)
+    assert caught.value.hint == f"run crl proposals approve {enforcing().proposal_id}"
