@@ -161,7 +161,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
 
 
-async def start_all(installation: Installation) -> list[Any]:
+async def start_all(installation: Installation, **settings: str) -> list[Any]:
     """Start the monitor and the services, and wait until they are ready.
 
     Snapshots are not delayed, so that every burst of outcomes ends with one.
@@ -174,6 +174,7 @@ async def start_all(installation: Installation) -> list[Any]:
             limits_snapshot_seconds="0",
             review_schedule="* * * * *",
             config=str(installation.folder / "channels.toml"),
+            **settings,
         )
         for role in ("monitor", "services")
     ]

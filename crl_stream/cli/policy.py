@@ -15,7 +15,7 @@ from crl_stream.core.policy import GUIDE
 from crl_stream.core.policy_difference import Difference, policy_differences
 from crl_stream.errors import UsageError
 from crl_stream.kafka.commands import default_actor
-from crl_stream.kafka.fleet_policy import FleetPolicy, differences_of, read_fleet_policy, send_policy, set_by
+from crl_stream.kafka.fleet_policy import FleetPolicy, Ordered, differences_of, read_fleet_policy, send_policy, set_by
 from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings import Settings
 
@@ -99,25 +99,36 @@ def apply(
     if json:
         show_json(_compared(fleet, settings, found) | {"applied": True, "actor": told, "pending": pending})
         return
-    say(f"policy {settings.policies.digest()} is set by {told}: {_became(fleet, pending)}")
+    say(f"policy {settings.policies.digest()} is set by {told}: {became(fleet, pending)}")
 
 
 async def _apply(settings: Settings, before: FleetPolicy, actor: str, reason: str) -> list[int] | None:
     """Send the policy; return the partitions that have not folded it in time, or None if no worker has ever run."""
     async with KafkaSession(settings.kafka) as session:
         sent = await send_policy(session, settings.policies, actor=actor, reason=reason)
-        if not before.rows:
-            return None
-        until = asyncio.get_running_loop().time() + FOLLOW_SECONDS
-        while True:
-            now = await read_fleet_policy(settings, session)
-            pending = [p for p, row in now.rows.items() if row.commanded.get(now.home, -1) < sent.offset]
-            if not pending or asyncio.get_running_loop().time() > until:
-                return pending
-            await asyncio.sleep(0.2)
+        return await follow_policy(settings, session, before, sent)
 
 
-def _became(before: FleetPolicy, pending: list[int] | None) -> str:
+async def follow_policy(
+    settings: Settings, session: KafkaSession, before: FleetPolicy, sent: Ordered
+) -> list[int] | None:
+    """Wait until running workers have folded the policy ``sent``; ``before`` is what was read before it.
+
+    Return the partitions that have not folded it in time, or None if no worker has ever run.
+    """
+    if not before.rows:
+        return None
+    until = asyncio.get_running_loop().time() + FOLLOW_SECONDS
+    while True:
+        now = await read_fleet_policy(settings, session)
+        pending = [p for p, row in now.rows.items() if row.commanded.get(now.home, -1) < sent.offset]
+        if not pending or asyncio.get_running_loop().time() > until:
+            return pending
+        await asyncio.sleep(0.2)
+
+
+def became(before: FleetPolicy, pending: list[int] | None) -> str:
+    """Return where a policy has come into force, given what ``follow_policy`` returned."""
     if pending is None:
         return "it takes effect once a worker is running"
     if pending:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from rich.cells import cell_len
 
 from crl_stream.cli.drill.standing import LastDrills
+from crl_stream.cli.scorecards import fleet_scorecard, scorecard_note
 from crl_stream.cli.talk import lay_out
 from crl_stream.errors import CrlError
 from crl_stream.visible import visible
@@ -75,7 +76,9 @@ class Seen(NamedTuple):
     def notes(self) -> list[str]:
         """Return one line for each state that is notable but not wrong: holds, and tasks where nothing is enforced."""
         found = [finding_line(finding) for finding in self.findings if not finding["trouble"]]
-        return found + [f"note {note}" for note in (self._held(), self._not_enforced()) if note]
+        return found + [
+            f"note {note}" for note in (self._held(), self._not_enforced(), scorecard_note(self.scorecard)) if note
+        ]
 
     def _held(self) -> str:
         """Return a note about tasks with their own hold; a task in trouble has its own line for that."""
@@ -100,6 +103,11 @@ class Seen(NamedTuple):
                 by_mode.append(f"{number} of {tasks_in_words(self.n_tasks)} in {mode} mode: a rollback is {what}")
         return f"mode: {'; '.join(by_mode)}" if by_mode else ""
 
+    @property
+    def scorecard(self) -> dict[str, int] | None:
+        """Return how often the rollbacks that shadow mode reported were right, over all tasks."""
+        return fleet_scorecard(self.page["tasks"] if self.is_whole else None, self.summary)
+
     def as_json(self) -> dict[str, Any]:
         """Return the findings as a JSON object."""
         return (
@@ -113,6 +121,7 @@ class Seen(NamedTuple):
                 "health": self.health.word if self.health else None,
                 "concerns": self.health.concerns if self.health else [],
                 "n_tasks": self.n_tasks,
+                "scorecard": self.scorecard,
             }
         )
 

@@ -108,6 +108,8 @@ def line_of(received: Received) -> str:
     elif isinstance(message, m.RolloutStep):
         what = f"rollout {message.step.replace('_', ' ')} {task}: {message.variant_id} gets {100 * message.share:.3g} %"
         what += f" ({message.reasoning})"
+    elif isinstance(message, m.Hindsight):
+        what = f"rollback {message.finding} {task}: {message.reasoning} ({message.rollback_id})"
     elif isinstance(message, m.CommandResult):
         what = f"{message.command} {message.outcome} {task} by {message.actor}: {message.detail}"
     elif isinstance(message, m.Proposal):

@@ -18,6 +18,7 @@ from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.proposals.page import stands
 from crl_stream.settings import Settings
+from crl_stream.stages.fleet_summary import ON_CARD
 from crl_stream.stages.inspection import drill_document
 from crl_stream.wire.topics import TASKS
 
@@ -141,9 +142,15 @@ def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
         "reason": None if active is None else active.reason,
         "degraded_since": None if active is None else active.degraded_since,
         "no_target": task.no_target,
+        "scorecard": _scorecard(task),
         "timestamp": task.timestamp,
         "as_of": {"partition": task.as_of.partition, "offset": task.as_of.offset},
     }
+
+
+def _scorecard(task: m.TaskSnapshot) -> dict[str, int] | None:
+    card = task.scorecard
+    return None if card is None or task.mode != "shadow" else {name: getattr(card, name) for name in ON_CARD}
 
 
 def _successes(window: m.WindowSnapshot) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from crl_stream.cli.orders import Task
+from crl_stream.cli.scorecards import task_scorecard
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.errors import NotFound
@@ -34,7 +35,7 @@ def window(
         return
     active = found["active_variant"] or "nothing"
     show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
-    for words in (*standing_orders(found), *verification(found), *rollout(found)):
+    for words in (*standing_orders(found), *verification(found), *rollout(found), *task_scorecard(found)):
         show(words)
     if why := found.get("no_rollback"):
         show(f"no rollback happens: {why}")

@@ -191,6 +191,10 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Outcomes that a candidate and the active variant both need before they are compared."""
     expected_q: float = 0.8
     """The Q-value to compare with if no variant is better."""
+    enforce_min_rollbacks: AtLeastOne = 5
+    """Rollbacks that shadow mode must have reported and judged before it is proposed to enforce them."""
+    enforce_precision: Ratio = 0.9
+    """Share of those that must have been right."""
 
 
 class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -86,6 +86,11 @@ class VariantProposer:
     def approve(self, proposal_id: str, reason: str = "", *, reviewer: str | None = None) -> m.CommandResult:
         """Accept a proposal and apply its ``change``; raises ``CommandRefused`` with the reason if that fails."""
         proposal = self._open(proposal_id)
+        if proposal.change.action == "enforce":
+            raise UsageError(
+                f"{proposal_id} changes the policy of the whole fleet, which this class cannot do.",
+                hint=f"run crl proposals approve {proposal_id}",
+            )
         template = task_command(m.RejectProposal, _key(proposal), proposal_id=proposal_id, actor=reviewer)
         named = ("schema_version", "command_id", "timestamp", "actor", "expires_at")
         common = {name: getattr(template, name) for name in named}

@@ -81,12 +81,26 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
             ),
             "Approval is refused while that variant is active.",
         ],
+        "enforce": [
+            f"sets operations.mode to enforce for {task} in the policy of the fleet, under your name.",
+            "From then on, rollbacks and promotions of this task are made and no longer only reported.",
+            *enforcing_lines(task),
+        ],
     }[change.action]
     return [
         *done,
         f"Approval is refused if the epoch is no longer {proposal.epoch}, and after {proposal.expires_at}.",
         f"crl proposals approve {proposal.proposal_id}",
         f"crl proposals reject {proposal.proposal_id} --reason ...",
+    ]
+
+
+def enforcing_lines(task: str) -> list[str]:
+    """Return how to keep the rollbacks of ``task`` enforced: ``crl policy apply`` sends a whole settings file."""
+    return [
+        "Put this into crl.toml, or the next crl policy apply takes it back:",
+        f'  [tasks."{task}".operations]',
+        '  mode = "enforce"',
     ]
 
 
@@ -133,6 +147,8 @@ def number(value: float) -> str:
 
 def _change(change: Change) -> list[str]:
     lines = [f"  {change.action} {change.variant_id}"]
+    if change.action == "enforce":
+        return ['  operations.mode = "enforce" for this task']
     for name in ("parent", "model_tier", "temperature"):
         value = getattr(change, name)
         if value is not None:

@@ -23,6 +23,9 @@ ORDERS: Final = ("held", "pinned", "quarantined")
 NAMES: Final = (*TROUBLE, *ORDERS, "no_target", "without_outcome", "HEALTHY", "INCONCLUSIVE", "DEGRADED", "unjudged")
 """Names of all counts, in the order of a mark's bits."""
 MODES: Final = ("observe", "shadow")
+ON_CARD: Final = ("right", "wrong", "open", "avoidable", "caused")
+"""The figures of a scorecard; of a fleet, each is summed up as ``shadow_right`` and so on."""
+NO_CARD: Final = (0, 0, 0, 0, 0)
 _BITS: Final = {name: 1 << number for number, name in enumerate((*NAMES, *MODES))}
 _TROUBLE: Final = sum(_BITS[name] for name in TROUBLE)
 _ATTENTION: Final = sum(_BITS[name] for name in (*TROUBLE, *ORDERS))
@@ -34,6 +37,8 @@ class Mark(NamedTuple):
     bits: int
     outcomes: int
     variants: int
+    card: tuple[int, int, int, int, int] = NO_CARD
+    """The figures of the task's scorecard, in the order of ``ON_CARD``; all 0 unless the task is in shadow mode."""
 
     @property
     def rank(self) -> int:
@@ -65,7 +70,11 @@ def mark_of(row: bytes, policies: PolicySet) -> Mark:
         names.append("no_target")
     if policy.operations.mode in MODES:
         names.append(policy.operations.mode)
-    return Mark(sum(_BITS[name] for name in names), task.n, len(task.variants))
+    figures = NO_CARD
+    card = task.card
+    if card is not None and policy.operations.mode == "shadow" and card.judging == rules_of(policy).judging:
+        figures = (card.right, card.wrong, card.open, card.avoidable, card.caused)
+    return Mark(sum(_BITS[name] for name in names), task.n, len(task.variants), figures)
 
 
 class Sums:
@@ -74,6 +83,7 @@ class Sums:
     def __init__(self) -> None:
         self.tasks = self.outcomes = self.variants = 0
         self._bits: Counter[int] = Counter()
+        self._card = [0] * len(ON_CARD)
 
     def add(self, mark: Mark, times: int = 1) -> None:
         """Count a mark; with ``times=-1``, stop counting it."""
@@ -81,11 +91,14 @@ class Sums:
         self.outcomes += times * mark.outcomes
         self.variants += times * mark.variants
         self._bits[mark.bits] += times
+        if mark.card != NO_CARD:
+            self._card = [sum_ + times * one for sum_, one in zip(self._card, mark.card, strict=True)]
 
     def as_dict(self) -> dict[str, int]:
         """Return the sums by name; ``trouble`` and ``attention`` count each task once."""
         found = {"tasks": self.tasks, "outcomes": self.outcomes, "variants": self.variants}
         found |= {name: self._sum(bit) for name, bit in _BITS.items()}
+        found |= {f"shadow_{name}": number for name, number in zip(ON_CARD, self._card, strict=True)}
         return found | {"trouble": self._sum(_TROUBLE), "attention": self._sum(_ATTENTION)}
 
     def _sum(self, bits: int) -> int:

@@ -13,12 +13,13 @@ from crl_stream.core.monitor.decision_matrix import no_rollback
 from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.rollout import WHOLE
 from crl_stream.core.monitor.row import StandingOrder, TaskRow, decode_row
-from crl_stream.core.monitor.rules import rules_of
+from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.snapshot import task_snapshot
 from crl_stream.core.monitor.step import Context
 from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.stages.fleet import has_expired
+from crl_stream.stages.fleet_summary import ON_CARD
 from crl_stream.stages.partition import decode_partition
 
 
@@ -95,9 +96,18 @@ def summary(
         "mode": policy.operations.mode,
         "no_rollback": None if active is None else no_rollback(task, policy, fleet),
         "no_target": task.no_target_n >= 0,
+        "scorecard": scorecard(task, rules),
         "timestamp": to_text(task.time),
         "as_of": {"partition": partition, "offset": task.offset},
     }
+
+
+def scorecard(task: TaskRow, rules: Rules) -> dict[str, int] | None:
+    """Return how often the rollbacks that shadow mode reported were right; None if there were none or it has ended."""
+    card = task.card
+    if card is None or rules.mode != "shadow" or card.judging != rules.judging:
+        return None
+    return {name: getattr(card, name) for name in ON_CARD}
 
 
 def drill_standing(partition: int, row: bytes, now: int) -> dict[str, Any] | None:

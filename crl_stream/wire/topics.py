@@ -53,7 +53,7 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
     ),
     DEGRADATIONS: (m.DegradationAlert,),
     ROLLBACKS: (m.RollbackEvent,),
-    DECISIONS: (m.Decision, m.Activation, m.RolloutStep, m.CommandResult),
+    DECISIONS: (m.Decision, m.Activation, m.RolloutStep, m.Hindsight, m.CommandResult),
     ALERTS: (m.Alert,),
     ACTIVE_VARIANTS: (m.ActiveVariant,),
     VARIANTS: (m.VariantCatalogue,),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import TaskRow, new_row
 from crl_stream.core.monitor.step import Context, step
-from crl_stream.core.policy import HumanApproval, Policy, Proposals
+from crl_stream.core.policy import HumanApproval, Operations, Policy, Proposals
 from crl_stream.core.proposer.step import approval_of, proposals_of, review_task
 
 from .snapshots import REMEDIES, SECURITY
@@ -27,9 +27,12 @@ POLICY = Policy(
         modify_below_q=0.8,
         retire_after_rollbacks=1,
         expires_days=1,
+        enforce_min_rollbacks=1,
+        enforce_precision=0.0,
     ),
 )
 """Limits low enough for short histories to reach."""
+IN_SHADOW = msgspec.structs.replace(POLICY, operations=Operations(mode="shadow"))
 CATALOGUE = msgspec.structs.replace(REMEDIES, tasks={"*": REMEDIES.tasks[SECURITY]})
 
 VARIANTS = ["default", "default-v2", "v2", "v3"]
@@ -47,7 +50,10 @@ orders = st.tuples(
     st.sampled_from(VARIANTS),
 )
 pauses = st.tuples(st.just("pause"), st.integers(1, 30))
-sessions = st.lists(runs | runs | runs | reviews | reviews | orders | pauses, min_size=4, max_size=20)
+modes = st.tuples(st.just("mode"), st.sampled_from(["enforce", "shadow"]))
+collapses = st.tuples(st.just("collapse"), st.sampled_from(["E" * 30, "F" * 60]))
+_actions = runs | runs | runs | reviews | reviews | orders | pauses | modes | collapses
+sessions = st.lists(_actions, min_size=4, max_size=20)
 
 
 class Seen(NamedTuple):
@@ -60,22 +66,26 @@ class Seen(NamedTuple):
     """The proposer's row after the snapshot."""
     published: list[m.Proposal]
     position: Context
+    policy: Policy
 
 
 def play(session: list[Any]) -> Iterator[Seen]:
     """Fold a session, with one second between messages."""
-    row, data, offset, now = new_row(KEY), None, -1, NOON
+    row, data, offset, now, policy = new_row(KEY), None, -1, NOON, POLICY
     for action, *arguments in session:
+        if action == "mode":
+            policy = POLICY if arguments == ["enforce"] else IN_SHADOW
+            continue
         if action == "pause":
             now += arguments[0] * HOUR
             continue
         for message in _messages(action, arguments, row, data):
             offset, now = offset + 1, now + 1_000
             at = Context(0, offset, now, 0, "0" * 16)
-            for fact in step(row, message, at, POLICY).facts:
+            for fact in step(row, message, at, policy).facts:
                 if isinstance(fact, m.TaskSnapshot):
                     data, published = review_task(data, fact, CATALOGUE)
-                    yield Seen(fact, msgspec.msgpack.encode(row), data, published, at)
+                    yield Seen(fact, msgspec.msgpack.encode(row), data, published, at, policy)
 
 
 def _messages(action: str, arguments: list[Any], row: TaskRow, data: bytes | None) -> list[Any]:
@@ -83,6 +93,8 @@ def _messages(action: str, arguments: list[Any], row: TaskRow, data: bytes | Non
         variant_id, outcomes = arguments
         source = None if variant_id == row.active or row.active is None else "explore"
         return list(invocations(variant_id, outcomes, variant_source=source))
+    if action == "collapse":  # of whichever variant is active
+        return list(invocations(row.active or "default", arguments[0]))
     if action == "order":
         kind, variant_id = arguments
         return [a_command(kind, variant_id=variant_id)]

@@ -33,6 +33,7 @@ from crl_stream.core.monitor.row import (
     Sums,
     TaskRow,
     Variant,
+    Watched,
     decode_row,
     encode_row,
 )
@@ -45,6 +46,15 @@ GROUNDS = Grounds("why", "success_rate", {}, EVIDENCE, Judged([], "", [], 0, "li
 ORDER = StandingOrder("ann", "", 0, until=1)
 ENFORCE = Policy()
 SHADOW = msgspec.structs.replace(ENFORCE, operations=msgspec.structs.replace(ENFORCE.operations, mode="shadow"))
+
+
+def a_watch(it: Variant, other: Variant) -> Watched:
+    """Build what is kept about a rollback from ``it`` to ``other`` that shadow mode reported."""
+    return Watched(
+        "rb-1", it.variant_id, other.variant_id, 1, "success_rate", it.life, it.life, other.life, other.life, ""
+    )
+
+
 EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.BecameDegraded: lambda it, _: c.BecameDegraded(it, GROUNDS, "deg-1"),
     c.StayedDegraded: lambda it, _: c.StayedDegraded(it),
@@ -55,7 +65,10 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.AlertOpened: lambda it, _: c.AlertOpened(it, GROUNDS, "deg-1"),
     c.HeldBack: lambda it, _: c.HeldBack(it, "held by ann", "deg-1"),
     c.FoundNoTarget: lambda it, _: c.FoundNoTarget(it, [Candidate("other", 0.0, 0, False, "quarantined")], "deg-1"),
-    c.RolledBack: lambda it, other: c.RolledBack(it, other, GROUNDS, [], "rb-1", "deg-1", Promise(20, 10, 5, 20)),
+    c.RolledBack: lambda it, other: c.RolledBack(
+        it, other, GROUNDS, [], "rb-1", "deg-1", Promise(20, 10, 5, 20), a_watch(it, other)
+    ),
+    c.LookedBack: lambda it, other: c.LookedBack(a_watch(it, other), "right", "why", 50, 40, 0, False, 40, 0),
     c.TakenBack: lambda it, other: c.TakenBack(other, it, "rb-0", "worse"),
     c.VerificationEnded: lambda *_: c.VerificationEnded(),
     c.Activated: lambda it, _: c.Activated(it, "command", "cmd-1", "ordered"),
@@ -109,6 +122,7 @@ def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
         row.rollout.paused = ORDER if states["rollout"] == "paused" else None
         row.variants["other"].baseline = Frozen("default", Sums(), concurrent=True)
     row.latch = states["latch"] == "latched"
+    row.watched = None if states["hindsight"] == "nothing" else a_watch(it, row.variants["other"])
     row.pinned = ORDER if states["pin"] == "pinned" else None
     row.held = StandingOrder("ann", "", 0, until=1) if states["hold"] == "held" else None
     return row, it

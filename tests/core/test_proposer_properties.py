@@ -17,7 +17,7 @@ from crl_stream.core.proposer.rules import RULE_OF
 from crl_stream.core.proposer.step import proposals_of, review_task
 from crl_stream.core.proposer.step import step as look
 
-from .review_sessions import CATALOGUE, POLICY, approval, play, sessions
+from .review_sessions import CATALOGUE, approval, play, sessions
 from .task import KEY
 
 
@@ -51,7 +51,9 @@ def test_the_monitor_never_refuses_a_proposal_that_is_approved_when_it_is_made_o
                 continue
             row = msgspec.msgpack.decode(seen.task, type=TaskRow)
             at = msgspec.structs.replace(seen.position, offset=seen.position.offset + 1)
-            [result] = [f for f in step(row, approval(proposal), at, POLICY).facts if isinstance(f, m.CommandResult)]
+            [result] = [
+                f for f in step(row, approval(proposal), at, seen.policy).facts if isinstance(f, m.CommandResult)
+            ]
             assert result.outcome == "applied", result.detail
 
 

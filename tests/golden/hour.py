@@ -56,6 +56,7 @@ def write_hour() -> Scribe:
     scribe.fall_silent(60_000)
     proposals.made(scribe)
     proposals.superseded(scribe)
+    proposals.earned(scribe)
     several = [scribe.task(agent, "by-chance") for agent in ("eager", "guarded", "shadow-runner", "crowded", "chancy")]
     outcomes.by_chance(scribe, several, 300)
     policies.set_policy(scribe, policies.SECOND)

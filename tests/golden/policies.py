@@ -37,7 +37,7 @@ BASE = Policy(
     rollback=Rollback(undo_hold=12, renotify=15),
     limits=LIMITS,
     operations=SHORT,
-    proposals=Proposals(min_invocations=30, retire_after_rollbacks=2, expires_days=1),
+    proposals=Proposals(min_invocations=30, retire_after_rollbacks=2, expires_days=1, enforce_min_rollbacks=2),
 )
 EVIDENCE = Degradation(guard="evidence", false_alarm_budget=400, baseline="before_window")
 BOUNDED = Degradation(

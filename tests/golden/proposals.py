@@ -64,6 +64,20 @@ def superseded(scribe: Scribe) -> None:
         left.review(m.DeferProposal, proposal, until=instant(scribe.clock + 3 * DAY), reason="")
 
 
+def earned(scribe: Scribe) -> None:
+    """Let shadow mode report rollbacks that turn out to be right, wrong or open; approve enforcing them."""
+    task = scribe.task("shadow-runner", "earned")
+    task.run("default", "S" * 40)
+    task.explore("steady", "SSSSSSSSSF" * 4)
+    task.run("default", "F" * 60 + "S" * 80 + "F" * 12)
+    task.explore("steady", "S" * 12)
+    task.run("default", "F" * 68)
+    for proposal in task.proposals():
+        task.review(m.ApproveProposal, proposal)
+    task.run("default", "S" * 160 + "F" * 14 + "S" * 80 + "F" * 12)
+    task.order(m.ActivateVariant, variant_id="steady")
+
+
 def the_next_days(scribe: Scribe) -> None:
     """Let two days pass without reviews, then add more outcomes."""
     scribe.clock += 2 * DAY

@@ -120,6 +120,8 @@ def test_every_message_that_may_come_in_is_among_the_records(inputs: list[Input]
         (m.Decision, "decision", set()),
         (m.DegradationAlert, "state", set()),
         (m.ActiveVariant, "mode", set()),
+        (m.Hindsight, "finding", set()),
+        (m.Hindsight, "compared_with", set()),
         (m.Proposal, "proposal_type", set()),
         (m.Proposal, "status", set()),
         (m.Proposal, "trigger", set()),

@@ -81,7 +81,7 @@ def test_a_line_of_jsonl_is_the_whole_message() -> None:
 
 
 # -- tracker ---------------------------------------------------------------------------------------
-def test_the_tracker_s_types_are_the_guide_s_four() -> None:
+def test_the_tracker_s_types_are_the_guide_s_four_and_one_for_shadow_mode() -> None:
     proposals = [another(n, proposal_type=kind, tracker_type=f"crl_{kind}") for n, kind in enumerate(TYPES)]
     entries = json.loads(written("tracker", *proposals))["entries"]
     assert [entry["type"] for entry in entries] == [
@@ -89,6 +89,7 @@ def test_the_tracker_s_types_are_the_guide_s_four() -> None:
         "crl_modify_variant_parameters",
         "crl_promote_variant_to_default",
         "crl_retire_underperforming_variant",
+        "crl_enforce_task",
     ]
     assert [entry["title"] for entry in entries if "default-v2" not in entry["title"]] == []
 

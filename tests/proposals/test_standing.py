@@ -30,12 +30,13 @@ def test_an_open_one_is_expired_from_the_moment_it_expires_and_a_closed_one_stay
     assert shown == ("expired" if status in OPEN_STATUSES and after >= 0 else status)
 
 
-def test_the_four_types_are_the_guide_s() -> None:
+def test_the_types_are_the_guide_s_four_and_one_for_shadow_mode() -> None:
     assert set(TYPES) == {
         "create_specialized_variant",
         "modify_variant_parameters",
         "promote_variant_to_default",
         "retire_underperforming_variant",
+        "enforce_task",
     }
 
 

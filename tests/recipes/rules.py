@@ -24,7 +24,8 @@ def proposed() -> tuple[bytes, m.Proposal]:
 
 
 def test_it_is_asked_in_its_place() -> None:
-    assert [rule.name for rule in RULES][-1] == "retire_idle_variant" == TYPES[-1]
+    assert [rule.name for rule in RULES][-2:] == ["retire_idle_variant", "enforce_task"]
+    assert TYPES[-1] == "retire_idle_variant"
 
 
 def test_what_it_drafts_is_published_read_and_ready_to_be_approved() -> None:

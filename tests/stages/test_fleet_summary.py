@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from core.histories import histories
 from core.task import Task, proven
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import encode_row
-from crl_stream.core.policy import Operations, Policy, PolicySet
+from crl_stream.core.policy import Operations, Policy, PolicySet, Rollback
 from crl_stream.stages.fleet_summary import Mark, Sums, mark_of, merged
 from crl_stream.stages.inspection import summary
 
@@ -82,3 +83,23 @@ def test_what_is_taken_back_has_never_been_counted(kept: list[Mark], gone: list[
         only.add(mark)
     assert sums.as_dict() == only.as_dict()
     assert merged([only.as_dict(), only.as_dict()]) == {name: 2 * n for name, n in only.as_dict().items()}
+
+
+def test_the_scores_of_tasks_in_shadow_mode_are_summed_and_agree_with_the_task_in_brief() -> None:
+    shadow = Policy(operations=Operations(mode="shadow"))
+    task = Task(shadow)
+    task.run("default", "S" * 40)
+    task.run("steady", "SSSSSSSSSF" * 4, variant_source="explore")
+    task.run("default", "F" * 70)
+    row, in_shadow = encode_row(task.row), PolicySet(default=shadow)
+    card = {"right": 1, "wrong": 0, "open": 0, "avoidable": 45, "caused": 0}
+    assert summary(0, row, 0, in_shadow)["scorecard"] == card
+    sums = Sums()
+    for _ in range(3):
+        sums.add(mark_of(row, in_shadow))
+    sums.add(mark_of(row, in_shadow), -1)
+    assert {name: sums.as_dict()[f"shadow_{name}"] for name in card} == {name: 2 * n for name, n in card.items()}
+    stricter = PolicySet(default=msgspec.structs.replace(shadow, rollback=Rollback(confidence=2.0)))
+    for others in (GUIDE, stricter):  # in another mode, or judged by other thresholds
+        assert summary(0, row, 0, others)["scorecard"] is None
+        assert not any(name.startswith("shadow_") for name in named(row, others))

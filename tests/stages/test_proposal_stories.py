@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from builders import AGENT, AT, TASK, a_command, invocations
+from builders import AGENT, AT, TASK, a_command, a_policy, invocations
 
 from crl_stream.core import messages as m
+from crl_stream.core.policy import Operations, Policy, PolicySet, Proposals
 from crl_stream.core.proposer.step import approval_of
 from crl_stream.settings import load_remedies
 from crl_stream.stages.driver import Crash, ProposerCrash, TopologyDriver
@@ -219,3 +220,50 @@ def test_the_limits_are_those_of_the_tasks_policy_and_fit_the_guides_when_a_snap
     old = msgspec.structs.replace(driver.snapshot(AGENT, TASK), proposal_limits=None)
     assert m.ProposalLimits() == driver.snapshot(AGENT, TASK).proposal_limits
     assert old.proposal_limits is None
+
+
+@pytest.mark.parametrize("crash", CRASHES, ids=str)
+def test_shadow_mode_earns_trust_and_is_left_when_a_person_approves_and_the_policy_follows(crash: Any) -> None:
+    shadow = Policy(operations=Operations(mode="shadow"), proposals=Proposals(enforce_min_rollbacks=2))
+    driver = a_driver()
+
+    def chapter(*messages: Any) -> None:
+        driver.pipe(*messages[:1], *([] if crash is None else [crash]))
+        driver.pipe_each(messages[1:])
+
+    driver.pipe(a_policy(PolicySet(default=shadow)))
+    chapter(*invocations("default", "S" * 40))
+    driver.pipe_each(invocations("steady", "SSSSSSSSSF" * 6, variant_source="explore"))
+    driver.pipe_each(invocations("default", "F" * 60))
+    assert [found.proposal_type for found in pending(driver)] != ["enforce_task"], "one is not enough"
+    driver.pipe_each(invocations("default", "S" * 80))
+    chapter(*invocations("default", "F" * 80))
+    [proposal] = [found for found in pending(driver) if found.proposal_type == "enforce_task"]
+    reported = driver.read(topics.ROLLBACKS)
+    judged = [found for found in driver.read(topics.DECISIONS) if isinstance(found, m.Hindsight)]
+    assert [found.rollback_id for found in judged] == [event.rollback_id for event in reported]
+    avoidable = sum(found.avoidable for found in judged)
+    assert proposal.reasoning.startswith(f"2 of 2 right, {avoidable} bad invocations avoidable")
+
+    chapter(approval(proposal))
+    assert results(driver)[-1].outcome == "applied"
+    assert driver.snapshot(AGENT, TASK).mode == "shadow", "the monitor cannot change the policy of the fleet"
+    enforcing = msgspec.structs.replace(shadow, operations=Operations(mode="enforce"))
+    driver.pipe(a_policy(PolicySet(default=shadow, tasks={f"{AGENT}/{TASK}": enforcing})))
+    driver.pipe_each(invocations("default", "F"))
+    assert (driver.read(topics.ROLLBACKS)[-1].enforced, driver.snapshot(AGENT, TASK).active_variant) == (True, "steady")
+    assert newest(driver, proposal).status == "approved"
+    assert not [found for found in pending(driver) if found.proposal_type == "enforce_task"]
+    assert_exact(driver)
+    assert_proposals_exact(driver)
+
+
+def test_an_approval_of_what_the_policy_already_enforces_is_refused() -> None:
+    driver = a_driver()
+    driver.pipe_each(invocations("default", "S" * 12))
+    command = a_command(m.RejectProposal, proposal_id="prop-1")
+    change = m.Change(action="enforce", variant_id="default")
+    fields = {name: getattr(command, name) for name in ("schema_version", "command_id", "timestamp", "actor")}
+    driver.pipe(m.ApproveProposal(agent_name=AGENT, task_type=TASK, proposal_id="prop-1", change=change, **fields))
+    [result] = results(driver)
+    assert (result.outcome, result.detail) == ("refused", "the policy already enforces the task's rollbacks")

@@ -13,7 +13,7 @@ from source_tree import ROOT, modules
 from crl_stream.contract import load_catalog
 from crl_stream.contract.readme_picture import BEGIN, END, readme_of, with_picture
 from crl_stream.core import messages as m
-from crl_stream.core.policy import Policy, PolicySet
+from crl_stream.core.policy import Operations, Policy, PolicySet
 from crl_stream.errors import ContractError
 from crl_stream.notifiers.channels.log import LogOptions
 from crl_stream.notifiers.selection import topics_of
@@ -108,8 +108,11 @@ def test_every_message_of_a_topic_is_written_by_somebody_and_nothing_else_is() -
 def a_busy_driver() -> TopologyDriver:
     """Return a driver that has produced nearly every output of every stage."""
     driver = TopologyDriver(partitions=3, remedies=load_remedies(), tick=1_000)
-    driver.pipe(a_policy(PolicySet(default=Policy())))
+    in_shadow = Policy(operations=Operations(mode="shadow"))
+    driver.pipe(a_policy(PolicySet(default=Policy(), tasks={f"{AGENT}/shadowed": in_shadow})))
     driver.pipe_each(a_collapse())
+    driver.pipe_each(invocations("steady", "S" * 30, task_type="shadowed", variant_source="explore"))
+    driver.pipe_each(invocations("default", "S" * 30 + "F" * 60, task_type="shadowed"))
     driver.pipe_each(invocations("api-optimized", "F" * 55, active_epoch=1, runtime_id="runtime-1"))
     driver.pipe_each(invocations("default", "S" * 5, active_epoch=9, runtime_id="runtime-1"))
     driver.pipe(a_command(m.HoldAll), a_command(m.ResumeAll), a_command(m.PinVariant, variant_id="nobody"))

@@ -6,13 +6,15 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from crl_stream.cli.archive import milliseconds
 from crl_stream.cli.clock import now_ms
 from crl_stream.cli.orders import Actor, Json, Timeout
+from crl_stream.cli.proposals.enforcing import Enforced, enforce
 from crl_stream.cli.proposals.source import deciding_review, find
-from crl_stream.cli.talk import show, show_json
+from crl_stream.cli.talk import say, show, show_json
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text, to_text
@@ -20,6 +22,7 @@ from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.errors import CommandRefused, UsageError
 from crl_stream.kafka.commands import give, task_command
 from crl_stream.kafka.session import Access, KafkaSession
+from crl_stream.proposals.page import enforcing_lines
 from crl_stream.proposals.standing import ending, status_at, updated_at
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the proposal, as listed by crl proposals list.")]
@@ -95,15 +98,26 @@ def _review(
     json: bool,
     **fields: Any,
 ) -> None:
-    async def reviewed() -> m.CommandResult:
+    async def reviewed() -> tuple[m.CommandResult, Enforced | None]:
         async with KafkaSession(context.obj.kafka) as session:
-            return await review(session, proposal_id, kind, reason=reason, actor=actor, timeout=timeout, **fields)
+            proposal = await find(session, proposal_id)
+            result = await _send(session, proposal, kind, reason, actor, timeout, fields)
+            if kind is not m.ApproveProposal or proposal.change.action != "enforce":
+                return result, None
+            key = TaskKey(proposal.agent_name, proposal.task_type)
+            why = f"{proposal_id} approved" + (f": {reason}" if reason else "")
+            return result, await enforce(context.obj.connected, session, key, actor=result.actor, reason=why)
 
-    result = asyncio.run(reviewed())
+    result, policy = asyncio.run(reviewed())
+    task = f"{result.agent_name}/{result.task_type}"
     if json:
-        show_json(result)
-    else:
-        show(f"{result.agent_name}/{result.task_type}: {result.detail} ({result.result_id}, epoch {result.epoch})")
+        show_json(result if policy is None else msgspec.to_builtins(result) | {"policy": policy.as_json()})
+        return
+    show(f"{task}: {result.detail} ({result.result_id}, epoch {result.epoch})")
+    if policy is not None:
+        show(f"policy {policy.digest} is set by {policy.actor}: {policy.words}")
+        for line in enforcing_lines(task):
+            say(line)
 
 
 async def review(
@@ -116,8 +130,23 @@ async def review(
     timeout: float = 20.0,
     **fields: Any,
 ) -> m.CommandResult:
-    """Send one review and return the monitor's result; ``CommandRefused`` names any earlier reviewer and the reason."""
-    proposal = await find(access, proposal_id)
+    """Send one review and return the monitor's result; ``CommandRefused`` names any earlier reviewer and the reason.
+
+    The approval of a proposal to enforce rollbacks is only recorded; ``enforcing`` changes the policy.
+    """
+    return await _send(access, await find(access, proposal_id), kind, reason, actor, timeout, fields)
+
+
+async def _send(
+    access: Access,
+    proposal: m.Proposal,
+    kind: type[Any],
+    reason: str,
+    actor: str | None,
+    timeout: float,
+    fields: dict[str, Any],
+) -> m.CommandResult:
+    proposal_id = proposal.proposal_id
     if (status := status_at(proposal, now_ms())) not in OPEN_STATUSES:
         raise CommandRefused(_closed(proposal, status), hint=_other(proposal))
     if (
@@ -130,7 +159,7 @@ async def review(
         )
     if kind is m.ApproveProposal:
         # Approve exactly the change that was shown, only in the epoch it was made for, and only until it expires.
-        fields |= {
+        fields = fields | {
             "change": proposal.change,
             "expected_epoch": proposal.epoch,
             "valid_until": proposal.expires_at,

@@ -1,4 +1,7 @@
-"""Finds what became of a rollback: confirmed or undone, by whom and when, taken back, or replaced by a later change."""
+"""Finds what became of a rollback: confirmed or undone, by whom and when, taken back, or replaced by a later change.
+
+A rollback that shadow mode only reported is judged by what happened next.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,37 @@ from typing import Any
 
 import msgspec
 
-from crl_stream.core.messages import Activation, CommandResult, ConfirmRollback, RollbackEvent
+from crl_stream.core.messages import Activation, CommandResult, ConfirmRollback, Hindsight, RollbackEvent
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import COMMANDS, DECISIONS
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event in the life of a rollback."""
 
     what: str
-    """``confirmed``, ``undone``, ``taken back``, or ``followed`` by another change of the active variant."""
+    """``confirmed``, ``undone``, ``taken back``, or ``followed`` by another change of the active variant.
+
+    For a rollback that shadow mode reported: ``right``, ``wrong``, or ``open`` if there were too few outcomes to tell.
+    """
     actor: str
     timestamp: str
     reason: str
     id: str
-    """The id of the command's result, or of the activation."""
+    """The id of the command's result, of the activation, or of the judgement."""
+    hindsight: Hindsight | None = None
+    """The judgement with its figures, if the rollback was only reported."""
 
 
 def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
-    """Return the fate in brief: ``undone by ada``, ``taken back``, ``not reviewed``, ``shadow: not done``."""
+    """Return the fate in brief: ``undone by ada``, ``taken back``, ``not reviewed``, ``shadow: right``.
+
+    ``shadow: not done`` means that the reported rollback has not been judged yet.
+    """
     if not event.enforced:
-        return "shadow: not done"
+        judged = [one.what for one in fate if one.hindsight is not None]
+        return f"shadow: {judged[-1] if judged else 'not done'}"
     for what in ("undone", "confirmed"):
         for one in fate:
             if one.what == what:
@@ -49,7 +61,12 @@ async def read_fates(access: Access, events: Iterable[RollbackEvent]) -> dict[st
             if isinstance(command, ConfirmRollback) and command.rollback_id in fates:
                 confirmations[command.command_id] = command.rollback_id
         async for received in reader.each(DECISIONS):
-            found = _fate_in(received.message, confirmations, by_change)
+            message = received.message
+            if isinstance(message, Hindsight):
+                if message.rollback_id in fates:
+                    fates[message.rollback_id][message.hindsight_id] = _judged(message)
+                continue
+            found = _fate_in(message, confirmations, by_change)
             if found is not None:
                 rollback_id, one = found
                 fates[rollback_id][one.id] = one
@@ -83,3 +100,19 @@ def _fate_in(
                 what=what, actor="monitor", timestamp=message.timestamp, reason=why, id=message.activation_id
             )
     return None
+
+
+def _judged(message: Hindsight) -> Event:
+    figures = []
+    if message.finding == "right":
+        figures.append(f"{message.avoidable} of {message.bad} bad invocations avoidable")
+    if message.caused:
+        figures.append(f"{message.caused} more bad invocations by the rollback")
+    return Event(
+        what=message.finding,
+        actor="monitor",
+        timestamp=message.timestamp,
+        reason="; ".join([message.reasoning, *figures]),
+        id=message.hindsight_id,
+        hindsight=message,
+    )

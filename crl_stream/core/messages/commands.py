@@ -159,7 +159,8 @@ class RetireVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The exact effect of an approved proposal."""
 
-    action: Literal["register", "activate", "retire"]
+    action: Literal["register", "activate", "retire", "enforce"]
+    """``enforce`` is a change of the policy, which ``crl proposals approve`` makes; the monitor only records it."""
     variant_id: Identifier
     parent: Identifier | None = None
     model_tier: ShortText | None = None

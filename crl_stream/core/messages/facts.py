@@ -176,6 +176,42 @@ class RolloutStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     schema_version: int = 1
 
 
+HindsightFinding = Literal["right", "wrong", "open"]
+
+
+class Hindsight(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="hindsight"):
+    """What became of a rollback that shadow mode only reported: whether it was right (topic ``crl.decisions``)."""
+
+    hindsight_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier
+    task_type: Identifier
+    rollback_id: Identifier
+    """The rollback that was reported with ``enforced: false``."""
+    from_variant: Identifier
+    to_variant: Identifier
+    finding: HindsightFinding
+    """``open`` if there were too few outcomes to tell."""
+    reasoning: str
+    outcomes: int
+    """Outcomes of ``from_variant`` since the rollback was reported."""
+    bad: int
+    """How many of them were no success."""
+    bad_of_target: float
+    """How many there would have been in as many outcomes of ``to_variant``."""
+    compared_with: Literal["promise", "outcomes"]
+    """Whether ``bad_of_target`` follows from the promise of ``to_variant``, or from its own outcomes in that time."""
+    avoidable: int
+    """Bad outcomes that the rollback would have avoided; 0 unless it was right."""
+    caused: int
+    """Bad outcomes that the rollback would have caused."""
+    epoch: int
+    position: Position
+    policy_hash: str
+    engine_version: str
+    schema_version: int = 1
+
+
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="command_result"):
     """The result of a command (topic ``crl.decisions``)."""
 
@@ -244,4 +280,6 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = 1
 
 
-Fact = DegradationAlert | RollbackEvent | Decision | Activation | RolloutStep | CommandResult | Alert | Receipt
+Fact = (
+    DegradationAlert | RollbackEvent | Decision | Activation | RolloutStep | Hindsight | CommandResult | Alert | Receipt
+)

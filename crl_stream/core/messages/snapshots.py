@@ -172,6 +172,8 @@ class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
     promote_min_samples: int = 5
     expected_q: float = 0.8
     max_variants: int = 32
+    enforce_min_rollbacks: int = 5
+    enforce_precision: float = 0.9
 
 
 class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,6 +294,29 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """With this many, the rollback stays."""
 
 
+class RollbackScorecard(msgspec.Struct, frozen=True, kw_only=True):
+    """How often the rollbacks that shadow mode only reported were right, under the settings in force."""
+
+    judged: int
+    """``right`` and ``wrong`` together."""
+    right: int
+    wrong: int
+    open: int
+    """How many had too few outcomes to tell."""
+    avoidable: int
+    """Bad invocations that the right ones would have avoided."""
+    caused: int
+    """Bad invocations that the judged ones would have caused."""
+    outcomes: int
+    """The outcomes by which the judged ones were judged."""
+    watched: Identifier | None = None
+    """The rollback that is being judged now."""
+    watched_outcomes: int = 0
+    """Its outcomes so far."""
+    outcomes_needed: int = 0
+    """With this many, it is judged."""
+
+
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a task at ``as_of`` (topic ``crl.tasks`` and the web views)."""
 
@@ -343,6 +368,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The latest rollback, while it may still be taken back."""
     rollout: RolloutSnapshot | None = None
     """The rollout in progress."""
+    scorecard: RollbackScorecard | None = None
+    """Absent until shadow mode has reported a rollback under the settings in force."""
     schema_version: int = 1
 
 
@@ -351,12 +378,19 @@ ProposalType = Literal[
     "modify_variant_parameters",
     "promote_variant_to_default",
     "retire_underperforming_variant",
+    "enforce_task",
 ]
 ProposalStatus = Literal["pending", "approved", "rejected", "deferred", "superseded", "expired"]
 OPEN_STATUSES: Final[frozenset[ProposalStatus]] = frozenset(("pending", "deferred"))
 """The statuses in which a proposal waits for a person."""
 Trigger = Literal[
-    "no_specialized_variant", "performance_gap", "underperformance", "medium_confidence", "low_q", "rolled_back"
+    "no_specialized_variant",
+    "performance_gap",
+    "underperformance",
+    "medium_confidence",
+    "low_q",
+    "rolled_back",
+    "shadow_precision",
 ]
 
 
@@ -386,14 +420,16 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: str
     confidence: float
     supporting_data: dict[str, float]
-    """The guide's ``n_invocations``, ``avg_q_default``, ``potential_improvement``, ``variance``."""
+    """The guide's ``n_invocations``, ``avg_q_default``, ``potential_improvement``, ``variance``.
+
+    A proposal to enforce rollbacks adds the scorecard: ``judged``, ``right``, ``avoidable``, ``caused``."""
     recommended_modifications: list[Modification]
     status: ProposalStatus
     tracker_type: str
     """``crl_`` followed by the proposal's type."""
     trigger: Trigger
     target_variant: Identifier
-    """The variant to promote or retire, or else the id of the new variant."""
+    """The variant to promote or retire, or the id of the new variant; to enforce rollbacks, the active variant."""
     change: Change
     """The exact change that an approval applies."""
     epoch: int

@@ -16,6 +16,7 @@ Read the modules in the order in which an outcome passes through them:
     staging            what the candidate of a rollout and the active variant deliver in the same time
     runtimes           which runtimes follow which epoch
     verification       whether the latest rollback stays, or is taken back
+    scorecard          whether a rollback that shadow mode only reported was right
     protection         what follows from a verdict: alert, rollback or recovery
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines

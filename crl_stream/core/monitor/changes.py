@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from crl_stream.core.messages import Candidate
+from crl_stream.core.messages.facts import HindsightFinding
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import Promise
-from crl_stream.core.monitor.row import Configuration, StandingOrder, Variant
+from crl_stream.core.monitor.row import Configuration, StandingOrder, Variant, Watched
 
 
 # -- a variant's condition: healthy or degraded ------------------------------------------------------
@@ -96,6 +97,28 @@ class RolledBack(NamedTuple):
     alert_id: str
     left: Promise | None = None
     """What the degraded variant delivers, to verify the target against; None if the rollback is not verified."""
+    watched: Watched | None = None
+    """In shadow mode: what is needed to judge the rollback later."""
+
+
+class LookedBack(NamedTuple):
+    """A rollback that shadow mode reported is judged by what happened next."""
+
+    watched: Watched
+    finding: HindsightFinding
+    words: str
+    outcomes: int
+    """How many outcomes of the variant it is judged by."""
+    bad: int
+    """How many of them were no success."""
+    would: int
+    """How many the target would have had in as many outcomes, in millionths."""
+    meanwhile: bool
+    """Whether that comes from the target's own outcomes in the same time, and not from its promise."""
+    avoidable: int
+    """Bad outcomes that the rollback would have avoided."""
+    caused: int
+    """Bad outcomes that it would have caused."""
 
 
 class TakenBack(NamedTuple):
@@ -270,6 +293,7 @@ Change = (
     | FoundNoTarget
     | RolledBack
     | TakenBack
+    | LookedBack
     | VerificationEnded
     | Activated
     | WouldPromote

@@ -363,6 +363,8 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
         return f"{command.proposal_id} approved: {_register(turn, change)}"
     if change.action == "retire":
         return f"{command.proposal_id} approved: {_retire(turn, change)}"
+    if change.action == "enforce":
+        return f"{command.proposal_id} approved: {_enforce(turn)}"
     if (pin := turn.row.pinned) is not None:
         raise Refused(f"{pin.variant_id} is pinned by {pin.actor}, so nothing is promoted; unpin the task first")
     variant = known(turn, change.variant_id)
@@ -374,6 +376,14 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
     done = f"{command.proposal_id} approved: {change.variant_id} is active, epoch {turn.row.epoch}"
     lifted = "; it is reinstated and no longer quarantined" if reinstated else ""
     return f"{done}{lifted}{_unprotected(turn)}"
+
+
+def _enforce(turn: Turn) -> str:
+    """Return what the approval asks for: the policy belongs to the fleet, so no task can change it."""
+    if turn.rules.enforced:
+        raise Refused("the policy already enforces the task's rollbacks")
+    setting = f'tasks."{turn.row.key}".operations.mode'
+    return f'rollbacks are enforced as soon as the policy has {setting} = "enforce"'
 
 
 def _reject(_: Turn, command: m.RejectProposal) -> str:

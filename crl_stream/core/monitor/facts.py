@@ -18,6 +18,7 @@ from crl_stream.core.messages import (
     CommandResult,
     Decision,
     DegradationAlert,
+    Hindsight,
     Position,
     Receipt,
     RollbackEvent,
@@ -28,7 +29,7 @@ from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import delivered_of
-from crl_stream.core.monitor.row import Rollout, Sums, Variant
+from crl_stream.core.monitor.row import MICRO, Rollout, Sums, Variant
 from crl_stream.core.monitor.staging import control_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.version import ENGINE_VERSION
@@ -247,6 +248,29 @@ def taken_back(turn: Turn, change: c.TakenBack) -> Sequence[Any]:
         )
     )
     return told
+
+
+def looked_back(turn: Turn, change: c.LookedBack) -> Sequence[Any]:
+    """Return what became of a rollback that shadow mode reported."""
+    watched = change.watched
+    return (
+        Hindsight(
+            hindsight_id=turn.identify("hs", "hindsight", watched.rollback_id),
+            rollback_id=watched.rollback_id,
+            from_variant=watched.variant_id,
+            to_variant=watched.target,
+            finding=change.finding,
+            reasoning=change.words,
+            outcomes=change.outcomes,
+            bad=change.bad,
+            bad_of_target=change.would / MICRO,
+            compared_with="outcomes" if change.meanwhile else "promise",
+            avoidable=change.avoidable,
+            caused=change.caused,
+            epoch=watched.epoch,
+            **common(turn),
+        ),
+    )
 
 
 # -- changes of the active variant -------------------------------------------------------------------

@@ -9,6 +9,7 @@ from crl_stream.core.messages import Feedback
 from crl_stream.core.monitor.dedupe import NO_MARK, owner_of, remember
 from crl_stream.core.monitor.evidence import reweigh
 from crl_stream.core.monitor.row import MICRO, STAGED, Variant, Waiting
+from crl_stream.core.monitor.scorecard import beginnings
 from crl_stream.core.monitor.staging import sums_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.window import amend
@@ -60,7 +61,7 @@ def settle_waiting(turn: Turn, variant: Variant, invocation: int) -> None:
 def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, quality: int | None) -> bool:
     """Amend the outcome and all that depends on its reward; return False if it is not in the variant's window."""
     before, squares = variant.life.reward, variant.life.squares
-    found = amend(variant, invocation, reward, quality, turn.rules.formula)
+    found = amend(variant, invocation, reward, quality, turn.rules.formula, beginnings(turn.row, variant))
     if found is None:
         return False
     row = turn.row

@@ -23,6 +23,7 @@ from crl_stream.core.monitor.row import (
     PROMOTED_IN_SHADOW,
     REGISTERED,
     RETIRED,
+    Card,
     Frozen,
     Left,
     PastRollback,
@@ -111,7 +112,7 @@ def _find_no_target(turn: Turn, _: c.FoundNoTarget) -> None:
 
 def _roll_back(turn: Turn, change: c.RolledBack) -> None:
     if not turn.rules.enforced:
-        turn.row.latch = True
+        _begin_watch(turn, change)
         return
     variant = change.variant
     variant.quarantined, turn.catalogue_changed = True, True
@@ -119,6 +120,30 @@ def _roll_back(turn: Turn, change: c.RolledBack) -> None:
     _activate(turn, change.target, "rollback", change.rollback_id)
     if change.left is not None:
         turn.row.left = Left(change.rollback_id, variant.variant_id, *change.left)
+
+
+def _begin_watch(turn: Turn, change: c.RolledBack) -> None:
+    """Note that shadow mode has reported the rollback, and keep what is needed to judge it later."""
+    row, watched = turn.row, change.watched
+    row.latch, row.watched = True, watched
+    if watched is not None and (row.card is None or row.card.judging != watched.judging):
+        # What other settings reported says nothing about those in force.
+        row.card = Card(watched.judging)
+
+
+def _look_back(turn: Turn, change: c.LookedBack) -> None:
+    row = turn.row
+    row.watched = None
+    card = row.card
+    if card is None:
+        return
+    card.right += change.finding == "right"
+    card.wrong += change.finding == "wrong"
+    card.open += change.finding == "open"
+    card.avoidable += change.avoidable
+    card.caused += change.caused
+    if change.finding != "open":
+        card.outcomes += change.outcomes
 
 
 def _take_back(turn: Turn, change: c.TakenBack) -> None:
@@ -345,6 +370,7 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.FoundNoTarget: (facts.found_no_target, _find_no_target),
     c.RolledBack: (facts.rolled_back, _roll_back),
     c.TakenBack: (facts.taken_back, _take_back),
+    c.LookedBack: (facts.looked_back, _look_back),
     c.VerificationEnded: (facts.nothing, _end_verification),
     c.Activated: (facts.activated, _activate_for),
     c.WouldPromote: (facts.would_promote, _would_promote),
@@ -389,6 +415,7 @@ MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "verification": ("Is the latest rollback still being verified?", ("settled", "verifying")),
     "rollout": ("Is a variant replacing the active one in stages?", ("none", "running", "paused")),
     "latch": ("Has shadow mode already reported that the active variant would be rolled back?", ("armed", "latched")),
+    "hindsight": ("Does a rollback that shadow mode reported wait to be judged?", ("nothing", "watching")),
     "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
     "hold": ("Does anything happen automatically?", ("automatic", "held")),
 }
@@ -452,6 +479,9 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("latch", "latched", c.Activated, "armed"),
     Transition("latch", "latched", c.Recovered, "armed", "of the active variant"),
     Transition("latch", "latched", c.LevelAccepted, "armed", "of the active variant"),
+    Transition("hindsight", "nothing", c.RolledBack, "watching", "shadow mode"),
+    Transition("hindsight", "watching", c.RolledBack, "watching", "shadow mode"),
+    Transition("hindsight", "watching", c.LookedBack, "nothing", "enough outcomes, or nothing more to learn"),
     Transition("pin", "unpinned", c.Pinned, "pinned"),
     Transition("pin", "pinned", c.Pinned, "pinned"),
     Transition("pin", "pinned", c.Unpinned, "unpinned", "released or expired"),
@@ -475,6 +505,7 @@ def states_of(row: TaskRow, variant: Variant) -> dict[str, str]:
         "verification": "settled" if row.left is None else "verifying",
         "rollout": "none" if row.rollout is None else "running" if row.rollout.paused is None else "paused",
         "latch": "latched" if row.latch else "armed",
+        "hindsight": "nothing" if row.watched is None else "watching",
         "pin": "unpinned" if row.pinned is None else "pinned",
         "hold": "automatic" if row.held is None else "held",
     }

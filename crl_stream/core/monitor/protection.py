@@ -26,6 +26,7 @@ from crl_stream.core.monitor.grounds import grounds_of
 from crl_stream.core.monitor.promise import delivered
 from crl_stream.core.monitor.rollout import abort, takes_part
 from crl_stream.core.monitor.row import Variant
+from crl_stream.core.monitor.scorecard import watch
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.verdict import DEGRADED, HEALTHY, Verdict, is_suspect, judge
@@ -75,7 +76,8 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
             if chosen.quarantined and turn.rules.enforced:
                 changes.append(QuarantineLifted(chosen))
             left = delivered(variant, turn.rules) if turn.policy.rollback.verify else None
-            changes.append(RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left))
+            seen = None if turn.rules.enforced else watch(row, variant, chosen, grounds, rollback_id, turn.rules)
+            changes.append(RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left, seen))
         elif _is_time(turn, row.no_target_n):
             changes.append(FoundNoTarget(variant, ranked, alert_id))
     if takes_part(row, variant):

@@ -232,6 +232,44 @@ class Rollout(msgspec.Struct, array_like=True, gc=False):
     """The candidate's baseline before the rollout."""
 
 
+class Watched(msgspec.Struct, array_like=True, gc=False):
+    """A rollback that shadow mode reported, until what happens next shows whether it was right (``scorecard``)."""
+
+    rollback_id: str
+    variant_id: str
+    """The active variant, which stays active."""
+    target: str
+    epoch: int
+    metric: str
+    """The metric that led to the rollback; empty if there was none."""
+    started: Sums
+    """The variant's lifetime when the rollback was reported."""
+    baseline: Sums
+    """What its window was compared with then."""
+    target_started: Sums
+    """The target's lifetime then."""
+    promised: Sums
+    """The outcomes by which the target was chosen."""
+    judging: str
+    """``Rules.judging`` then."""
+
+
+class Card(msgspec.Struct, array_like=True, gc=False):
+    """The scorecard of the rollbacks that shadow mode reported under the same settings."""
+
+    judging: str = ""
+    """``Rules.judging`` of those settings."""
+    right: int = 0
+    wrong: int = 0
+    open: int = 0
+    avoidable: int = 0
+    """Bad outcomes that the right ones would have avoided."""
+    caused: int = 0
+    """Bad outcomes that they would have caused, right or wrong."""
+    outcomes: int = 0
+    """The outcomes by which the right and wrong ones were judged."""
+
+
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """All variants of a task, and which one is active.
 
@@ -307,6 +345,10 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """The rollout in progress."""
     epoch_since: int = 0
     """When the epoch began, in milliseconds; 0 in rows of older engines, and then it is ``since``."""
+    watched: Watched | None = None
+    """The latest rollback that shadow mode reported, until it is judged."""
+    card: Card | None = None
+    """How often such rollbacks were right; None before the first one."""
 
     @property
     def key(self) -> TaskKey:

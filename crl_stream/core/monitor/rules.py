@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, Final
 
+import msgspec
+
+from crl_stream.core.ids import policy_hash
 from crl_stream.core.monitor import evidence
 from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.detectors import DETECTORS
@@ -30,6 +34,7 @@ class Rules:
         "further",
         "guarded",
         "head_start",
+        "judging",
         "least_q",
         "limits",
         "max_skew",
@@ -91,6 +96,8 @@ class Rules:
         self.parole = policy.rollback.parole
         self.shares = shares_of(policy.rollout.stages)
         """Shares of a rollout's stages in thousandths; empty if promotions take effect at once."""
+        self.judging = policy_hash(_ENCODER.encode(_judging(policy)))
+        """Digest of the settings that decide whether a rollback is reported, and to which target."""
         self.mode, self.exploration = operations.mode, operations.exploration
         self.enforced = operations.mode == "enforce"
         """Whether decisions are carried out."""
@@ -108,6 +115,13 @@ def shares_of(stages: Iterable[float]) -> list[int]:
     return sorted({min(999, max(1, round(stage * 1_000))) for stage in stages})
 
 
+def _judging(policy: Policy) -> list[Any]:
+    rollback = policy.rollback
+    chosen = [rollback.min_samples, rollback.confidence, rollback.doubt, rollback.parole]
+    return [msgspec.to_builtins(policy.degradation), msgspec.to_builtins(policy.learning), chosen]
+
+
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _rules: dict[int, Rules] = {}
 
 

@@ -21,6 +21,7 @@ from crl_stream.core.messages import (
     ProposalLimits,
     RegisteredVariant,
     ReviewResult,
+    RollbackScorecard,
     RolloutSnapshot,
     RuntimeBehind,
     TaskSnapshot,
@@ -58,6 +59,7 @@ from crl_stream.core.monitor.row import (
     Variant,
 )
 from crl_stream.core.monitor.rules import Rules, rules_of
+from crl_stream.core.monitor.scorecard import horizon
 from crl_stream.core.monitor.staging import control_of
 from crl_stream.core.monitor.turn import Context, Turn
 from crl_stream.core.monitor.verdict import is_newcomer, judge, own_baseline_of
@@ -116,6 +118,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         no_rollback=None if row.active is None else no_rollback(row, policy, at.fleet),
         verification=_verification(row, rules_of(policy)),
         rollout=None if row.rollout is None else _rollout(row, row.rollout, at, policy),
+        scorecard=None if row.card is None else _scorecard(row, rules_of(policy)),
     )
 
 
@@ -152,6 +155,26 @@ def _rollout(row: TaskRow, rollout: Rollout, at: Context, policy: Policy) -> Rol
         control=delivered_of(control_of(row)),
         paused=_order(row, rollout.paused),
         waits_for=waits_for(row, policy, at.fleet) or "the next outcome",
+    )
+
+
+def _scorecard(row: TaskRow, rules: Rules) -> RollbackScorecard | None:
+    """Return the scorecard under the settings in force; None if there is none."""
+    card, watched = row.card, row.watched
+    if card is None or card.judging != rules.judging:
+        return None
+    active = None if watched is None else row.variants.get(watched.variant_id)
+    return RollbackScorecard(
+        judged=card.right + card.wrong,
+        right=card.right,
+        wrong=card.wrong,
+        open=card.open,
+        avoidable=card.avoidable,
+        caused=card.caused,
+        outcomes=card.outcomes,
+        watched=None if watched is None else watched.rollback_id,
+        watched_outcomes=0 if watched is None or active is None else active.life.n - watched.started.n,
+        outcomes_needed=0 if watched is None else horizon(rules),
     )
 
 

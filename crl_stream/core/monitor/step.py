@@ -28,6 +28,7 @@ from crl_stream.core.monitor.row import (
     encode_row,
     new_row,
 )
+from crl_stream.core.monitor.scorecard import look_back
 from crl_stream.core.monitor.standing_orders import expired, noticed
 from crl_stream.core.monitor.turn import Context, Turn
 from crl_stream.core.monitor.verification import verify
@@ -89,6 +90,8 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
                 promoted = promotion(turn)
                 if promoted is not None:
                     apply(turn, [in_stages(turn, promoted)])
+    if row.watched is not None:
+        apply(turn, look_back(turn))
     publish_state(turn)
     if disposition == "applied" and not turn.facts:
         return _QUIET

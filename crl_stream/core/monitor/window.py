@@ -174,12 +174,18 @@ def unstage(variant: Variant) -> None:
 
 
 def amend(
-    variant: Variant, invocation: int, reward: int | None, quality: int | None, formula: Formula
+    variant: Variant,
+    invocation: int,
+    reward: int | None,
+    quality: int | None,
+    formula: Formula,
+    beginnings: tuple[Sums, ...] = (),
 ) -> Outcome | None:
     """Give an outcome a reward or quality that became known late; return it as it was, or None if it is not there.
 
     Afterwards, lifetime, window sums and Q are as if the value had been known from the start.  ``evidence.reweigh``
-    does the same for the evidence.
+    does the same for the evidence.  ``beginnings`` are the variant's first outcomes, up to some point in its lifetime;
+    they are amended too if the outcome is one of them.
     """
     window = variant.window
     for index in range(len(window) // SIZE):
@@ -197,8 +203,12 @@ def amend(
     else:
         new_reward = reward_of(bool(flags & SUCCESS), new_quality, found.speed, found.errors, formula)
     _shift(variant.life, found.reward, new_reward)
-    if variant.origin is not None and variant.life.n - len(window) // SIZE + index < variant.origin.n:
+    number = variant.life.n - len(window) // SIZE + index
+    if variant.origin is not None and number < variant.origin.n:
         _shift(variant.origin, found.reward, new_reward)
+    for sums in beginnings:
+        if number < sums.n:
+            _shift(sums, found.reward, new_reward)
     if flags & JUDGED:
         _shift(variant.judged, found.reward, new_reward)
     if is_low(new_quality) != is_low(found.quality):

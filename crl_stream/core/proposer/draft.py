@@ -77,6 +77,8 @@ class Draft(NamedTuple):
     variance: float
     change: Change
     modifications: list[Modification]
+    figures: dict[str, float] | None = None
+    """Figures besides those of the guide."""
 
 
 def view_of(snapshot: TaskSnapshot, remedies: Remedies, carried: frozenset[bytes]) -> View | None:

@@ -116,6 +116,9 @@ class _Look:
                 self._quieten(waiting.proposal, 2.0)
             else:
                 self._carry(waiting.proposal)
+                if waiting.proposal.change.action == "enforce":
+                    # The policy follows the review; until it does, the evidence for the proposal is still there.
+                    self._quieten(waiting.proposal, 1.5)
             return None
         proposal = waiting.proposal
         if row.time > from_text(proposal.expires_at):
@@ -246,6 +249,7 @@ def _claim(draft: Draft) -> dict[str, Any]:
             "avg_q_default": round(draft.q_default, 6),
             "potential_improvement": round(draft.improvement, 6),
             "variance": round(draft.variance, 6),
+            **(draft.figures or {}),
         },
         "recommended_modifications": draft.modifications,
         "change": draft.change,

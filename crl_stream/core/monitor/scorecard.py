@@ -1,0 +1,176 @@
+"""Judges a rollback that shadow mode only reported by what happened next, for the scorecard.
+
+The outcomes that led to a rollback were selected for being bad, so only later ones count: up to ``horizon`` outcomes of
+the variant that stayed active.  They are compared with the promise that the target had when the rollback was reported,
+or with the target's own outcomes in the same time where there are enough of them, which is the fairer comparison: both
+variants then had the same work and the same outages.
+
+A rollback was right if the variant delivered less than its target and less than its own baseline, both by
+``rollback.confidence`` standard errors.  It was wrong if the variant recovered by itself, or delivered no less than
+either.  A variant that never worked is compared with the target alone.  Everything else is open: too few outcomes, or
+a difference that may be chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from crl_stream.core.messages.facts import HindsightFinding
+from crl_stream.core.monitor.baseline import lifetime_of
+from crl_stream.core.monitor.changes import Change, LookedBack
+from crl_stream.core.monitor.detectors import DETECTORS
+from crl_stream.core.monitor.evidence import WRITTEN_OUT
+from crl_stream.core.monitor.grounds import Grounds
+from crl_stream.core.monitor.promise import Promise, compare, is_better, promise_of
+from crl_stream.core.monitor.row import MICRO, Sums, TaskRow, Variant, Watched
+from crl_stream.core.monitor.rules import Rules
+from crl_stream.core.monitor.turn import Turn
+from crl_stream.core.monitor.verdict import baseline_of
+
+MOST: Final = 50
+"""Outcomes after which a would-be rollback is judged, if a window is not longer: the guide's ``min_invocations``."""
+COMPARED: Final = frozenset(detector.name for detector in DETECTORS[:WRITTEN_OUT])
+"""The metrics by which two variants are compared; a rollback because of any other metric stays open."""
+_NOTHING: Final[Sequence[Change]] = ()
+
+
+def horizon(rules: Rules) -> int:
+    """Return how many outcomes decide about a would-be rollback: 50, or a window if that is longer."""
+    return rules.size if rules.size > MOST else MOST
+
+
+def in_words(right: int, judged: int, avoidable: int, caused: int) -> str:
+    """Return a scorecard as people read it.
+
+    >>> in_words(9, 9, 212, 0), in_words(4, 6, 1, 3)
+    ('9 of 9 right, 212 bad invocations avoidable', '4 of 6 right, 1 bad invocation avoidable, 3 caused')
+    """
+    bad = "1 bad invocation" if avoidable == 1 else f"{avoidable:,} bad invocations"
+    return f"{right} of {judged} right, {bad} avoidable" + (f", {caused:,} caused" if caused else "")
+
+
+def watch(row: TaskRow, variant: Variant, target: Variant, grounds: Grounds, rollback_id: str, rules: Rules) -> Watched:
+    """Return what is needed later to judge the rollback of the active ``variant`` that is being reported now.
+
+    A variant that is degraded because it had no success at all has no baseline to fall below.
+    """
+    copy = msgspec.structs.replace
+    return Watched(
+        rollback_id,
+        variant.variant_id,
+        target.variant_id,
+        row.epoch,
+        grounds.metric or "",
+        copy(variant.life),
+        Sums() if grounds.evidence.absolute else copy(baseline_of(variant, rules)),
+        copy(target.life),
+        copy(lifetime_of(target)),
+        rules.judging,
+    )
+
+
+def beginnings(row: TaskRow, variant: Variant) -> tuple[Sums, ...]:
+    """Return the sums that a late score of one of ``variant``'s outcomes before the reported rollback amends as well.
+
+    Otherwise the score would count as part of what happened next.
+    """
+    watched = row.watched
+    if watched is None:
+        return ()
+    if variant.variant_id == watched.variant_id:
+        return (watched.started,)
+    return (watched.target_started,) if variant.variant_id == watched.target else ()
+
+
+def look_back(turn: Turn) -> Sequence[Change]:
+    """Return the judgement of the reported rollback if it is time for it; call this at the end of a step.
+
+    It is time when there are enough outcomes, and also when nothing more can be learnt: the variant has recovered, is
+    no longer active or has a new baseline, or the task is no longer in shadow mode.
+    """
+    row, rules = turn.row, turn.rules
+    watched = row.watched
+    assert watched is not None
+    variant = row.variants.get(watched.variant_id)
+    if variant is None:  # cannot happen: the active variant is never forgotten
+        return [LookedBack(watched, "open", "the variant is no longer known", 0, 0, 0, False, 0, 0)]
+    seen = _since(variant.life, watched.started)
+    if row.epoch != watched.epoch:
+        return [_judge(watched, seen, row, rules, f" until {row.active} became active")]
+    if rules.mode != "shadow":
+        return [_judge(watched, seen, row, rules, f" until {rules.mode} mode began")]
+    if not variant.degraded:
+        origin = variant.origin
+        if origin is not None and origin.n == variant.life.n:
+            return [_judge(watched, seen, row, rules, " until its level was accepted")]
+        return [_judge(watched, seen, row, rules, "", recovered=True)]
+    if seen.n >= horizon(rules):
+        return [_judge(watched, seen, row, rules, "")]
+    return _NOTHING
+
+
+def _judge(
+    watched: Watched, seen: Sums, row: TaskRow, rules: Rules, ended: str, *, recovered: bool = False
+) -> LookedBack:
+    meanwhile = _meanwhile(watched, row, rules)
+    other = promise_of(watched.promised if meanwhile is None else meanwhile)
+    finding, words = _finding(watched, promise_of(seen), other, rules, ended, recovered=recovered)
+    bad = seen.n - seen.successes
+    # Outcomes of the target, in millionths: its rate is seldom a whole number of outcomes.
+    would = seen.n * (other.n * MICRO - other.successes) // other.n if other.n else 0
+    gain = bad * MICRO - would
+    avoidable = gain // MICRO if finding == "right" and gain > 0 else 0
+    caused = -(gain // MICRO) if finding != "open" and gain < 0 else 0
+    return LookedBack(watched, finding, words, seen.n, bad, would, meanwhile is not None, avoidable, caused)
+
+
+def _finding(
+    watched: Watched, seen: Promise, other: Promise, rules: Rules, ended: str, *, recovered: bool
+) -> tuple[HindsightFinding, str]:
+    name, target = watched.variant_id, watched.target
+    if recovered:
+        # What heals by itself often has a cause outside the variant, which the target would have met as well.
+        return "wrong", f"{name} recovered by itself within {_outcomes(seen.n)}"
+    if seen.n < rules.min_recent:
+        return "open", f"{name} had only {_outcomes(seen.n)}{ended}, and {rules.min_recent} are needed"
+    if watched.metric not in COMPARED:
+        return "open", f"it was about {watched.metric or 'no metric'}, by which variants are not compared"
+    own = promise_of(watched.baseline)
+    known = own.n >= rules.min_baseline
+    over = f"in its next {_outcomes(seen.n)}{ended}"
+    against = f"{over}: {compare(seen, other)}"
+    if not is_better(other, seen, 0.0):
+        return "wrong", f"{name} delivered no less than {target} {against}"
+    if known and not is_better(own, seen, 0.0):
+        return "wrong", f"{name} delivered no less than its baseline {over}: {compare(seen, own)}"
+    if is_better(other, seen, rules.confidence) and (not known or is_better(own, seen, rules.confidence)):
+        return "right", f"{name} delivered less than {target} {against}"
+    return "open", f"the difference between {name} and {target} may be chance {against}"
+
+
+def _meanwhile(watched: Watched, row: TaskRow, rules: Rules) -> Sums | None:
+    """Return the target's outcomes since the rollback was reported; None if they are too few to compare with."""
+    target = row.variants.get(watched.target)
+    if target is None:
+        return None
+    found = _since(target.life, watched.target_started)
+    # A variant that was forgotten and came back has other outcomes; its sums do not fit.
+    fits = 0 <= found.successes <= found.n and 0 <= found.errors <= found.n
+    return found if found.n >= rules.min_recent and fits else None
+
+
+def _since(life: Sums, started: Sums) -> Sums:
+    return Sums(
+        life.n - started.n,
+        life.successes - started.successes,
+        life.errors - started.errors,
+        life.reward - started.reward,
+        life.squares - started.squares,
+    )
+
+
+def _outcomes(number: int) -> str:
+    return "1 outcome" if number == 1 else f"{number} outcomes"
