@@ -130,7 +130,7 @@ def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
         "fleet_held": fleet is not None,
         "held_by": None if held is None else held.actor,
         "mode": task.mode,
-        "no_rollback": task.no_rollback if held or fleet or task.mode != "enforce" else None,
+        "no_rollback": task.no_rollback if held or fleet or task.mode != "enforce" or task.one_runtime else None,
         "reason": None if active is None else active.reason,
         "degraded_since": None if active is None else active.degraded_since,
         "no_target": task.no_target,

@@ -47,6 +47,7 @@ class Outcome:
     success: bool
     error: bool
     judged: bool
+    runtime: str | None = None
 
 
 @dataclass
@@ -161,9 +162,17 @@ class Member:
         judged = [o for o in self.window if o.judged]
         return len(judged) == WINDOW and not any(o.success for o in judged)
 
-    def _rule(self) -> tuple[str, str | None]:
+    @property
+    def is_degraded_by_rule(self) -> bool:
+        return self._rule()[0] == "DEGRADED"
+
+    def is_lost(self, outcomes: list[Outcome]) -> bool:
+        """Whether these outcomes would be degraded too: the rule finds so, or there is no success among them."""
+        return self._rule(outcomes)[0] == "DEGRADED" or not any(o.success for o in outcomes)
+
+    def _rule(self, judged: list[Outcome] | None = None) -> tuple[str, str | None]:
         baseline = Shares(self.history if self.frozen is None else self.frozen)
-        recent = Shares([o for o in self.window if o.judged])
+        recent = Shares([o for o in self.window if o.judged] if judged is None else judged)
         if baseline.n < MIN_BASELINE or recent.n < MIN_RECENT:
             return "INCONCLUSIVE", None
         found: list[tuple[bool, Fraction, str]] = []
@@ -192,6 +201,11 @@ class Member:
         return "human_approval" if self.q >= 0.7 and self.n >= 5 else "no_action"
 
 
+def _kept(n: int) -> int:
+    """How many of ``n`` outcomes of a runtime count: at the 20th, 30th and so on, all but the last ten are dropped."""
+    return n if n < 20 else 10 + n % 10
+
+
 class Model:
     """A task."""
 
@@ -205,6 +219,10 @@ class Model:
         self.taken_back: list[str] = []
         self.left: tuple[Member, list[Estimate]] | None = None
         """The member that the latest rollback left, and what it delivered, while that rollback is being verified."""
+        self.reports: dict[str, list[Outcome]] = {}
+        """What each known runtime has reported about the active member since its activation."""
+        self.blamed = 0
+        """How often a rollback was not made because one runtime alone spoke for it."""
         self.ambiguous = False
         """Whether a lead was exactly at the limit, where floats may decide either way."""
 
@@ -218,10 +236,15 @@ class Model:
             self._activate(member)
         judged = invocation.active_epoch is None or invocation.active_epoch >= member.epoch
         error = invocation.status == "error" or invocation.error_count > 0
-        outcome = Outcome(reward(invocation), invocation.status == "success", error, judged)
+        runtime = invocation.runtime_id
+        outcome = Outcome(reward(invocation), invocation.status == "success", error, judged, runtime)
         member.history.append(outcome)
         member.q += max(0.1, 1 / member.n) * (float(outcome.reward) - member.q)
         self.n += 1
+        if runtime is not None and (runtime in self.reports or invocation.variant_source != "explore"):
+            reported = self.reports.setdefault(runtime, [])
+            if judged and member.name == self.active:
+                reported.append(outcome)
         if judged:
             self._follow(member)
 
@@ -233,6 +256,9 @@ class Model:
             return
         # After 50 outcomes without a target, the engine believes a full window without a success; the model does not.
         self.ambiguous |= kind == "DEGRADED" and member.is_hopeless and self.n - self.changed_n > 60
+        if kind == "DEGRADED" and self._is_one_runtimes_word(member):
+            self.blamed += 1
+            return
         if kind == "DEGRADED" and (target := self._target()) is not None:
             left = self._delivered(member)
             member.quarantined, target.quarantined = True, False
@@ -242,6 +268,47 @@ class Model:
         elif (best := self._candidate(member)) is not None:
             self.promotions.append(best.name)
             self._activate(best)
+
+    def _is_one_runtimes_word(self, member: Member) -> bool:
+        """Whether one runtime has more than half of the loss, while neither two others nor the rest of the window fail.
+
+        The loss is by how much outcomes are below the mean of the baseline.
+
+        What others say are their last outcomes: all of up to 19, or 10 to 19 if there are more.
+        """
+        judged, metric = [o for o in member.window if o.judged], member.verdict()[1]
+        before = member.history if member.frozen is None else member.frozen
+
+        def lost(outcomes: list[Outcome]) -> Fraction:
+            if member.is_hopeless and not member.is_degraded_by_rule:
+                return Fraction(sum(not o.success for o in outcomes))
+            return sum((self._harm(metric, o) - self._expected(metric, before) for o in outcomes), Fraction(0))
+
+        def fail_too(outcomes: list[Outcome]) -> bool:
+            alike = 4 * lost(outcomes) / len(outcomes) >= lost(its) / len(its)
+            return alike and member.is_lost(outcomes)
+
+        by_runtime: dict[str | None, list[Outcome]] = {}
+        for o in judged:
+            by_runtime.setdefault(o.runtime, []).append(o)
+        short = {name: sum(max(Fraction(0), lost([o])) for o in its) for name, its in by_runtime.items()}
+        worst = max(short, key=lambda name: short[name])
+        its, rest = by_runtime[worst], [o for o in judged if o.runtime != worst]
+        if 2 * short[worst] <= sum(short.values()):
+            return False
+        others = {name: o for name, o in self.reports.items() if name != worst and o}
+        said = [o for outcomes in others.values() for o in outcomes[-_kept(len(outcomes)) :]]
+        if len(others) < 2 or len(said) < MIN_RECENT or fail_too(said):
+            return False
+        return len(rest) < MIN_RECENT or not fail_too(rest)
+
+    def _harm(self, metric: str | None, outcome: Outcome) -> Fraction:
+        if metric == "avg_reward":
+            return -outcome.reward / 2
+        return Fraction(outcome.error) if metric == "error_rate" else Fraction(not outcome.success)
+
+    def _expected(self, metric: str | None, outcomes: list[Outcome]) -> Fraction:
+        return sum((self._harm(metric, o) for o in outcomes), Fraction(0)) / len(outcomes)
 
     def _target(self) -> Member | None:
         degraded = self.members[self.active or ""]
@@ -319,6 +386,10 @@ class Model:
             self.ambiguous |= any(abs(lead - 0.05) < 1e-9 for lead in leads)
             promised = [Estimate.of(m.history, metric) for metric in METRICS]
             present = [Estimate.of(active.history, metric) for metric in METRICS]
+            tried_by = {o.runtime for o in m.window}
+            at_work = {name for name, outcomes in self.reports.items() if outcomes}
+            if len(tried_by) == 1 and at_work - tried_by:
+                continue
             if all(lead >= 0.05 for lead in leads) and self._is_better(promised, present, exact(0.5)):
                 ready.append(m)
         return min(ready, key=lambda m: m.rank, default=None)
@@ -334,4 +405,5 @@ class Model:
         for outcome in to.history:
             outcome.judged = False
         self.active, self.epoch, self.changed_n, self.left = to.name, self.epoch + 1, self.n, None
+        self.reports = {name: [] for name in self.reports}
         to.epoch = self.epoch

@@ -30,11 +30,21 @@ MOODS = {
     "failing": ["failure"],
     "erring": ["success", "error", "error"],
 }
+HOSTS: dict[str, list[str | None]] = {
+    "unnamed": [None],
+    "pair": ["h1", "h2"],
+    "fleet": ["h1", "h2", "h3"],
+    "partly named": ["h1", "h2", "h3", None],
+    "one bad": ["h1", "h2", "h3", "h3"],
+    "only the bad": ["h3"],
+}
+"""Which runtimes send the outcomes of a run; of those that are ``one bad``, the last alone is in the run's mood."""
 
 
-def outcome(random: Random, variant: str, mood: str, epoch: int) -> m.Invocation:
+def outcome(random: Random, variant: str, mood: str, where: str, epoch: int) -> m.Invocation:
     """Build an outcome with some of the optional fields, whose values are on grids that avoid ties in rounding."""
-    status = random.choice(MOODS[mood])
+    runtime_id = random.choice(HOSTS[where])
+    status = random.choice(MOODS["good" if where == "one bad" and runtime_id != "h3" else mood])
     plain = mood == "excellent"
     maybe = (lambda: 0.9) if plain else random.random
     return an_invocation(
@@ -48,6 +58,7 @@ def outcome(random: Random, variant: str, mood: str, epoch: int) -> m.Invocation
         error_count=1 if maybe() < 0.05 else 0,
         active_epoch=None if maybe() < 0.7 else max(0, epoch - random.randrange(2)),
         variant_source="explore" if random.random() < 0.2 else "live",
+        runtime_id=runtime_id,
     )
 
 
@@ -76,11 +87,11 @@ def assert_same(task: Task, model: Model, touched: Iterable[str]) -> None:
         assert variant.quarantined == member.quarantined
 
 
-def compare(random: Random, runs: Iterable[tuple[str, str, int]]) -> Model:
+def compare(random: Random, runs: Iterable[tuple[str, str, str, int]]) -> Model:
     task, model = Task(), Model()
-    for variant, mood, length in runs:
+    for variant, mood, where, length in runs:
         for _ in range(length):
-            invocation = outcome(random, variant, mood, task.row.epoch)
+            invocation = outcome(random, variant, mood, where, task.row.epoch)
             task.take(invocation)
             model.take(invocation)
             if model.ambiguous:
@@ -97,20 +108,32 @@ def compare(random: Random, runs: Iterable[tuple[str, str, int]]) -> Model:
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32),
-    st.lists(st.tuples(st.sampled_from(VARIANTS), st.sampled_from(sorted(MOODS)), st.integers(1, 30)), max_size=12),
+    st.lists(
+        st.tuples(
+            st.sampled_from(VARIANTS),
+            st.sampled_from(sorted(MOODS)),
+            st.sampled_from(sorted(HOSTS)),
+            st.integers(1, 30),
+        ),
+        max_size=12,
+    ),
 )
 def test_engine_and_model_agree_after_every_outcome(seed: int, runs: list[Any]) -> None:
     model = compare(Random(seed), runs)
     event(f"rollbacks: {len(model.rollbacks)}")
     event(f"promotions: {len(model.promotions)}")
     event(f"taken back: {len(model.taken_back)}")
+    event(f"one runtime's word: {min(model.blamed, 1)}")
 
 
 def test_the_sequences_compared_do_contain_rollbacks_and_promotions() -> None:
-    random = Random(23)
-    model = compare(
-        random, [(random.choice(VARIANTS), random.choice(sorted(MOODS)), random.randrange(5, 30)) for _ in range(30)]
-    )
+    random = Random(29)
+    runs = [
+        (random.choice(VARIANTS), random.choice(sorted(MOODS)), random.choice(sorted(HOSTS)), random.randrange(5, 30))
+        for _ in range(30)
+    ]
+    model = compare(random, [(VARIANTS[0], "good", "fleet", 60), (VARIANTS[0], "failing", "one bad", 30), *runs])
+    assert model.blamed
     assert model.rollbacks
     assert model.promotions
     assert model.taken_back

@@ -36,6 +36,7 @@ AlertKind = Literal[
     "weekly_review",
     "fleet_hold",
     "untested",
+    "one_runtime",
 ]
 Severity = Literal["info", "warning", "critical"]
 

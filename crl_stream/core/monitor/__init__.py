@@ -14,12 +14,14 @@ Read the modules in the order in which an outcome passes through them:
     likelihood         the arithmetic behind the evidence
     window             the last outcomes of a variant, their sums, and Q
     runtimes           which runtimes follow which epoch
+    sources            which runtime each outcome came from, and what each runtime reported last
     verification       whether the latest rollback stays, or is taken back
     protection         what follows from a verdict: alert, rollback or recovery
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines
     detectors/         one file for each metric
     grounds            the reason for a verdict, with figures and outcomes
+    witnesses          whether one runtime alone speaks for a change, and the others against it
     promise            what a variant can be expected to deliver, and whether that is more than another one
     targets            which variant a rollback chooses
     changes            what can happen to a task, as values

@@ -11,7 +11,7 @@ from crl_stream.core.messages import Candidate
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import Promise
-from crl_stream.core.monitor.row import Configuration, StandingOrder, Variant
+from crl_stream.core.monitor.row import Configuration, OneRuntime, StandingOrder, Variant
 
 
 # -- a variant's condition: healthy or degraded ------------------------------------------------------
@@ -82,6 +82,21 @@ class FoundNoTarget(NamedTuple):
 
     variant: Variant
     ranked: list[Candidate]
+    alert_id: str
+
+
+class FoundOneRuntime(NamedTuple):
+    """The active variant is degraded, but one runtime accounts for it, and the others contradict."""
+
+    variant: Variant
+    found: OneRuntime
+    alert_id: str
+
+
+class OneRuntimeEnded(NamedTuple):
+    """The active variant is still degraded, but the other runtimes do not contradict any more."""
+
+    variant: Variant
     alert_id: str
 
 
@@ -213,6 +228,8 @@ Change = (
     | AlertOpened
     | HeldBack
     | FoundNoTarget
+    | FoundOneRuntime
+    | OneRuntimeEnded
     | RolledBack
     | TakenBack
     | VerificationEnded

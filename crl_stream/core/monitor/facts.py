@@ -26,7 +26,7 @@ from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.grounds import Grounds
-from crl_stream.core.monitor.row import Variant
+from crl_stream.core.monitor.row import MICRO, Variant
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.version import ENGINE_VERSION
 
@@ -106,6 +106,8 @@ def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
                 turn, "no_target", "info", "resolved: the variant recovered", about=about, cause_id=cause, resolved=True
             )
         )
+    if variant.variant_id == row.active:
+        told += _end_of_one_runtime(turn, "resolved: the variant recovered", variant.alert_id)
     return told
 
 
@@ -121,6 +123,8 @@ def level_accepted(turn: Turn, change: c.LevelAccepted) -> Sequence[Any]:
     if variant.variant_id == row.active and row.no_target_n >= 0:
         about, cause = variant.variant_id, variant.alert_id
         told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
+    if variant.variant_id == row.active:
+        told += _end_of_one_runtime(turn, words, variant.alert_id)
     return told
 
 
@@ -186,6 +190,35 @@ def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
         f"(crl accept {task})"
     )
     return (alert(turn, "no_target", "critical", action, about=about, cause_id=change.alert_id),)
+
+
+def found_one_runtime(turn: Turn, change: c.FoundOneRuntime) -> Sequence[Any]:
+    """Return the alert that one runtime alone speaks for a rollback, and that the others contradict it."""
+    found, about = change.found, change.variant.variant_id
+    where = "what those outcomes have in common" if found.runtime_id is None else f"the host of {found.runtime_id}"
+    action = (
+        f"degraded but not rolled back: {found.words}; look at {where}; if the variant is to blame, activate another "
+        f"(crl activate {turn.row.agent_name}/{turn.row.task_type} VARIANT)"
+    )
+    share, limit = found.share / MICRO, turn.policy.rollback.runtime_share
+    return (
+        alert(
+            turn, "one_runtime", "critical", action, about=about, number=share, limit=limit, cause_id=change.alert_id
+        ),
+    )
+
+
+def one_runtime_ended(turn: Turn, change: c.OneRuntimeEnded) -> Sequence[Any]:
+    """Return the end of the alert about one runtime, because the others do not contradict it any more."""
+    return _end_of_one_runtime(turn, "resolved: the other runtimes no longer contradict", change.alert_id)
+
+
+def _end_of_one_runtime(turn: Turn, words: str, cause_id: str) -> list[Any]:
+    """Return the end of the alert about one runtime, if one is open."""
+    if turn.row.one_runtime is None:
+        return []
+    about = turn.row.active or ""
+    return [alert(turn, "one_runtime", "info", words, about=about, cause_id=cause_id, resolved=True)]
 
 
 def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
@@ -267,6 +300,7 @@ def _activation(
     if row.no_target_n >= 0:
         action, about = f"resolved: {to.variant_id} is now active", row.active or ""
         told.append(alert(turn, "no_target", "info", action, about=about, cause_id=cause_id, resolved=True))
+    told += _end_of_one_runtime(turn, f"resolved: {to.variant_id} is now active", cause_id)
     return told + _end_of_alert(turn, to, f"resolved: active again since epoch {epoch} and judged from scratch")
 
 

@@ -9,6 +9,7 @@ from crl_stream.core.messages import Feedback
 from crl_stream.core.monitor.dedupe import NO_MARK, owner_of, remember
 from crl_stream.core.monitor.evidence import reweigh
 from crl_stream.core.monitor.row import MICRO, Variant, Waiting
+from crl_stream.core.monitor.sources import amend_runtime
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.window import amend
 
@@ -64,4 +65,5 @@ def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, qu
     turn.row.amended += 1
     if variant.life.reward != before:
         reweigh(variant, turn.rules.size, turn.rules.claims, turn.rules.weighs)
+        amend_runtime(turn.row, variant, invocation, variant.life.reward - before)
     return True

@@ -32,6 +32,7 @@ from crl_stream.core.monitor.row import (
     Variant,
 )
 from crl_stream.core.monitor.rules import Rules
+from crl_stream.core.monitor.sources import start_again
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.verdict import is_newcomer, own_baseline_of
 from crl_stream.core.monitor.window import forget, restart_judging
@@ -78,6 +79,7 @@ def _recover(turn: Turn, change: c.Recovered) -> None:
     forget(variant)
     if variant.variant_id == row.active:
         row.latch, row.held_n, row.no_target_n = False, -1, -1
+        row.one_runtime = None
 
 
 def _give_up(_: Turn, change: c.GivenUp) -> None:
@@ -93,6 +95,9 @@ def _accept_level(turn: Turn, change: c.LevelAccepted) -> None:
     restart_judging(variant)
     if variant.variant_id == row.active:
         row.latch, row.held_n, row.no_target_n, row.left = False, -1, -1, None
+        row.one_runtime = None
+        for runtime in row.runtimes.values():
+            start_again(runtime)
 
 
 def _open_alert(_: Turn, change: c.AlertOpened) -> None:
@@ -106,6 +111,14 @@ def _hold_back(turn: Turn, _: c.HeldBack) -> None:
 
 def _find_no_target(turn: Turn, _: c.FoundNoTarget) -> None:
     turn.row.no_target_n = turn.row.n
+
+
+def _find_one_runtime(turn: Turn, change: c.FoundOneRuntime) -> None:
+    turn.row.one_runtime = change.found
+
+
+def _end_one_runtime(turn: Turn, _: c.OneRuntimeEnded) -> None:
+    turn.row.one_runtime = None
 
 
 def _roll_back(turn: Turn, change: c.RolledBack) -> None:
@@ -153,12 +166,14 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
     if cause == "rollback" and row.previous is not None:
         _remember_rollback(row, cause_id, row.previous)
     row.latch, row.held_n, row.no_target_n, row.left = False, -1, -1, None
+    row.one_runtime = None
     restart_judging(to)
     if turn.rules.head_start and to.baseline is not None and cause not in _RETURNS:
         to.evidence = [turn.rules.head_start] * PLACES
     to.epoch, to.degraded, to.alerted, to.clean = row.epoch, False, False, 0
     for runtime in row.runtimes.values():
         runtime.late = 0
+        start_again(runtime)
     row.receipted, row.strangers = bytearray(), 0
     turn.active_changed = True
 
@@ -260,6 +275,8 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.AlertOpened: (facts.alert_opened, _open_alert),
     c.HeldBack: (facts.held_back, _hold_back),
     c.FoundNoTarget: (facts.found_no_target, _find_no_target),
+    c.FoundOneRuntime: (facts.found_one_runtime, _find_one_runtime),
+    c.OneRuntimeEnded: (facts.one_runtime_ended, _end_one_runtime),
     c.RolledBack: (facts.rolled_back, _roll_back),
     c.TakenBack: (facts.taken_back, _take_back),
     c.VerificationEnded: (facts.nothing, _end_verification),

@@ -16,7 +16,9 @@ from crl_stream.core.monitor.changes import (
     Change,
     CountedHealthy,
     FoundNoTarget,
+    FoundOneRuntime,
     HeldBack,
+    OneRuntimeEnded,
     QuarantineLifted,
     Recovered,
     RolledBack,
@@ -28,6 +30,7 @@ from crl_stream.core.monitor.row import Variant
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.verdict import DEGRADED, HEALTHY, Verdict, is_suspect, judge
+from crl_stream.core.monitor.witnesses import one_runtime
 
 _NOTHING: Final[Sequence[Change]] = ()
 
@@ -61,7 +64,11 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
         grounds = grounds_of(variant, verdict, turn.rules)
         alert_id = turn.identify("deg", "degraded", variant.variant_id)
         changes = [BecameDegraded(variant, grounds, alert_id)]
-    if tries and (row.held is not None or turn.at.fleet is not None):
+    alone = one_runtime(row, variant, verdict, turn.rules) if tries else None
+    if alone is not None:
+        if _is_time(turn, -1 if row.one_runtime is None else row.one_runtime.n):
+            changes.append(FoundOneRuntime(variant, alone, alert_id))
+    elif tries and (row.held is not None or turn.at.fleet is not None):
         if _is_time(turn, row.held_n):
             changes.append(HeldBack(variant, _who_holds(turn), alert_id))
     elif tries:
@@ -77,6 +84,8 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
             changes.append(RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left))
         elif _is_time(turn, row.no_target_n):
             changes.append(FoundNoTarget(variant, ranked, alert_id))
+    if tries and alone is None and row.one_runtime is not None and (target is None or not turn.rules.enforced):
+        changes.append(OneRuntimeEnded(variant, alert_id))
     # Without an enforced rollback, the variant stays degraded, and an alert about a rollback never stays open.
     if grounds is not None and started and (target is None or not turn.rules.enforced):
         changes.append(AlertOpened(variant, grounds, alert_id))

@@ -14,6 +14,7 @@ from crl_stream.core.monitor.learning import reward_of, speed_of
 from crl_stream.core.monitor.lifecycle import apply
 from crl_stream.core.monitor.row import ABSENT, ERROR, EXPLICIT, FAILED, JUDGED, MICRO, RETIRED, SUCCESS, Sums, Variant
 from crl_stream.core.monitor.runtimes import follow_runtime, watch_clock
+from crl_stream.core.monitor.sources import attribute
 from crl_stream.core.monitor.standing_orders import is_over
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.variants import add_variant
@@ -78,11 +79,13 @@ def record(
         turn.catalogue_changed = True  # its earlier outcomes, if any, were shadow outcomes
     row.n += 1
     count_flaws(variant, success, speed, quality)
+    runtime_id = invocation.runtime_id
+    runtime = None
+    if runtime_id is not None:
+        runtime = row.runtimes.get(runtime_id) if explored else follow_runtime(turn, runtime_id, seen_epoch)
+    attribute(row, variant, runtime, runtime_id, reward, flags)
     if row.waiting:
         settle_waiting(turn, variant, int.from_bytes(digest, "little"))
-    runtime_id = invocation.runtime_id
-    if runtime_id is not None and not explored:
-        follow_runtime(turn, runtime_id, seen_epoch)
     watch_clock(turn, invocation.timestamp)
     held = row.held
     if held is not None and is_over(held, row):

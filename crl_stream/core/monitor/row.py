@@ -128,6 +128,11 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """The task's outcome count when the variant was last replaced as the active one; -1 in rows of older engines."""
     origin: Sums | None = None
     """The lifetime when a person last accepted the variant's level; outcomes up to then are no baseline any more."""
+    sources: bytearray = msgspec.field(default_factory=bytearray)
+    """The mark of the runtime that each outcome of the window came from (``sources``), oldest first.
+
+    Older engines noted none, so the first outcomes of the window may have no mark.
+    """
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
@@ -152,6 +157,17 @@ class Runtime(msgspec.Struct, array_like=True, gc=False):
     last_offset: int = -1
     seen: int = 0
     """Append time of the runtime's last outcome, in milliseconds; 0 in rows of older engines."""
+    mark: int = 0
+    """The byte for this runtime in ``Variant.sources``, 1 to 255; 0 until its first outcome under this engine."""
+    n: int = 0
+    """Its last judged outcomes of the active variant in this epoch: at most 19 (``sources``), with their sums."""
+    successes: int = 0
+    errors: int = 0
+    reward: int = 0
+    later_successes: int = 0
+    """The same sums over those after the first ten."""
+    later_errors: int = 0
+    later_reward: int = 0
 
 
 class Waiting(msgspec.Struct, array_like=True, gc=False):
@@ -194,6 +210,28 @@ class Left(msgspec.Struct, array_like=True, gc=False):
     value: int
     successes: int
     flawless: int
+
+
+class OneRuntime(msgspec.Struct, array_like=True, gc=False):
+    """Why the degraded active variant is not rolled back: one runtime's word against that of the others.
+
+    The figures are those of the last alert.
+    """
+
+    runtime_id: str | None
+    """None for outcomes that name no runtime, or one that the task does not know."""
+    n: int
+    """The task's outcome count at the last alert."""
+    metric: str
+    share: int
+    """The runtime's share of the loss, in millionths."""
+    outcomes: int
+    """How many judged outcomes of the window came from it."""
+    judged: int
+    others: int
+    """How many other runtimes contradict it."""
+    other_outcomes: int
+    words: str
 
 
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
@@ -267,6 +305,8 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """How many times a runtime was forgotten to make room for another."""
     left: Left | None = None
     """What the latest rollback left, while that rollback is being verified."""
+    one_runtime: OneRuntime | None = None
+    """Whose word alone speaks for a rollback, while that prevents it."""
 
     @property
     def key(self) -> TaskKey:

@@ -17,6 +17,7 @@ class Rules:
         "before",
         "checks",
         "claims",
+        "comparable",
         "confidence",
         "doubt",
         "duplicate_ids",
@@ -40,6 +41,8 @@ class Rules:
         "policy",
         "rate",
         "recent",
+        "runtime_share",
+        "silence",
         "size",
         "snapshot_ms",
         "snapshot_outcomes",
@@ -71,6 +74,10 @@ class Rules:
         """All detectors with their limits and floors in millionths."""
         self.further = self.checks[evidence.WRITTEN_OUT :]
         """The detectors that ``is_suspect`` has to call, with their limits and floors."""
+        self.comparable = self.checks[: evidence.WRITTEN_OUT] + tuple(
+            [check for check in self.further if "squares" not in check[0].sums]
+        )
+        """The detectors that the sums of a runtime suffice for: they have no squares of rewards."""
         self.limits = self.checks[0][1], self.checks[1][1], self.checks[2][1]
         self.floors = self.checks[0][2], self.checks[1][2], self.checks[2][2]
         """The limits and floors of the inlined detectors."""
@@ -86,6 +93,10 @@ class Rules:
         """The lowest Q that a candidate may have."""
         self.confidence, self.doubt = policy.rollback.confidence, policy.rollback.doubt
         self.parole = policy.rollback.parole
+        self.runtime_share = round(policy.rollback.runtime_share * MICRO)
+        """Share of a window's loss that one runtime may account for, in millionths; 1,000,000 sets no limit."""
+        self.silence = round(2_000 * policy.learning.baseline_seconds_high)
+        """Milliseconds without an outcome after which a runtime contradicts nobody: two long invocations."""
         self.mode, self.exploration = operations.mode, operations.exploration
         self.enforced = operations.mode == "enforce"
         """Whether decisions are carried out."""

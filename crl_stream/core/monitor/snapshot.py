@@ -15,6 +15,7 @@ from crl_stream.core.messages import (
     BaselineSnapshot,
     FailureKinds,
     Modification,
+    OneRuntime,
     Order,
     Position,
     ProposalLimits,
@@ -110,6 +111,23 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         runtimes_forgotten=row.forgotten,
         no_rollback=None if row.active is None else no_rollback(row, policy, at.fleet),
         verification=_verification(row, rules_of(policy)),
+        one_runtime=_one_runtime(row),
+    )
+
+
+def _one_runtime(row: TaskRow) -> OneRuntime | None:
+    found = row.one_runtime
+    if found is None:
+        return None
+    return OneRuntime(
+        runtime_id=found.runtime_id,
+        metric=found.metric,
+        share=found.share / MICRO,
+        outcomes=found.outcomes,
+        judged=found.judged,
+        other_runtimes=found.others,
+        other_outcomes=found.other_outcomes,
+        text=found.words,
     )
 
 
