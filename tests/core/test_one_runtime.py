@@ -191,7 +191,7 @@ def test_an_activation_ends_the_alert_and_forgets_what_runtimes_reported() -> No
     live(task, "F" * 20, "h3")
     task.order(m.ActivateVariant, variant_id="B")
     assert [alert.resolved for alert in task.alerts("one_runtime")] == [False, True]
-    assert all(runtime.n == runtime.later_reward == 0 for runtime in task.row.runtimes.values())
+    assert all(runtime.n == runtime.first_reward == 0 for runtime in task.row.runtimes.values())
 
 
 # -- who may contradict -----------------------------------------------------------------------------
@@ -388,7 +388,7 @@ def a_score(invocation_id: str, reward: float) -> m.Feedback:
 
 def reported(row: TaskRow) -> dict[str, list[int]]:
     return {
-        name: [each.n, each.successes, each.errors, each.reward, each.later_successes, each.later_reward]
+        name: [each.n, each.successes, each.errors, each.reward, each.first_successes, each.first_reward]
         for name, each in row.runtimes.items()
     }
 

@@ -164,10 +164,10 @@ class Runtime(msgspec.Struct, array_like=True, gc=False):
     successes: int = 0
     errors: int = 0
     reward: int = 0
-    later_successes: int = 0
-    """The same sums over those after the first ten."""
-    later_errors: int = 0
-    later_reward: int = 0
+    first_successes: int = 0
+    """The same sums over the first ten of these, if there are ten."""
+    first_errors: int = 0
+    first_reward: int = 0
 
 
 class Waiting(msgspec.Struct, array_like=True, gc=False):

@@ -53,44 +53,35 @@ def attribute(
         sources.append(runtime.mark)
     else:
         sources.append(0 if runtime_id is None else mark_of(runtime_id))
-    surplus = len(sources) - len(variant.window) // SIZE
-    if surplus > 0:
-        del sources[:surplus]
+    if len(sources) * SIZE > len(variant.window):
+        del sources[: len(sources) - len(variant.window) // SIZE]
     if runtime is None or not flags & JUDGED or variant.variant_id != row.active:
         return
-    n = runtime.n
-    if n >= 2 * BATCH - 1:
-        n = _drop(runtime)
-    runtime.n = n = n + 1
     runtime.reward += reward
-    if n > BATCH:
-        runtime.later_reward += reward
     if flags & SUCCESS:
         runtime.successes += 1
-        if n > BATCH:
-            runtime.later_successes += 1
     if flags & ERROR:
         runtime.errors += 1
-        if n > BATCH:
-            runtime.later_errors += 1
+    runtime.n = n = runtime.n + 1
+    if n == BATCH or n == 2 * BATCH:
+        _turn_over(runtime)
 
 
-def _drop(runtime: Runtime) -> int:
-    """Drop the first ten of 19 outcomes; return how many are left."""
-    runtime.n = BATCH - 1
-    runtime.successes, runtime.errors, runtime.reward = (
-        runtime.later_successes,
-        runtime.later_errors,
-        runtime.later_reward,
-    )
-    runtime.later_successes = runtime.later_errors = runtime.later_reward = 0
-    return BATCH - 1
+def _turn_over(runtime: Runtime) -> None:
+    """After every tenth outcome, drop the ten before the last ten, and remember the sums of these."""
+    if runtime.n > BATCH:
+        runtime.n = BATCH
+        runtime.successes -= runtime.first_successes
+        runtime.errors -= runtime.first_errors
+        runtime.reward -= runtime.first_reward
+    runtime.first_successes, runtime.first_errors = runtime.successes, runtime.errors
+    runtime.first_reward = runtime.reward
 
 
 def start_again(runtime: Runtime) -> None:
     """Forget what a runtime reported: another variant is active, or a person has accepted the active one's level."""
     runtime.n = runtime.successes = runtime.errors = runtime.reward = 0
-    runtime.later_successes = runtime.later_errors = runtime.later_reward = 0
+    runtime.first_successes = runtime.first_errors = runtime.first_reward = 0
 
 
 def amend_runtime(row: TaskRow, variant: Variant, invocation: int, change: int) -> None:
@@ -112,8 +103,8 @@ def amend_runtime(row: TaskRow, variant: Variant, invocation: int, change: int) 
     for runtime in row.runtimes.values():
         if runtime.mark == mark and newer < runtime.n:
             runtime.reward += change
-            if newer < runtime.n - BATCH:
-                runtime.later_reward += change
+            if BATCH <= runtime.n <= newer + BATCH:
+                runtime.first_reward += change
 
 
 def judged_sources(variant: Variant) -> Iterator[tuple[int, Sums]]:
