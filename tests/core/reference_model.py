@@ -173,7 +173,7 @@ class Member:
     def _rule(self, judged: list[Outcome] | None = None) -> tuple[str, str | None]:
         baseline = Shares(self.history if self.frozen is None else self.frozen)
         recent = Shares([o for o in self.window if o.judged] if judged is None else judged)
-        if baseline.n < MIN_BASELINE or recent.n < MIN_RECENT:
+        if baseline.n < MIN_BASELINE or (judged is None and recent.n < MIN_RECENT):
             return "INCONCLUSIVE", None
         found: list[tuple[bool, Fraction, str]] = []
         if baseline.success_rate > 0:
@@ -284,8 +284,8 @@ class Model:
                 return Fraction(sum(not o.success for o in outcomes))
             return sum((self._harm(metric, o) - self._expected(metric, before) for o in outcomes), Fraction(0))
 
-        def fail_too(outcomes: list[Outcome]) -> bool:
-            alike = 4 * lost(outcomes) / len(outcomes) >= lost(its) / len(its)
+        def fail_too(outcomes: list[Outcome], times: int = 4) -> bool:
+            alike = times * lost(outcomes) / len(outcomes) >= lost(its) / len(its)
             return alike and member.is_lost(outcomes)
 
         by_runtime: dict[str | None, list[Outcome]] = {}
@@ -300,7 +300,7 @@ class Model:
         said = [o for outcomes in others.values() for o in outcomes[-_kept(len(outcomes)) :]]
         if len(others) < 2 or len(said) < MIN_RECENT or fail_too(said):
             return False
-        return len(rest) < MIN_RECENT or not fail_too(rest)
+        return len(rest) < 3 or not fail_too(rest, 4 if len(rest) >= MIN_RECENT else 2)
 
     def _harm(self, metric: str | None, outcome: Outcome) -> Fraction:
         if metric == "avg_reward":

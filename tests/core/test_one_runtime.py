@@ -161,6 +161,20 @@ def test_once_the_others_fail_too_the_variant_is_rolled_back_and_the_alert_ends(
     assert [alert.resolved for alert in task.alerts("one_runtime")] == [False, True]
 
 
+@BOTH
+def test_a_runtime_with_most_of_the_traffic_is_believed_as_soon_as_the_little_that_others_send_fails_too(
+    profile: str,
+) -> None:
+    """What the others reported before the fall is good, and still counts; the rest of the window decides."""
+    task = a_fleet(PROFILES[profile], n=300)
+    live(task, "S" * 15, "h3")
+    live(task, "F" * 13, "h3")
+    assert not rolled_back(task)
+    for honest in ("h1", "h2", "h1", "h2"):
+        live(task, "F", honest)
+    assert rolled_back(task)
+
+
 def test_once_the_others_fail_too_without_a_target_the_alert_gives_way_to_no_target() -> None:
     task = Task()
     for _, runtime in zip(range(60), cycle(HONEST), strict=False):

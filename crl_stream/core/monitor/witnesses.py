@@ -25,6 +25,8 @@ WITNESSES: Final = 2
 """How many other runtimes it takes to contradict one: if two disagree, nobody can tell which of them is right."""
 ALIKE: Final = 4
 """Others fail too only if each of their outcomes loses at least one part in so many of what the runtime's lose."""
+FEWEST: Final = 3
+"""Outcomes that the rest of the window needs to say anything; below ``min_recent``, they must lose twice as much."""
 UNNAMED: Final = "have no known runtime_id"
 
 
@@ -54,7 +56,8 @@ def one_runtime(row: TaskRow, variant: Variant, verdict: Verdict, rules: Rules) 
     if len(others) < WITNESSES or reported.n < rules.min_recent or _fails_too(reported, part, verdict, rules):
         return None
     rest = _total(sums for other, sums in parts.items() if other != mark)
-    if rest.n >= rules.min_recent and _fails_too(rest, part, verdict, rules):
+    alike = ALIKE if rest.n >= rules.min_recent else ALIKE // 2
+    if rest.n >= FEWEST and _fails_too(rest, part, verdict, rules, alike):
         return None
     runtime_id, share = _name_of(row, mark), min(MICRO, losses[mark] * MICRO // lost)
     words = (
@@ -120,15 +123,15 @@ def _loss(sums: Sums, verdict: Verdict, worst: Detector) -> int:
     return sums.n - sums.successes if verdict.absolute else worst.worsening(verdict.baseline, sums)[0]
 
 
-def _fails_too(sums: Sums, part: Sums, verdict: Verdict, rules: Rules) -> bool:
+def _fails_too(sums: Sums, part: Sums, verdict: Verdict, rules: Rules, alike: int = ALIKE) -> bool:
     """Return whether these outcomes show the same failure as ``part``, those of the runtime that stands out.
 
-    They are degraded by the rule, without its evidence, and on average lose at least a fourth of what ``part`` loses.
-    Without the second condition, chance would soon make a few outcomes look degraded, and the cap would not last.
+    They are degraded by the rule, without its evidence, and lose at least one ``alike``-th per outcome of what ``part``
+    loses; with the rule alone, chance would soon make a few outcomes look degraded, and the cap would not last.
     """
     baseline, worst = verdict.baseline, verdict.worst
     assert worst is not None
-    if _loss(sums, verdict, worst) * part.n * ALIKE < _loss(part, verdict, worst) * sums.n:
+    if _loss(sums, verdict, worst) * part.n * alike < _loss(part, verdict, worst) * sums.n:
         return False
     if not sums.successes:
         return True
