@@ -53,8 +53,9 @@ def attribute(
         sources.append(runtime.mark)
     else:
         sources.append(0 if runtime_id is None else mark_of(runtime_id))
-    if len(sources) * SIZE > len(variant.window):
-        del sources[: len(sources) - len(variant.window) // SIZE]
+    length = len(variant.window)
+    while len(sources) * SIZE > length:
+        del sources[0]
     if runtime is None or not flags & JUDGED or variant.variant_id != row.active:
         return
     runtime.reward += reward
@@ -63,7 +64,7 @@ def attribute(
     if flags & ERROR:
         runtime.errors += 1
     runtime.n = n = runtime.n + 1
-    if n == BATCH or n == 2 * BATCH:
+    if not n % BATCH:
         _turn_over(runtime)
 
 
