@@ -271,6 +271,9 @@ def wrongs(task: dict[str, Any]) -> list[str]:
     words = []
     if task["active_variant"] in task["degraded"] or task.get("verdict") == "DEGRADED":
         words.append("DEGRADED, no target" if task["no_target"] else "DEGRADED")
+    rollout = task.get("rollout")
+    if rollout is not None and rollout["variant_id"] in task["degraded"]:
+        words.append(f"{rollout['variant_id']} DEGRADED in its rollout")
     if _never_succeeds(task):
         words.append(f"no success in {task['judged']} outcomes")
     if task["held"]:

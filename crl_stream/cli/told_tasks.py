@@ -138,7 +138,7 @@ def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
             "paused": task.rollout.paused is not None,
         },
         "mode": task.mode,
-        "no_rollback": task.no_rollback if held or fleet or task.mode != "enforce" else None,
+        "no_rollback": task.no_rollback if held or fleet or task.mode != "enforce" or task.one_runtime else None,
         "reason": None if active is None else active.reason,
         "degraded_since": None if active is None else active.degraded_since,
         "no_target": task.no_target,

@@ -260,9 +260,10 @@ class Resolver:
         """
         variant_id, source = active.variant_id, self._source(key)
         if source == "live":
-            variant_id = variant_of(weights, variant_id, invocation_id or f"{self._rng.getrandbits(64):x}")
-            if variant_id != active.variant_id:
-                source = "explore"
+            chosen = variant_of(weights, variant_id, invocation_id or f"{self._rng.getrandbits(64):x}")
+            # A candidate that is not in the catalogue yet has no configuration that could be used.
+            if chosen != variant_id and (known := self._configuration(key, chosen)) is not None:
+                return Resolution(chosen, active.epoch, "explore", known)
         return Resolution(variant_id, active.epoch, source, self._configuration(key, variant_id))
 
     def _source(self, key: TaskKey) -> VariantSource:

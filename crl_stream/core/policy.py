@@ -145,6 +145,12 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """After an undo, there are no automatic changes for this many outcomes of the task."""
     renotify: AtLeastOne = 50
     """Outcomes of the task after which an open ``no_target`` or ``held_degradation`` alert is repeated."""
+    runtime_share: Ratio = 0.5
+    """Share of a window's loss that one runtime may account for while others report that the variant is healthy.
+
+    Above it, nothing is rolled back.  A candidate that only one runtime has tried is not promoted either, while another
+    runtime is at work.  1 switches both off.
+    """
 
 
 class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,6 +19,7 @@ from crl_stream.core.monitor.row import (
     RETIRED,
     SUCCESS,
     Frozen,
+    OneRuntime,
     StandingOrder,
     Sums,
     TaskRow,
@@ -41,8 +42,26 @@ def restored_row(snapshot: TaskSnapshot) -> TaskRow:
         pinned=_order(snapshot, snapshot.pinned),
         held=_order(snapshot, snapshot.held),
     )
+    row.one_runtime = _one_runtime(snapshot)
     row.variants = {variant.variant_id: _variant(variant) for variant in snapshot.variants}
     return row
+
+
+def _one_runtime(snapshot: TaskSnapshot) -> OneRuntime | None:
+    shown = snapshot.one_runtime
+    if shown is None:
+        return None
+    return OneRuntime(
+        shown.runtime_id,
+        snapshot.n_outcomes,
+        shown.metric,
+        round(shown.share * MICRO),
+        shown.outcomes,
+        shown.judged,
+        shown.other_runtimes,
+        shown.other_outcomes,
+        shown.text,
+    )
 
 
 def _variant(shown: VariantSnapshot) -> Variant:

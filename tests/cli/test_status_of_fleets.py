@@ -8,13 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from core.task import NOON, Task
 from dashboard.test_text import a_page
 
 from cli.program import Program
 from cli.views import a_brief, serving
 from crl_stream.cli import status as status_module
 from crl_stream.cli.status import Health, Seen, screen_lines, state_of, summary_line, task_lines
-from crl_stream.cli.told_tasks import _tasks_of_overview
+from crl_stream.cli.status_text import task_line
+from crl_stream.cli.told_tasks import _brief, _tasks_of_overview
 from crl_stream.core import messages as m
 from crl_stream.errors import Unavailable
 from crl_stream.settings import load_settings
@@ -145,3 +147,13 @@ def test_where_there_are_too_many_snapshots_to_read_the_page_of_the_system_says_
     assert "task a/t: DEGRADED: No success in the last 20 outcomes" in line
     assert task_lines(told["tasks"], 80)
     assert screen_lines(seen, "", "http://a:1", 24, 80)
+
+
+def test_where_no_worker_answers_the_snapshot_says_which_runtime_alone_speaks_for_a_rollback() -> None:
+    task = Task()
+    for number in range(60):
+        task.run("default", "S", runtime_id=f"h{number % 3}")
+    task.run("default", "F" * 20, runtime_id="h2")
+    line = task_line(_brief(task.stated(m.TaskSnapshot)[-1], NOON))
+    assert "not rolled back: one runtime against the others: " in line
+    assert "come from runtime h2; the other 2 runtimes: 0 of " in line

@@ -23,7 +23,7 @@ outcomes = st.builds(
     complexity=st.sampled_from(["low", "medium", "high", None]),
     error_count=st.sampled_from([0, 0, 1, 1000]),
     active_epoch=st.none() | st.integers(0, 5),
-    runtime_id=st.none() | st.sampled_from(["r1", "r2"]),
+    runtime_id=st.none() | st.sampled_from(["r1", "r2", "r3"]),
     variant_source=st.none() | st.just("explore"),
     role=st.none() | st.just("shadow"),
 )

@@ -39,6 +39,12 @@ def rolling() -> Task:
     return task
 
 
+def another() -> Task:
+    task = rolling()
+    task.order(m.RegisterVariant, variant_id="v3")
+    return task
+
+
 def paused() -> Task:
     task = rolling()
     task.order(m.PauseRollout)
@@ -73,9 +79,9 @@ APPLIED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         "default is now compared with its last 20 outcomes: reward -0.100, success 45.0%",
     ),
     (m.StartRollout, {"variant_id": "v2"}, two, "of v2 began with 5 % of invocations, then 25 %, 50 %; each stage"),
-    (m.PauseRollout, {}, rolling, "v2 stays at 5 % (stage 1) until resumed; it is still aborted if v2 is degraded"),
-    (m.ResumeRollout, {}, paused, "v2 stays at 5 % (stage 1) and goes on"),
-    (m.PromoteRollout, {"stage": 1}, rolling, "v2 stays at 25 % (stage 2)"),
+    (m.PauseRollout, {}, rolling, "v2 stays at 5 % (stage 1) until resumed; it is still aborted if degraded"),
+    (m.ResumeRollout, {}, paused, "v2 goes on from 5 % (stage 1)"),
+    (m.PromoteRollout, {"stage": 1}, rolling, "v2 now gets 25 % (stage 2)"),
     (m.AbortRollout, {}, rolling, "aborted: all work uses default; v2 is not quarantined"),
     (m.ApproveProposal, {"proposal_id": "p1", "change": PROMOTE}, two, "p1 approved: v2 is active, epoch 2"),
     (
@@ -158,7 +164,13 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     (m.StartRollout, {"variant_id": "v7"}, two, "register it first"),
     (m.StartRollout, {"variant_id": "default"}, two, "default is already the active variant"),
     (m.StartRollout, {"variant_id": "default"}, registered_only, "no variant is active yet"),
-    (m.StartRollout, {"variant_id": "v2"}, rolling, "a rollout of v2 is in progress; end it first: crl rollout abort"),
+    (
+        m.StartRollout,
+        {"variant_id": "v2"},
+        rolling,
+        "v2 is already being rolled out; crl rollout status",
+    ),
+    (m.StartRollout, {"variant_id": "v3"}, another, "a rollout of v2 is in progress; end it first: crl rollout abort"),
     (
         m.StartRollout,
         {"variant_id": "v2"},

@@ -5,7 +5,7 @@ It shares no code with the engine.  Its numbers are those of the guide and the d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -47,6 +47,7 @@ class Outcome:
     success: bool
     error: bool
     judged: bool
+    runtime: str | None = None
 
 
 @dataclass
@@ -132,6 +133,8 @@ class Member:
     left_n: int | None = None
     degraded_at: int | None = None
     degraded: bool = False
+    declined: int = 0
+    """Its outcomes when a rollout of it ended for want of a lead."""
     clean: int = 0
     """Healthy verdicts since the last degraded one, while degraded."""
 
@@ -164,10 +167,18 @@ class Member:
         judged = [o for o in self.window if o.judged]
         return len(judged) == WINDOW and not any(o.success for o in judged)
 
-    def _rule(self) -> tuple[str, str | None]:
+    @property
+    def is_degraded_by_rule(self) -> bool:
+        return self._rule()[0] == "DEGRADED"
+
+    def is_lost(self, outcomes: list[Outcome]) -> bool:
+        """Whether these outcomes would be degraded too: the rule finds so, or there is no success among them."""
+        return self._rule(outcomes)[0] == "DEGRADED" or not any(o.success for o in outcomes)
+
+    def _rule(self, judged: list[Outcome] | None = None) -> tuple[str, str | None]:
         baseline = Shares(self.history if self.frozen is None else self.frozen)
-        recent = Shares([o for o in self.window if o.judged])
-        if baseline.n < MIN_BASELINE or recent.n < MIN_RECENT:
+        recent = Shares([o for o in self.window if o.judged] if judged is None else judged)
+        if baseline.n < MIN_BASELINE or (judged is None and recent.n < MIN_RECENT):
             return "INCONCLUSIVE", None
         found: list[tuple[bool, Fraction, str]] = []
         if baseline.success_rate > 0:
@@ -195,31 +206,65 @@ class Member:
         return "human_approval" if self.q >= 0.7 and self.n >= 5 else "no_action"
 
 
+def _kept(n: int) -> int:
+    """How many of ``n`` outcomes of a runtime count: at the 20th, 30th and so on, all but the last ten are dropped."""
+    return n if n < 20 else 10 + n % 10
+
+
 @dataclass
 class Rollout:
-    """A candidate that replaces the active member in stages."""
+    """A candidate that replaces the active member in stages; each stage keeps what both delivered in it."""
 
     candidate: Member
-    stages: int
+    shares: list[Fraction]
     needed: int
     automatic: bool
     kept: list[Outcome] | None
-    stage: int = 1
-    before: int = 0
-    """Outcomes of the candidate before the stage began."""
-    delivered: list[Outcome] = field(default_factory=list)
-    control: list[Outcome] = field(default_factory=list)
-    """What the active member delivered in the same time."""
+    began: int
+    """The task's outcomes when the stage began."""
+    stages: list[tuple[list[Outcome], list[Outcome]]]
+    """Outcomes of the candidate and of the active member, by stage."""
+    order: list[tuple[bool, Outcome]] = field(default_factory=list)
+    """The outcomes of this stage in order, and whether each is the candidate's."""
+
+    @property
+    def n(self) -> int:
+        """Outcomes of the candidate in this stage."""
+        return len(self.stages[-1][0])
+
+    def so_far(self, metric: Callable[[Outcome], Fraction]) -> tuple[Estimate, Estimate]:
+        """Estimate both over all stages; the active member's stages are weighted like the candidate's."""
+        told = [(one, other) for one, other in self.stages if one and other]
+        mine = [o for one, _ in told for o in one]
+        if not mine:
+            return Estimate(0, Fraction(0)), Estimate(0, Fraction(0))
+        means = [Estimate.of(other, metric).total / len(other) for _, other in told]
+        mean = sum((len(one) * m for (one, _), m in zip(told, means, strict=True)), Fraction(0)) / len(mine)
+        n = int(len(mine) ** 2 / sum(Fraction(len(one) ** 2, len(other)) for one, other in told))
+        return Estimate.of(mine, metric), Estimate(max(1, n), max(1, n) * mean)
+
+    def lately(self, metric: Callable[[Outcome], Fraction]) -> tuple[Estimate, Estimate]:
+        """Estimate both over the last 20 to 40 outcomes of the candidate in this stage, and the same time."""
+        blocks: list[list[tuple[bool, Outcome]]] = []
+        for one in self.order:
+            if not blocks or sum(mine for mine, _ in blocks[-1]) >= WINDOW:
+                blocks.append([])
+            blocks[-1].append(one)
+        last = [one for block in blocks[-2:] for one in block]
+        return (
+            Estimate.of([o for mine, o in last if mine], metric),
+            Estimate.of([o for mine, o in last if not mine], metric),
+        )
 
 
 CLEAN, PATIENCE = 20, 400
 
 
 class Model:
-    """A task; with ``stages``, promotions are rollouts in so many stages of ``needed`` outcomes."""
+    """A task; with ``shares``, promotions are rollouts in these stages of ``needed`` outcomes."""
 
-    def __init__(self, stages: int = 0, needed: int = 20) -> None:
-        self.stages, self.needed = stages, needed
+    def __init__(self, shares: Iterable[float] = (), needed: int = 20) -> None:
+        self.shares, self.needed = list(shares), needed
         self.rollout: Rollout | None = None
         self.steps: list[tuple[str, str]] = []
         self.members: dict[str, Member] = {}
@@ -231,6 +276,10 @@ class Model:
         self.taken_back: list[str] = []
         self.left: tuple[Member, list[Estimate]] | None = None
         """The member that the latest rollback left, and what it delivered, while that rollback is being verified."""
+        self.reports: dict[str, list[Outcome]] = {}
+        """What each known runtime has reported about the active member since its activation."""
+        self.blamed = 0
+        """How often a rollback was not made because one runtime alone spoke for it."""
         self.ambiguous = False
         """Whether a lead was exactly at the limit, where floats may decide either way."""
 
@@ -244,28 +293,38 @@ class Model:
             self._activate(member)
         judged = invocation.active_epoch is None or invocation.active_epoch >= member.epoch
         error = invocation.status == "error" or invocation.error_count > 0
-        outcome = Outcome(reward(invocation), invocation.status == "success", error, judged)
+        runtime = invocation.runtime_id
+        outcome = Outcome(reward(invocation), invocation.status == "success", error, judged, runtime)
         member.history.append(outcome)
         member.q += max(0.1, 1 / member.n) * (float(outcome.reward) - member.q)
         self.n += 1
+        if runtime is not None and (runtime in self.reports or invocation.variant_source != "explore"):
+            reported = self.reports.setdefault(runtime, [])
+            if judged and member.name == self.active:
+                reported.append(outcome)
         if judged:
-            if self.rollout is not None and member is self.rollout.candidate:
-                self.rollout.delivered.append(outcome)
-            elif self.rollout is not None and member.name == self.active:
-                self.rollout.control.append(outcome)
+            if self.rollout is not None and (member is self.rollout.candidate or member.name == self.active):
+                mine = member is self.rollout.candidate
+                self.rollout.stages[-1][0 if mine else 1].append(outcome)
+                self.rollout.order.append((mine, outcome))
             self._follow(member)
 
-    def start(self, name: str, *, stages: int, needed: int, automatic: bool = False) -> bool:
+    def start(self, name: str, *, shares: Iterable[float], needed: int, automatic: bool = False) -> bool:
         """Begin a rollout; return False if it is refused."""
         member = self.members.get(name)
         if member is None or self.active in {None, name} or self.rollout is not None or member.quarantined:
             return False
-        self.rollout = Rollout(member, stages, needed, automatic, member.frozen)
-        member.frozen, member.degraded = self.rollout.control, False
-        for outcome in member.history:
-            outcome.judged = False
+        self.rollout = Rollout(member, [exact(share) for share in shares], needed, automatic, member.frozen, self.n, [])
+        member.degraded, member.epoch = False, self.epoch
+        self._begin_stage(self.rollout)
         self.steps.append(("started", name))
         return True
+
+    def _begin_stage(self, rollout: Rollout) -> None:
+        rollout.stages.append(([], []))
+        rollout.began, rollout.order, rollout.candidate.frozen = self.n, [], rollout.stages[-1][1]
+        for outcome in rollout.candidate.history:
+            outcome.judged = False
 
     def _follow(self, member: Member) -> None:
         if member.name == self.active and self._took_back(member):
@@ -283,6 +342,11 @@ class Model:
             return
         # After 50 outcomes without a target, the engine believes a full window without a success; the model does not.
         self.ambiguous |= kind == "DEGRADED" and member.is_hopeless and self.n - self.changed_n > 60
+        if kind == "DEGRADED" and self._is_one_runtimes_word(member):
+            self.blamed += 1
+            if rollout is not None:
+                self._go_on(rollout)
+            return
         if kind == "DEGRADED" and (target := self._target()) is not None:
             left = self._delivered(member)
             member.quarantined, target.quarantined = True, False
@@ -291,8 +355,8 @@ class Model:
             self.left = member, left
         elif rollout is not None:
             self._go_on(rollout)
-        elif (best := self._candidate(member)) is not None and self.stages:
-            self.start(best.name, stages=self.stages, needed=self.needed, automatic=True)
+        elif (best := self._candidate(member)) is not None and self.shares:
+            self.start(best.name, shares=self.shares, needed=self.needed, automatic=True)
         elif best is not None:
             self.promotions.append(best.name)
             self._activate(best)
@@ -305,47 +369,108 @@ class Model:
             member.degraded = member.clean < CLEAN
 
     def _is_worse(self, rollout: Rollout) -> bool:
-        """Whether the active member has delivered more than the candidate since the rollout began."""
-        if not rollout.control:
+        """Whether the active member has delivered clearly more of anything since the rollout began, or lately."""
+        both = [estimate(metric) for estimate in (rollout.so_far, rollout.lately) for metric in METRICS]
+        found = [self._leads(control, candidate, Fraction(2)) for candidate, control in both]
+        return any(found)
+
+    def _leads(self, one: Estimate, other: Estimate, errors: Fraction) -> bool:
+        if not one.n or not other.n:
             return False
-        candidate = [Estimate.of(rollout.delivered, metric) for metric in METRICS]
-        return self._is_better([Estimate.of(rollout.control, metric) for metric in METRICS], candidate, Fraction(2))
+        distance = self._distance(one, other)
+        self.ambiguous |= abs(distance - errors**2) < NEAR
+        return distance >= errors**2
 
     def _abort(self, rollout: Rollout) -> None:
         rollout.candidate.quarantined = True
+        self._end(rollout)
+
+    def _end(self, rollout: Rollout) -> None:
         self.steps.append(("aborted", rollout.candidate.name))
         self._leave()
         self.epoch, self.changed_n = self.epoch + 1, self.n
 
     def _go_on(self, rollout: Rollout) -> None:
         """Begin the next stage if the candidate is not worse; an automatic last step needs one that is better."""
-        so_far = len(rollout.delivered) - rollout.before
-        if so_far < rollout.needed or not rollout.control:
-            return
         active = self.members[self.active or ""]
-        candidate = [Estimate.of(rollout.delivered, metric) for metric in METRICS]
-        control = [Estimate.of(rollout.control, metric) for metric in METRICS]
-        is_last = rollout.stage == rollout.stages
-        if rollout.automatic and is_last:
+        is_last = len(rollout.stages) == len(rollout.shares)
+        pairs = [rollout.so_far(metric) for metric in METRICS]
+        candidate, control = [one for one, _ in pairs], [other for _, other in pairs]
+        enough = rollout.n >= rollout.needed and bool(rollout.stages[-1][1])
+        if not enough or rollout.candidate.degraded or active.degraded:
+            passes = False
+        elif rollout.automatic and is_last:
             passes = self._is_better(candidate, control, exact(0.5))
         else:
-            passes = not self._is_better(control, candidate, Fraction(0))
-        if rollout.candidate.degraded or active.degraded or not passes:
-            if rollout.automatic and so_far >= PATIENCE:
-                self.steps.append(("aborted", rollout.candidate.name))
-                self._leave()
-                self.epoch, self.changed_n = self.epoch + 1, self.n
-            return
-        if is_last:
+            clearly = [self._leads(other, one, Fraction(1)) for one, other in pairs]
+            passes = not self._is_better(control, candidate, Fraction(0)) and not any(clearly)
+        if passes and is_last:
             self._activate(rollout.candidate, step="completed")
-        else:
-            rollout.stage, rollout.before = rollout.stage + 1, len(rollout.delivered)
+        elif passes:
+            self._begin_stage(rollout)
             self.steps.append(("stage_passed", rollout.candidate.name))
+        elif rollout.automatic and (self.n - rollout.began) * rollout.shares[len(rollout.stages) - 1] >= PATIENCE:
+            rollout.candidate.declined = rollout.candidate.n
+            rollout.candidate.degraded = False
+            for outcome in rollout.candidate.history:
+                outcome.judged = False
+            self._end(rollout)
+
+    def _may_skip(self, target: Member) -> bool:
+        """Whether a rollback may choose a member that is being rolled out: it was better in the same time."""
+        rollout = self.rollout
+        if rollout is None or target is not rollout.candidate:
+            return True
+        pairs = [rollout.so_far(metric) for metric in METRICS]
+        if pairs[0][0].n < rollout.needed:
+            return False
+        return self._is_better([one for one, _ in pairs], [other for _, other in pairs], exact(0.5))
 
     def _leave(self) -> None:
         if self.rollout is not None:
             self.rollout.candidate.frozen = self.rollout.kept
             self.rollout = None
+
+    def _is_one_runtimes_word(self, member: Member) -> bool:
+        """Whether one runtime has more than half of the loss, while neither two others nor the rest of the window fail.
+
+        The loss is by how much outcomes are below the mean of the baseline.
+
+        What others say are their last outcomes: all of up to 19, or 10 to 19 if there are more.
+        """
+        judged, metric = [o for o in member.window if o.judged], member.verdict()[1]
+        before = member.history if member.frozen is None else member.frozen
+
+        def lost(outcomes: list[Outcome]) -> Fraction:
+            if member.is_hopeless and not member.is_degraded_by_rule:
+                return Fraction(sum(not o.success for o in outcomes))
+            return sum((self._harm(metric, o) - self._expected(metric, before) for o in outcomes), Fraction(0))
+
+        def fail_too(outcomes: list[Outcome], times: int = 4) -> bool:
+            alike = times * lost(outcomes) / len(outcomes) >= lost(its) / len(its)
+            return alike and member.is_lost(outcomes)
+
+        by_runtime: dict[str | None, list[Outcome]] = {}
+        for o in judged:
+            by_runtime.setdefault(o.runtime, []).append(o)
+        short = {name: sum(max(Fraction(0), lost([o])) for o in its) for name, its in by_runtime.items()}
+        worst = max(short, key=lambda name: short[name])
+        its, rest = by_runtime[worst], [o for o in judged if o.runtime != worst]
+        if 2 * short[worst] <= sum(short.values()):
+            return False
+        others = {name: o for name, o in self.reports.items() if name != worst and o}
+        said = [o for outcomes in others.values() for o in outcomes[-_kept(len(outcomes)) :]]
+        if len(others) < 2 or len(said) < MIN_RECENT or fail_too(said):
+            return False
+        return len(rest) < 3 or not fail_too(rest, 4 if len(rest) >= MIN_RECENT else 2)
+
+    def _harm(self, metric: str | None, outcome: Outcome) -> Fraction:
+        if metric == "avg_reward":
+            return -outcome.reward / 2
+        return Fraction(outcome.error) if metric == "error_rate" else Fraction(not outcome.success)
+
+    def _expected(self, metric: str | None, outcomes: list[Outcome]) -> Fraction:
+        return sum((self._harm(metric, o) for o in outcomes), Fraction(0)) / len(outcomes)
 
     def _target(self) -> Member | None:
         degraded = self.members[self.active or ""]
@@ -353,7 +478,7 @@ class Model:
         others = [
             m
             for m in self.members.values()
-            if m.name != self.active and m.n >= 5 and self._is_better_target(m, degraded)
+            if m.name != self.active and m.n >= 5 and self._is_better_target(m, degraded) and self._may_skip(m)
         ]
         if not any(o.success for o in left):
             others = [m for m in others if any(o.success for o in m.telling)]
@@ -417,20 +542,23 @@ class Model:
             return None
         ready = []
         for m in self.members.values():
-            if m is active or m.decision(active=False) != "auto_apply" or m.n - m.left_at < 10:
+            if m is active or m.decision(active=False) != "auto_apply" or m.n - m.left_at < 10 or m.n < 2 * m.declined:
                 continue
             leads = (m.q - active.q, float(Shares(m.history).avg_reward - Shares(active.history).avg_reward))
             self.ambiguous |= any(abs(lead - 0.05) < 1e-9 for lead in leads)
             promised = [Estimate.of(m.history, metric) for metric in METRICS]
             present = [Estimate.of(active.history, metric) for metric in METRICS]
+            tried_by = {o.runtime for o in m.window}
+            at_work = {name for name, outcomes in self.reports.items() if outcomes}
+            if len(tried_by) == 1 and at_work - tried_by:
+                continue
             if all(lead >= 0.05 for lead in leads) and self._is_better(promised, present, exact(0.5)):
                 ready.append(m)
         return min(ready, key=lambda m: m.rank, default=None)
 
     def _activate(self, to: Member, step: str = "") -> None:
         if self.rollout is not None:
-            is_it = to is self.rollout.candidate
-            self.steps.append((step or ("completed" if is_it else "ended"), self.rollout.candidate.name))
+            self.steps.append((step or "ended", self.rollout.candidate.name))
         self._leave()
         to.frozen, to.degraded, to.clean = None, False, 0
         if self.active is not None:
@@ -442,4 +570,5 @@ class Model:
         for outcome in to.history:
             outcome.judged = False
         self.active, self.epoch, self.changed_n, self.left = to.name, self.epoch + 1, self.n, None
+        self.reports = {name: [] for name in self.reports}
         to.epoch = self.epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -32,15 +33,17 @@ def rolling(policy: Policy | None = None, **fields: Any) -> Task:
     return task
 
 
-def work(task: Task, outcomes: int, seed: int = 1, **rates: float) -> list[Any]:
-    """Let a runtime finish so many invocations, or fewer if the rollout ends; return the facts.
+def work(
+    task: Task, outcomes: int, seed: int = 1, until: Callable[[], bool] = lambda: False, **rates: float
+) -> list[Any]:
+    """Let a runtime finish so many invocations, or fewer if the rollout ends or ``until`` holds; return the facts.
 
     ``rates`` are success rates by variant, 1 by default.
     """
     luck, facts = Random(f"luck {seed}"), list[Any]()
     for number in range(outcomes):
         active = task.stated(m.ActiveVariant)[-1]
-        if task.row.rollout is None:
+        if task.row.rollout is None or until():
             break
         name = f"w{seed}-{task.row.n}-{number}"
         variant = variant_of(active.weights or {}, active.variant_id, name)

@@ -14,7 +14,7 @@ import pytest
 from core.task import proven
 from crl_stream.contract import contract_root
 from crl_stream.contract.lifecycle_page import lifecycle_page, page_of
-from crl_stream.core.messages import Candidate
+from crl_stream.core.messages import Alert, Candidate
 from crl_stream.core.messages.parts import Evidence, Judged
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import lifecycle
@@ -28,6 +28,7 @@ from crl_stream.core.monitor.row import (
     Configuration,
     Frozen,
     Left,
+    OneRuntime,
     Rollout,
     StandingOrder,
     Sums,
@@ -44,6 +45,7 @@ CORE = Path(lifecycle.__file__).parent
 EVIDENCE = Evidence("DEGRADED", "none", 0.0, 1.0, False, {})
 GROUNDS = Grounds("why", "success_rate", {}, EVIDENCE, Judged([], "", [], 0, "lifetime", "it"), 0.5, 0.1)
 ORDER = StandingOrder("ann", "", 0, until=1)
+ALONE = OneRuntime("h3", 30, "success_rate", 900_000, 12, 20, 2, 30, "9 of 10 failed outcomes come from runtime h3")
 ENFORCE = Policy()
 SHADOW = msgspec.structs.replace(ENFORCE, operations=msgspec.structs.replace(ENFORCE.operations, mode="shadow"))
 
@@ -65,6 +67,8 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.AlertOpened: lambda it, _: c.AlertOpened(it, GROUNDS, "deg-1"),
     c.HeldBack: lambda it, _: c.HeldBack(it, "held by ann", "deg-1"),
     c.FoundNoTarget: lambda it, _: c.FoundNoTarget(it, [Candidate("other", 0.0, 0, False, "quarantined")], "deg-1"),
+    c.FoundOneRuntime: lambda it, _: c.FoundOneRuntime(it, ALONE, "deg-1"),
+    c.OneRuntimeEnded: lambda it, _: c.OneRuntimeEnded(it, "deg-1"),
     c.RolledBack: lambda it, other: c.RolledBack(
         it, other, GROUNDS, [], "rb-1", "deg-1", Promise(20, 10, 5, 20), a_watch(it, other)
     ),
@@ -118,7 +122,7 @@ def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
     row.active = None if states["activation"] == "none" else "default"
     row.left = None if states["verification"] == "settled" else Left("rb-0", "other", 30, 15, 10, 30)
     if states["rollout"] != "none":
-        row.rollout = Rollout("ro-0", "other", [50, 500], 20, "command", "cmd-0", "ann", since=0, stage_since=0)
+        row.rollout = Rollout("ro-0", "other", [50, 500], 20, "command", "cmd-0", "ann", 0, 0, 0)
         row.rollout.paused = ORDER if states["rollout"] == "paused" else None
         row.variants["other"].baseline = Frozen("default", Sums(), concurrent=True)
     row.latch = states["latch"] == "latched"
@@ -141,7 +145,8 @@ def expected(before: dict[str, str], event: type, mode: str) -> dict[str, str]:
     return after
 
 
-_OTHER_MODE = {"enforce": {"shadow mode"}, "shadow": {"enforced"}}
+_NOT_TRIED = "by a person, or for want of a lead"
+_OTHER_MODE = {"enforce": {"shadow mode", _NOT_TRIED}, "shadow": {"enforced", _NOT_TRIED}}
 
 
 @pytest.mark.parametrize("mode", ["enforce", "shadow"])
@@ -205,6 +210,7 @@ def test_state_of_task_and_variant_is_written_in_one_file() -> None:
     fields = {"active", "epoch", "latch", "held_n", "no_target_n", "quarantined", "degraded", "degraded_since", "clean"}
     fields |= {"alerted", "alert_id", "degraded_at", "baseline", "pinned", "held", "rollbacks", "decided", "previous"}
     fields |= {"rollout", "paused", "stalled", "stage_since", "stage_n"}
+    fields |= {"one_runtime"}
     writers: dict[str, set[str]] = {}
     for path in CORE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -255,6 +261,16 @@ def test_what_was_said_of_a_rollback_that_waits_is_forgotten_with_its_reason(eve
     left = {name for name, old in (("held_n", 5), ("no_target_n", 6), ("latch", True)) if getattr(row, name) == old}
     assert left == {"held_n", "no_target_n", "latch"} - FORGETS[event]
     assert all(getattr(row, name) in {-1, False} for name in FORGETS[event])
+
+
+@pytest.mark.parametrize("event", [c.Activated, c.Recovered, c.LevelAccepted, c.OneRuntimeEnded, c.RolledBack])
+def test_what_was_said_of_one_runtime_is_forgotten_with_its_reason(event: type) -> None:
+    row, it = a_task({name: states[-1] for name, (_, states) in MACHINES.items()})
+    row.one_runtime = ALONE
+    turn = turn_of(row, ENFORCE)
+    apply(turn, [EVENTS[event](it, row.variants["other"])])
+    assert row.one_runtime is None
+    assert [fact.resolved for fact in turn.facts if isinstance(fact, Alert) and fact.kind == "one_runtime"] == [True]
 
 
 def test_a_variant_with_outcomes_enough_is_judged_against_its_own_when_it_is_activated_again() -> None:

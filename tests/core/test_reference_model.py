@@ -34,11 +34,21 @@ MOODS = {
     "failing": ["failure"],
     "erring": ["success", "error", "error"],
 }
+HOSTS: dict[str, list[str | None]] = {
+    "unnamed": [None],
+    "pair": ["h1", "h2"],
+    "fleet": ["h1", "h2", "h3"],
+    "partly named": ["h1", "h2", "h3", None],
+    "one bad": ["h1", "h2", "h3", "h3"],
+    "only the bad": ["h3"],
+}
+"""Which runtimes send the outcomes of a run; of those that are ``one bad``, the last alone is in the run's mood."""
 
 
-def outcome(random: Random, variant: str, mood: str, epoch: int) -> m.Invocation:
+def outcome(random: Random, variant: str, mood: str, where: str, epoch: int) -> m.Invocation:
     """Build an outcome with some of the optional fields, whose values are on grids that avoid ties in rounding."""
-    status = random.choice(MOODS[mood])
+    runtime_id = random.choice(HOSTS[where])
+    status = random.choice(MOODS["good" if where == "one bad" and runtime_id != "h3" else mood])
     plain = mood == "excellent"
     maybe = (lambda: 0.9) if plain else random.random
     return an_invocation(
@@ -52,6 +62,7 @@ def outcome(random: Random, variant: str, mood: str, epoch: int) -> m.Invocation
         error_count=1 if maybe() < 0.05 else 0,
         active_epoch=None if maybe() < 0.7 else max(0, epoch - random.randrange(2)),
         variant_source="explore" if random.random() < 0.2 else "live",
+        runtime_id=runtime_id,
     )
 
 
@@ -83,16 +94,16 @@ def assert_same(task: Task, model: Model, touched: Iterable[str]) -> None:
 STAGED = msgspec.structs.replace(Policy(), rollout=Rollout(stages=(0.1, 0.4), min_outcomes=12))
 
 
-def compare(random: Random, runs: Iterable[tuple[str, str, int]], *, staged: bool = False) -> Model:
-    task, model = (Task(STAGED), Model(2, 12)) if staged else (Task(), Model())
-    for variant, mood, length in runs:
+def compare(random: Random, runs: Iterable[tuple[str, str, str, int]], *, staged: bool = False) -> Model:
+    task, model = (Task(STAGED), Model((0.1, 0.4), 12)) if staged else (Task(), Model())
+    for variant, mood, where, length in runs:
         if mood == ROLLOUT:
             fields = {"variant_id": variant, "stages": [0.1, 0.2, 0.4][: 1 + length % 3], "min_outcomes": length}
             started = task.order(m.StartRollout, **fields).outcome == "applied"
-            assert started == model.start(variant, stages=len(fields["stages"]), needed=length)
+            assert started == model.start(variant, shares=fields["stages"], needed=length)
             continue
         for _ in range(length):
-            invocation = outcome(random, variant, mood, task.row.epoch)
+            invocation = outcome(random, variant, mood, where, task.row.epoch)
             task.take(invocation)
             model.take(invocation)
             if model.ambiguous:
@@ -112,7 +123,12 @@ def compare(random: Random, runs: Iterable[tuple[str, str, int]], *, staged: boo
 @given(
     st.integers(0, 2**32),
     st.lists(
-        st.tuples(st.sampled_from(VARIANTS), st.sampled_from([*sorted(MOODS), ROLLOUT]), st.integers(1, 30)),
+        st.tuples(
+            st.sampled_from(VARIANTS),
+            st.sampled_from([*sorted(MOODS), ROLLOUT]),
+            st.sampled_from(sorted(HOSTS)),
+            st.integers(1, 30),
+        ),
         max_size=12,
     ),
     st.booleans(),
@@ -124,13 +140,17 @@ def test_engine_and_model_agree_after_every_outcome(seed: int, runs: list[Any], 
     event(f"rollbacks: {len(model.rollbacks)}")
     event(f"promotions: {len(model.promotions)}")
     event(f"taken back: {len(model.taken_back)}")
+    event(f"one runtime's word: {min(model.blamed, 1)}")
 
 
 def test_the_sequences_compared_do_contain_rollbacks_and_promotions() -> None:
-    random = Random(23)
-    model = compare(
-        random, [(random.choice(VARIANTS), random.choice(sorted(MOODS)), random.randrange(5, 30)) for _ in range(30)]
-    )
+    random = Random(29)
+    runs = [
+        (random.choice(VARIANTS), random.choice(sorted(MOODS)), random.choice(sorted(HOSTS)), random.randrange(5, 30))
+        for _ in range(30)
+    ]
+    model = compare(random, [(VARIANTS[0], "good", "fleet", 60), (VARIANTS[0], "failing", "one bad", 30), *runs])
+    assert model.blamed
     assert model.rollbacks
     assert model.promotions
     assert model.taken_back
@@ -141,12 +161,15 @@ def test_the_sequences_compared_do_contain_every_step_of_a_rollout() -> None:
     found: set[str] = set()
     for seed in range(40):
         random = Random(seed)
-        runs = [(random.choice(VARIANTS), random.choice(["excellent", "good"]), 25) for _ in range(4)]
+        runs = [(random.choice(VARIANTS), random.choice(["excellent", "good"]), "fleet", 25) for _ in range(4)]
         for _ in range(6):
             candidate, mood = random.choice(VARIANTS), random.choice(["excellent", "good", "bad", "failing"])
-            runs.append((candidate, ROLLOUT, random.randrange(3, 10)))
+            runs.append((candidate, ROLLOUT, "fleet", random.randrange(3, 10)))
             for _ in range(12):
-                runs += [(candidate, mood, 2), (random.choice(VARIANTS), random.choice(["good", mood]), 3)]
+                runs += [
+                    (candidate, mood, "fleet", 2),
+                    (random.choice(VARIANTS), random.choice(["good", mood]), "fleet", 3),
+                ]
         found |= {step for step, _ in compare(random, runs, staged=seed % 2 == 1).steps}
     assert found == {"started", "stage_passed", "completed", "aborted", "ended"}
 

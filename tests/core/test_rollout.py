@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import decode_row, encode_row
 from crl_stream.core.monitor.staging import control_of
-from crl_stream.core.policy import AutoApply, Degradation, Operations, Policy, Rollout
+from crl_stream.core.policy import Degradation, Operations, Policy, Rollout
 
 from .rolling import CANDIDATE, STAGED, registered, rolling, steps, work
 from .task import Task, proven
@@ -133,14 +133,137 @@ def test_the_active_variant_is_judged_on_as_before_when_a_rollout_is_aborted() -
     assert task.variant("default").judged.successes == before.successes - 1
 
 
-@pytest.mark.parametrize("seed", range(5))
+def outage_of_both(task: Task, seed: int) -> None:
+    """Let both variants work well until the last stage, then fail, then work again."""
+    work(task, 100_000, seed, until=lambda: task.row.rollout is not None and task.row.rollout.stage == 2)
+    work(task, 40, seed)
+    work(task, 30, seed, default=0.0, **{CANDIDATE: 0.0})
+    work(task, 60, seed)
+
+
+@pytest.mark.parametrize("seed", range(6))
 def test_what_befalls_both_variants_tells_nothing_about_the_candidate(seed: int) -> None:
     """In an outage of both, the candidate is not taken back for what the active variant does not do better."""
-    task = rolling(Policy(operations=Operations(exploration=0.0)), stages=[0.5], min_outcomes=1_000)
-    work(task, 60, seed)
-    work(task, 60, seed, default=0.0, **{CANDIDATE: 0.0})
+    task = rolling(Policy(Degradation(guard="evidence", false_alarm_budget=10)), min_outcomes=20)
+    outage_of_both(task, seed)
     assert "aborted" not in steps(task)
     assert not task.variant(CANDIDATE).quarantined
+
+
+def test_an_outage_of_both_in_the_last_stage_weighs_no_more_for_the_candidate() -> None:
+    """The sums of all stages would say 89 % against 99 %, because the active variant did more work before."""
+    task = rolling()
+    task.run("default", "S" * 400)
+    task.run(CANDIDATE, "S" * 20, variant_source="explore")
+    task.run("default", "S" * 60)
+    task.run(CANDIDATE, "S" * 20, variant_source="explore")
+    assert task.row.rollout is not None and task.row.rollout.stage == 2
+    for _ in range(12):
+        if task.row.rollout is not None:
+            task.run(CANDIDATE, "F", variant_source="explore")
+        if task.row.rollout is not None:
+            task.run("default", "F")
+    assert "aborted" not in steps(task)
+
+
+def test_a_candidate_that_fails_without_errors_is_taken_back_although_the_active_variant_has_errors() -> None:
+    """A lead in one metric does not excuse a clear loss in another."""
+    task = Task()
+    for number in range(60):
+        task.run("default", "S", error_count=int(number % 5 == 0))
+    task.order(m.RegisterVariant, variant_id=CANDIDATE)
+    task.order(m.StartRollout, variant_id=CANDIDATE)
+    for number in range(100):
+        task.run("default", "S", error_count=int(number % 5 == 0))
+    task.run(CANDIDATE, "F" * 12, variant_source="explore")
+    assert steps(task) == ["started", "aborted"]
+
+
+def test_a_candidate_that_loses_clearly_in_one_metric_passes_no_stage_for_its_lead_in_another() -> None:
+    task = rolling(Policy(Degradation(guard="evidence")), min_outcomes=10)
+    for number in range(100):
+        task.run("default", "S", error_count=int(number % 2), reward=0.5)
+    task.run(CANDIDATE, "SSSSSSSSSFSSSSSSSSSFSSSSSSSSSFF", reward=0.5, variant_source="explore")
+    assert "stage_passed" not in steps(task)
+
+
+@pytest.mark.parametrize("before", [500, 4_000])
+def test_a_candidate_that_collapses_late_is_taken_back_however_long_it_was_good(before: int) -> None:
+    task = rolling(stages=[0.5])
+    task.order(m.PauseRollout)
+    for _ in range(before // 2):
+        task.run("default", "S")
+        task.run(CANDIDATE, "S", variant_source="explore")
+    failures = 0
+    while task.row.rollout is not None:
+        task.run("default", "S")
+        task.run(CANDIDATE, "F", variant_source="explore")
+        failures += 1
+    assert steps(task)[-1] == "aborted"
+    assert failures <= 10
+
+
+def test_late_outcomes_of_an_earlier_rollout_tell_nothing_about_the_next_one() -> None:
+    task = rolling()
+    task.run("default", "S" * 40, active_epoch=1)
+    task.run(CANDIDATE, "F" * 10, variant_source="explore", active_epoch=1)
+    task.order(m.UndoRollback)
+    task.order(m.StartRollout, variant_id=CANDIDATE)
+    task.run("default", "S" * 30, active_epoch=2)
+    task.run(CANDIDATE, "F" * 10, variant_source="explore", active_epoch=1)
+    assert steps(task) == ["started", "aborted", "started"]
+    assert task.stated(m.TaskSnapshot)[-1].rollout.candidate.n == 0
+
+
+@pytest.mark.parametrize("source", ["stale", "file", "default"])
+def test_work_of_runtimes_that_do_not_know_the_weights_is_not_compared(source: str) -> None:
+    task = rolling()
+    task.run("default", "F" * 5, variant_source=source)
+    task.run("default", "S" * 5, variant_source="live")
+    assert control_of(task.row).n == 5
+
+
+def test_a_rollback_chooses_the_candidate_only_if_it_was_better_in_the_same_time() -> None:
+    task = rolling()
+    task.run("default", "S" * 30)
+    task.run(CANDIDATE, "SSSSS", variant_source="explore")
+    task.run("default", "F" * 12)
+    assert task.row.active == "default"
+    assert "being rolled out: 5 of 20 outcomes" in task.alerts("no_target")[-1].action
+    task.run(CANDIDATE, "S" * 15, variant_source="explore")
+    task.run("default", "F")
+    assert (task.row.active, task.row.cause) == (CANDIDATE, "rollback")
+    assert steps(task)[-1] == "ended"
+    assert task.stated(m.RolloutStep)[-1].reasoning.startswith(f"{CANDIDATE} becomes active (rollback): ")
+
+
+def test_a_rollback_does_not_choose_a_candidate_whose_rollout_is_paused() -> None:
+    task = rolling()
+    task.run(CANDIDATE, "S" * 40, variant_source="explore")
+    task.order(m.PauseRollout, actor="bob")
+    task.run("default", "S" * 30 + "F" * 20)
+    assert task.row.active == "default"
+    assert "its rollout is paused by bob" in task.alerts("no_target")[-1].action
+
+
+def test_a_degraded_candidate_that_stays_is_a_critical_alert_and_the_alert_ends_with_its_rollout() -> None:
+    task = rolling()
+    task.run("default", "S" * 40)
+    task.order(m.HoldTask)
+    task.run(CANDIDATE, "F" * 10, variant_source="explore")
+    assert task.alerts("degradation")[-1].severity == "critical"
+    detail = task.order(m.PauseRollout).detail
+    assert "it is not aborted even if degraded: held by ada" in detail
+    task.order(m.AbortRollout)
+    assert task.alerts("degradation")[-1].resolved
+    assert not task.variant(CANDIDATE).degraded
+
+
+def test_a_command_that_ends_a_rollout_by_the_way_says_so() -> None:
+    task = registered(None, v2="S" * 12)
+    task.order(m.ActivateVariant, variant_id="v2")
+    task.order(m.StartRollout, variant_id=CANDIDATE)
+    assert task.order(m.UndoRollback).detail.endswith(f"; the rollout of {CANDIDATE} has ended")
 
 
 def test_a_candidate_that_never_works_is_left_even_at_once() -> None:
@@ -205,8 +328,11 @@ def test_under_a_hold_a_degraded_candidate_stays_and_is_taken_back_when_the_hold
 
 def test_a_person_can_begin_the_next_stage_and_skip_the_others() -> None:
     task = rolling()
-    assert "stays at 25 %" in task.order(m.PromoteRollout, stage=1).detail
+    assert "now gets 25 %" in task.order(m.PromoteRollout, stage=1).detail
     assert weights(task) == {CANDIDATE: 250, "default": 750}
+    refused = task.order(m.PromoteRollout, full=True)
+    assert (refused.outcome, "crl activate" in refused.detail) == ("refused", True), "it has no outcome yet"
+    task.run(CANDIDATE, "S", variant_source="explore")
     assert task.order(m.PromoteRollout, full=True).detail == f"{CANDIDATE} is active, epoch 2"
     assert task.row.active == CANDIDATE
 
@@ -242,15 +368,28 @@ def test_an_abort_can_be_confirmed_like_any_rollback() -> None:
 
 
 def test_operators_are_told_once_when_a_stage_does_not_end_and_again_when_it_has() -> None:
-    policy = Policy(Degradation(guard="evidence"), rollout=Rollout(min_outcomes=5, patience=30))
+    policy = Policy(Degradation(guard="evidence"), rollout=Rollout(min_outcomes=5, patience=3))
     task = rolling(policy)
-    task.run("default", "S" * 40)
-    task.run(CANDIDATE, "FSSSSSSSSS" * 4, variant_source="explore")
+    task.run(CANDIDATE, "FSSSSSSSSS", variant_source="explore")
+    task.run("default", "S" * 60)
     [alert] = task.alerts("rollout_stalled")
-    assert "waits at 5 % after 30 outcomes: worse than default" in alert.action
+    assert "waits at 5 % after 10 outcomes in this stage: worse than default" in alert.action
     assert "crl rollout promote backend-architect/api-design" in alert.action
     task.order(m.PromoteRollout)
     assert [alert.resolved for alert in task.alerts("rollout_stalled")] == [False, True]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_operators_are_told_of_a_rollout_that_gets_no_outcomes(paused: bool) -> None:
+    """No runtime may know the weights, or a pause may have been forgotten."""
+    task = rolling(Policy(rollout=Rollout(patience=10)))
+    if paused:
+        task.order(m.PauseRollout, actor="bob")
+    task.run("default", "S" * 199)
+    assert task.alerts("rollout_stalled") == []
+    task.run("default", "S" * 300)
+    [alert] = task.alerts("rollout_stalled")
+    assert ("paused by bob" if paused else "0 of 20 outcomes") in alert.action
 
 
 def test_without_enforcement_no_rollout_begins_and_one_in_progress_waits() -> None:
@@ -290,19 +429,42 @@ def test_a_rollout_that_nobody_ordered_takes_the_last_step_only_with_a_clear_lea
     assert task.stated(m.RolloutStep)[-1].reasoning.startswith("better in ")
 
 
-def test_a_rollout_that_nobody_ordered_ends_when_there_is_no_lead_for_long() -> None:
-    policy = Policy(rollout=Rollout(stages=(0.5,), min_outcomes=5, patience=40), auto_apply=AutoApply(cooldown=10_000))
+def without_lead() -> Task:
+    """Build a task with a rollout that nobody ordered, and whose candidate is as good as the active variant."""
+    policy = Policy(Degradation(guard="evidence"), rollout=Rollout(stages=(0.5,), min_outcomes=5, patience=40))
     task = Task(policy)
     task.run("default", "SSSF" * 10)
     task.run("v2", "S" * 30, variant_source="explore")
-    task.policy = msgspec.structs.replace(policy, auto_apply=AutoApply())
     task.run("default", "S")
     assert steps(task) == ["started"]
-    task.run("default", "S" * 60)
-    task.run("v2", "S" * 40, variant_source="explore")
+    return task
+
+
+def test_a_rollout_that_nobody_ordered_ends_when_there_is_no_lead_for_long() -> None:
+    task = without_lead()
+    task.run("v2", "S" * 20, variant_source="explore")
+    task.run("default", "S" * 70)
     assert steps(task) == ["started", "aborted"]
     assert not task.variant("v2").quarantined
-    assert "no longer waits: not better" in task.stated(m.RolloutStep)[-1].reasoning
+    step = task.stated(m.RolloutStep)[-1]
+    assert "no longer waits: not better" in step.reasoning
+    assert task.row.cause_id == step.step_id
+
+
+@pytest.mark.parametrize("by", ["a person", "want of a lead"])
+def test_an_automatic_rollout_that_ended_begins_again_only_after_twice_as_many_outcomes(by: str) -> None:
+    task = without_lead()
+    if by == "a person":
+        task.order(m.AbortRollout)
+    else:
+        task.run("default", "S" * 80)
+    assert steps(task) == ["started", "aborted"]
+    n = task.variant("v2").life.n
+    task.run("default", "FSSS" * 10)
+    assert task.snapshot("v2").not_applied == f"its rollout was ended at {n} outcomes; it is tried again at {2 * n}"
+    task.run("v2", "S" * n, variant_source="explore")
+    task.run("default", "FS")
+    assert steps(task) == ["started", "aborted", "started"]
 
 
 def test_an_approved_promotion_begins_a_rollout_where_the_policy_has_stages() -> None:

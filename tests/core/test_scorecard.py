@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.row import decode_row, encode_row
+from crl_stream.core.monitor.row import TaskRow, decode_row, encode_row
 from crl_stream.core.monitor.scorecard import look_back
 from crl_stream.core.monitor.step import Context
 from crl_stream.core.monitor.turn import Turn
@@ -362,7 +362,7 @@ def test_a_row_keeps_what_is_watched_and_the_score() -> None:
 
 def test_a_row_of_an_older_engine_has_no_score() -> None:
     fields = msgspec.msgpack.decode(encode_row(reported().row))
-    row = decode_row(msgspec.msgpack.encode(fields[:-2]))
+    row = decode_row(msgspec.msgpack.encode(fields[: TaskRow.__struct_fields__.index("watched")]))
     assert (row.watched, row.card, row.latch) == (None, None, True)
 
 

@@ -42,6 +42,7 @@ def write_hour() -> Scribe:
     rollbacks.recovered(scribe, "backend-architect")
     rollbacks.recovered(scribe, "shadow-runner")
     rollbacks.without_target(scribe)
+    rollbacks.one_runtime(scribe)
     rollbacks.again_and_again(scribe)
     rollbacks.evidence(scribe)
     rollbacks.verified(scribe, "backend-architect")

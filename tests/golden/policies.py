@@ -63,7 +63,7 @@ FIRST = PolicySet(
         "stubborn": _but(BASE, degradation=Degradation(guard="evidence", false_alarm_budget=1_000_000_000)),
         "flapping": _but(BASE, degradation=TINY, rollback=Rollback(undo_hold=0, renotify=5, min_samples=3)),
         "bounded": _but(BASE, degradation=BOUNDED, auto_apply=AutoApply(confidence=2.0)),
-        "roller": _but(BASE, rollout=Rollout(stages=(0.1, 0.5), min_outcomes=6, patience=20)),
+        "roller": _but(BASE, rollout=Rollout(stages=(0.1, 0.5), min_outcomes=6, patience=5)),
         "crowded": _but(BASE, limits=msgspec.structs.replace(LIMITS, variants=2, runtimes=1)),
         "eager": _but(
             _mode("enforce", exploration=0.05, max_skew_seconds=30.0),

@@ -58,6 +58,27 @@ def held(scribe: Scribe) -> None:
     expiring.run("b", "S" * 10 + "F" * 30)
 
 
+def one_runtime(scribe: Scribe) -> None:
+    """Let one runtime fail, or all outcomes that name none, while three others contradict; then let all fail."""
+    for name, bad in (("broken-host", "h3"), ("unnamed", None)):
+        task = scribe.task("backend-architect", name)
+        for turn in range(60):
+            task.run("a", "S", runtime_id=f"h{turn % 3}")
+        task.explore("b", "S" * 30, runtime_id="h1")
+        task.run("a", "F" * 24, runtime_id=bad)
+        for turn in range(24):
+            task.run("a", "F", runtime_id=f"h{turn % 3}")
+    alone = scribe.task("backend-architect", "recovers-elsewhere")
+    for turn in range(30):
+        alone.run("a", "S", runtime_id=f"h{turn % 3}")
+    alone.run("a", "X" * 8, runtime_id="h3", reward=-1.0)
+    for turn in range(45):
+        alone.run("a", "S", runtime_id=f"h{turn % 3}")
+    alone.explore("b", "S" * 25, runtime_id="h4", reward=1.0)
+    for turn in range(12):
+        alone.run("a", "F" if turn % 3 == 0 else "S", runtime_id=f"h{turn % 3}")
+
+
 def recovered(scribe: Scribe, agent: str) -> None:
     """Let degraded variants recover: an active one under a hold, an active one without a target, and inactive ones."""
     task = proven(scribe, agent, "recovers")

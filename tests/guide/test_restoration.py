@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.decision_matrix import decide, reasoning
+from crl_stream.core.monitor.decision_matrix import decide, no_rollback, reasoning
 from crl_stream.core.monitor.detectors import figures_of
 from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.row import TaskRow
@@ -133,3 +133,16 @@ def test_a_look_back_holds_so_many_outcomes_as_it_is_long(last: int, letters: st
     seen = looking_back(kept, last, earlier)
     assert (seen.judged.n, seen.judged.successes) == (len(letters), letters.count("S"))
     assert seen.life is kept.life
+
+
+def test_a_restored_row_says_as_well_that_one_runtime_alone_speaks_for_a_rollback() -> None:
+    task = Task()
+    for number in range(60):
+        task.run("default", "S", runtime_id=f"h{number % 3}")
+    task.run("default", "F" * 12, runtime_id="h2")
+    policy = Policy()
+    restored = restored_row(shown(task, policy))
+    assert task.row.one_runtime is not None
+    assert no_rollback(restored, policy, None) == no_rollback(task.row, policy, None)
+    again = task_snapshot(restored, Context(0, task.offset, task.now, 0, "0" * 16), policy)
+    assert again.one_runtime == shown(task, policy).one_runtime

@@ -98,7 +98,7 @@ async def test_a_person_follows_a_rollout_pauses_it_and_decides_about_every_step
     assert (await crl(installation, "rollout", "status", NAME))["rollouts"][0]["control_variant"] == "default"
     code, out, _ = await installation.run_crl("window", NAME)
     await crl(installation, "rollout", "resume", NAME)
-    assert "stays at 20 % (stage 2, the last)" in (await crl(installation, "rollout", "promote", NAME))["detail"]
+    assert "now gets 20 % (stage 2, the last)" in (await crl(installation, "rollout", "promote", NAME))["detail"]
     aborted = await crl(installation, "rollout", "abort", NAME, "--reason", "enough")
     assert "v2 is not quarantined" in aborted["detail"]
     assert (await crl(installation, "rollout", "status"))["rollouts"] == []

@@ -95,3 +95,14 @@ def test_a_task_in_brief_says_why_it_would_not_be_rolled_back(
     assert (brief["no_rollback"] or "")[: len(said or "")] == (said or "")
     assert (brief["mode"], brief["fleet_held"]) == (mode, fleet is not None)
     assert brief["held_by"] == (None if fleet is None else "grace")
+
+
+def test_a_task_in_brief_names_the_runtime_whose_word_alone_speaks_for_a_rollback() -> None:
+    task = Task()
+    for number in range(60):
+        task.run("default", "S", runtime_id=f"h{number % 3}")
+    task.run("default", "F" * 20, runtime_id="h2")
+    brief = summary(0, encode_row(task.row), NOON, PolicySet(), None)
+    assert brief["verdict"] == "DEGRADED"
+    assert "one runtime against the others" in brief["no_rollback"]
+    assert "come from runtime h2; the other 2 runtimes: 0 of " in brief["no_rollback"]

@@ -54,6 +54,7 @@ async def read_fates(access: Access, events: Iterable[RollbackEvent]) -> dict[st
     """Return the events by rollback_id, oldest first, from ``crl.commands`` and ``crl.decisions``."""
     fates: dict[str, dict[str, Event]] = {event.rollback_id: {} for event in events}
     by_change = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.enforced}
+    aborted = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.rollout_id}
     confirmations: dict[str, str] = {}
     async with TopicReader(access) as reader:
         async for received in reader.each(COMMANDS):
@@ -66,7 +67,7 @@ async def read_fates(access: Access, events: Iterable[RollbackEvent]) -> dict[st
                 if message.rollback_id in fates:
                     fates[message.rollback_id][message.hindsight_id] = _judged(message)
                 continue
-            found = _fate_in(message, confirmations, by_change)
+            found = _fate_in(message, confirmations, by_change, aborted)
             if found is not None:
                 rollback_id, one = found
                 fates[rollback_id][one.id] = one
@@ -74,15 +75,20 @@ async def read_fates(access: Access, events: Iterable[RollbackEvent]) -> dict[st
 
 
 def _fate_in(
-    message: Any, confirmations: dict[str, str], by_change: dict[tuple[str, str, int], str]
+    message: Any,
+    confirmations: dict[str, str],
+    by_change: dict[tuple[str, str, int], str],
+    aborted: dict[tuple[str, str, int], str],
 ) -> tuple[str, Event] | None:
     if isinstance(message, CommandResult) and message.outcome == "applied":
         if message.command == "ConfirmRollback":
             rollback_id, what = confirmations.get(message.command_id), "confirmed"
         elif message.command == "UndoRollback":
-            # Only the latest change can be undone: the one whose epoch precedes that of the undo.
-            change = (message.agent_name or "", message.task_type or "", message.epoch - 1)
-            rollback_id, what = by_change.get(change), "undone"
+            # Only the latest change can be undone: the one whose epoch precedes that of the undo.  If that change
+            # aborted a rollout, undoing it begins no epoch.
+            task = (message.agent_name or "", message.task_type or "")
+            rollback_id = aborted.get((*task, message.epoch)) or by_change.get((*task, message.epoch - 1))
+            what = "undone"
         else:
             return None
         if rollback_id is None:

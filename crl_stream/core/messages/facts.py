@@ -39,6 +39,7 @@ AlertKind = Literal[
     "untested",
     "rollout_aborted",
     "rollout_stalled",
+    "one_runtime",
 ]
 Severity = Literal["info", "warning", "critical"]
 

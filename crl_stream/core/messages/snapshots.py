@@ -317,6 +317,30 @@ class RollbackScorecard(msgspec.Struct, frozen=True, kw_only=True):
     """With this many, it is judged."""
 
 
+class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the degraded active variant is not rolled back: one runtime accounts for it, and the others contradict.
+
+    The figures are those of the last ``one_runtime`` alert.
+    """
+
+    runtime_id: Identifier | None
+    """Absent if the outcomes name no runtime, or one that the task does not know."""
+    metric: str
+    """The metric that is degraded."""
+    share: float
+    """The runtime's share of the window's loss against the baseline, 0 to 1."""
+    outcomes: int
+    """Judged outcomes of the window that came from the runtime."""
+    judged: int
+    """All judged outcomes of the window."""
+    other_runtimes: int
+    """Runtimes that contradict."""
+    other_outcomes: int
+    """Their last outcomes with the variant, at most 19 each."""
+    text: str
+    """Both figures in words."""
+
+
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a task at ``as_of`` (topic ``crl.tasks`` and the web views)."""
 
@@ -363,13 +387,15 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     runtimes_forgotten: int = 0
     """How often a runtime was forgotten because the task had more runtimes than ``limits.runtimes``."""
     no_rollback: str | None = None
-    """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
+    """What prevents a rollback of the active variant now (a hold, the mode, one runtime); absent if nothing does."""
     verification: Verification | None = None
     """The latest rollback, while it may still be taken back."""
     rollout: RolloutSnapshot | None = None
     """The rollout in progress."""
     scorecard: RollbackScorecard | None = None
     """Absent until shadow mode has reported a rollback under the settings in force."""
+    one_runtime: OneRuntime | None = None
+    """The runtime that alone speaks for a rollback, while that prevents it."""
     schema_version: int = 1
 
 

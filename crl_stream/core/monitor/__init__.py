@@ -15,6 +15,7 @@ Read the modules in the order in which an outcome passes through them:
     window             the last outcomes of a variant, their sums, and Q
     staging            what the candidate of a rollout and the active variant deliver in the same time
     runtimes           which runtimes follow which epoch
+    sources            which runtime each outcome came from, and what each runtime reported last
     verification       whether the latest rollback stays, or is taken back
     scorecard          whether a rollback that shadow mode only reported was right
     protection         what follows from a verdict: alert, rollback or recovery
@@ -22,6 +23,7 @@ Read the modules in the order in which an outcome passes through them:
     detector           what a detector's file defines
     detectors/         one file for each metric
     grounds            the reason for a verdict, with figures and outcomes
+    witnesses          whether one runtime alone speaks for a change, and the others against it
     promise            what a variant can be expected to deliver, and whether that is more than another one
     targets            which variant a rollback chooses
     changes            what can happen to a task, as values

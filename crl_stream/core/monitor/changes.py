@@ -12,7 +12,7 @@ from crl_stream.core.messages.facts import HindsightFinding
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import Promise
-from crl_stream.core.monitor.row import Configuration, StandingOrder, Variant, Watched
+from crl_stream.core.monitor.row import Configuration, OneRuntime, StandingOrder, Variant, Watched
 
 
 # -- a variant's condition: healthy or degraded ------------------------------------------------------
@@ -83,6 +83,21 @@ class FoundNoTarget(NamedTuple):
 
     variant: Variant
     ranked: list[Candidate]
+    alert_id: str
+
+
+class FoundOneRuntime(NamedTuple):
+    """The active variant is degraded, but one runtime accounts for it, and the others contradict."""
+
+    variant: Variant
+    found: OneRuntime
+    alert_id: str
+
+
+class OneRuntimeEnded(NamedTuple):
+    """The active variant is still degraded, but the other runtimes do not contradict any more."""
+
+    variant: Variant
     alert_id: str
 
 
@@ -291,6 +306,8 @@ Change = (
     | AlertOpened
     | HeldBack
     | FoundNoTarget
+    | FoundOneRuntime
+    | OneRuntimeEnded
     | RolledBack
     | TakenBack
     | LookedBack

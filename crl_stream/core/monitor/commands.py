@@ -30,7 +30,6 @@ from crl_stream.core.monitor.lifecycle import apply, find_past
 from crl_stream.core.monitor.promise import describe, promise_of
 from crl_stream.core.monitor.refusal import Refused, known
 from crl_stream.core.monitor.registration import configuration_of, too_large
-from crl_stream.core.monitor.rollout import takes_part
 from crl_stream.core.monitor.rollout_orders import (
     abort_rollout,
     begin_rollout,
@@ -40,6 +39,7 @@ from crl_stream.core.monitor.rollout_orders import (
     start_rollout,
 )
 from crl_stream.core.monitor.row import REGISTERED, RETIRED, Review, StandingOrder, Variant
+from crl_stream.core.monitor.staging import takes_part
 from crl_stream.core.monitor.standing_orders import order_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.variants import add_variant
@@ -66,7 +66,10 @@ def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "
             # begun a new epoch.
             _refuse_second(turn, command.proposal_id)
         _check(turn, command)
+        running = row.rollout
         detail = _HANDLERS[type(command)](turn, command)
+        if running is not None and row.rollout is None and not isinstance(command, m.RolloutCommand):
+            detail += f"; the rollout of {running.variant_id} has ended"
     except Refused as refusal:
         outcome, detail = "refused", str(refusal)
     if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
@@ -163,8 +166,9 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
             f"{command.rollback_id} was taken back automatically; undo the latest change without naming it to "
             "make the rollback again"
         )
-    if command.rollback_id is not None and command.rollback_id != row.rollback_id:
-        raise Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}")
+    latest = row.rollback_id or row.cause_id
+    if command.rollback_id is not None and command.rollback_id != latest:
+        raise Refused(f"{command.rollback_id} is not the latest change, which is {latest}")
     undone = f"the taking back of {row.cause_id}" if taken_back else row.rollback_id or row.cause
     back = row.previous
     variant = known(turn, back)

@@ -10,8 +10,10 @@ from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.changes import Activated, Decided, WouldPromote
 from crl_stream.core.monitor.promise import compare, is_better, promise_of
 from crl_stream.core.monitor.row import DECIDED, MICRO, PROMOTED_IN_SHADOW, RETIRED, StandingOrder, TaskRow, Variant
+from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.targets import rank
 from crl_stream.core.monitor.turn import Turn
+from crl_stream.core.monitor.witnesses import contradicted, sole_source
 from crl_stream.core.policy import Policy
 
 NO_ACTION: Final = "no_action"
@@ -105,10 +107,15 @@ def show(value: float, limit: float) -> str:
 
 
 def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
-    """Return why no variant of the task may be promoted now, such as a hold on the ``fleet``; None if one may be."""
+    """Return why no variant of the task may be promoted now, such as a hold on the ``fleet``; None if one may be.
+
+    One runtime that makes the active variant look bad must not replace it by way of a promotion either.
+    """
     order = barred(row, policy, fleet)
     if order is None and (left := cooldown_left(row, policy)):
         return f"cooling down: {left} outcomes left"
+    if order is None and (found := contradicted(row, rules_of(policy))) is not None:
+        return f"one runtime against the others: {found.words}"
     return order
 
 
@@ -128,7 +135,7 @@ def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None, *, rollout
 
 
 def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
-    """Return the mode and holds that prevent a rollback of the active variant now; None if nothing does."""
+    """Return what prevents a rollback of the active variant now: mode, holds, one runtime; None if nothing does."""
     mode, why = policy.operations.mode, list[str]()
     if mode == "observe":
         why.append("observe mode: alerts only")
@@ -138,6 +145,8 @@ def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> st
         why.append(f"held by {row.held.actor} {span_of(row.held, row)}")
     if fleet is not None:
         why.append(f"the fleet is held by {fleet.actor} {span_of(fleet, row)}")
+    if row.one_runtime is not None:
+        why.append(f"one runtime against the others: {row.one_runtime.words}")
     return "; ".join(why) if why else None
 
 
@@ -168,13 +177,15 @@ def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
             continue
         if decide(variant, active=False, policy=policy) != "auto_apply":
             continue
-        if variant.life.n - variant.left_at < auto.min_outcomes_since_active:
+        if variant.life.n - variant.left_at < auto.min_outcomes_since_active or variant.life.n < 2 * variant.declined:
             continue
         if variant.q - active.q < auto.min_lead:
             continue
         if mean_reward(variant) - mean_reward(active) < auto.min_lead:
             continue
         if not is_better(promise_of(lifetime_of(variant)), promise_of(lifetime_of(active)), auto.confidence):
+            continue
+        if sole_source(row, variant, rules_of(policy)) is not None:
             continue
         if best is None or rank(variant) < rank(best):
             best = variant
@@ -191,6 +202,8 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
     since, needed = variant.life.n - variant.left_at, auto.min_outcomes_since_active
     if since < needed:
         return f"{since} outcomes since it was last active, {needed} needed"
+    if variant.life.n < 2 * variant.declined:
+        return f"its rollout was ended at {variant.declined} outcomes; it is tried again at {2 * variant.declined}"
     leads = (("Q-value", variant.q - active.q), ("mean reward", mean_reward(variant) - mean_reward(active)))
     for name, lead in leads:
         if lead < auto.min_lead:
@@ -200,6 +213,9 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
     promised, present, errors = promise_of(lifetime_of(variant)), promise_of(lifetime_of(active)), auto.confidence
     if not is_better(promised, present, errors):
         return f"not better than {active.variant_id} by {errors:g} standard errors: {compare(promised, present)}"
+    alone = sole_source(row, variant, rules_of(policy))
+    if alone is not None:
+        return alone
     block = blocked(row, policy, fleet)
     if block is not None:
         return block

@@ -28,9 +28,9 @@ from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.grounds import Grounds
-from crl_stream.core.monitor.promise import delivered_of
+from crl_stream.core.monitor.promise import delivered_as, promise_of
 from crl_stream.core.monitor.row import MICRO, Rollout, Sums, Variant
-from crl_stream.core.monitor.staging import control_of
+from crl_stream.core.monitor.staging import delivered_so_far, takes_part
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.version import ENGINE_VERSION
 
@@ -110,6 +110,8 @@ def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
                 turn, "no_target", "info", "resolved: the variant recovered", about=about, cause_id=cause, resolved=True
             )
         )
+    if variant.variant_id == row.active:
+        told += _end_of_one_runtime(turn, "resolved: the variant recovered", variant.alert_id)
     return told
 
 
@@ -125,6 +127,8 @@ def level_accepted(turn: Turn, change: c.LevelAccepted) -> Sequence[Any]:
     if variant.variant_id == row.active and row.no_target_n >= 0:
         about, cause = variant.variant_id, variant.alert_id
         told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
+    if variant.variant_id == row.active:
+        told += _end_of_one_runtime(turn, words, variant.alert_id)
     return told
 
 
@@ -135,7 +139,7 @@ def alert_opened(turn: Turn, change: c.AlertOpened) -> Sequence[Any]:
         alert(
             turn,
             "degradation",
-            "critical" if variant.variant_id == turn.row.active else "warning",
+            "critical" if variant.variant_id == turn.row.active or takes_part(turn.row, variant) else "warning",
             grounds.reason,
             about=variant.variant_id,
             number=grounds.number,
@@ -190,6 +194,35 @@ def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
         f"(crl accept {task})"
     )
     return (alert(turn, "no_target", "critical", action, about=about, cause_id=change.alert_id),)
+
+
+def found_one_runtime(turn: Turn, change: c.FoundOneRuntime) -> Sequence[Any]:
+    """Return the alert that one runtime alone speaks for a rollback, and that the others contradict it."""
+    found, about = change.found, change.variant.variant_id
+    where = "what those outcomes have in common" if found.runtime_id is None else f"the host of {found.runtime_id}"
+    action = (
+        f"degraded but not rolled back: {found.words}; look at {where}; if the variant is to blame, activate another "
+        f"(crl activate {turn.row.agent_name}/{turn.row.task_type} VARIANT)"
+    )
+    share, limit = found.share / MICRO, turn.policy.rollback.runtime_share
+    return (
+        alert(
+            turn, "one_runtime", "critical", action, about=about, number=share, limit=limit, cause_id=change.alert_id
+        ),
+    )
+
+
+def one_runtime_ended(turn: Turn, change: c.OneRuntimeEnded) -> Sequence[Any]:
+    """Return the end of the alert about one runtime, because the others do not contradict it any more."""
+    return _end_of_one_runtime(turn, "resolved: the other runtimes no longer contradict", change.alert_id)
+
+
+def _end_of_one_runtime(turn: Turn, words: str, cause_id: str) -> list[Any]:
+    """Return the end of the alert about one runtime, if one is open."""
+    if turn.row.one_runtime is None:
+        return []
+    about = turn.row.active or ""
+    return [alert(turn, "one_runtime", "info", words, about=about, cause_id=cause_id, resolved=True)]
 
 
 def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
@@ -295,6 +328,7 @@ def _activation(
         action, about = f"resolved: {to.variant_id} is now active", row.active or ""
         told.append(alert(turn, "no_target", "info", action, about=about, cause_id=cause_id, resolved=True))
     told += _end_of_rollout(turn, to, cause, words)
+    told += _end_of_one_runtime(turn, f"resolved: {to.variant_id} is now active", cause_id)
     return told + _end_of_alert(turn, to, f"resolved: active again since epoch {epoch} and judged from scratch")
 
 
@@ -362,8 +396,8 @@ def rollout_started(turn: Turn, change: c.RolloutStarted) -> Sequence[Any]:
         share=change.shares[0] / 1_000,
         reasoning=change.words,
         actor=change.actor,
-        candidate=delivered_of(Sums()),
-        control=delivered_of(Sums()),
+        candidate=delivered_as(promise_of(Sums())),
+        control=delivered_as(promise_of(Sums())),
         epoch=row.epoch,
         **common(turn),
     )
@@ -389,8 +423,8 @@ def rollout_stalled(turn: Turn, change: c.RolloutStalled) -> Sequence[Any]:
     """Return the alert that a stage does not end by itself."""
     rollout, task = _running(turn), f"{turn.row.agent_name}/{turn.row.task_type}"
     action = (
-        f"its rollout waits at {rollout.shares[rollout.stage] / 10:g} % after {rollout.candidate.n - rollout.stage_n} "
-        f"outcomes: {change.words}; go on with crl rollout promote {task}, or end it with crl rollout abort {task}"
+        f"its rollout waits at {rollout.shares[rollout.stage] / 10:g} % after {rollout.candidate.n} outcomes in this "
+        f"stage: {change.words}; go on with crl rollout promote {task}, or end it with crl rollout abort {task}"
     )
     return (alert(turn, "rollout_stalled", "warning", action, about=rollout.variant_id, cause_id=rollout.rollout_id),)
 
@@ -401,7 +435,7 @@ def rollout_aborted(turn: Turn, change: c.RolloutAborted) -> Sequence[Any]:
     epoch, active = turn.row.epoch + 1, turn.row.active or ""
     rollback_id = None if grounds is None else change.rollback_id
     step = _rollout_step(turn, "aborted", change.actor, change.words, share=0, rollback_id=rollback_id)
-    told: list[Any] = [step, *_end_of_stall(turn)]
+    told: list[Any] = [step, *_end_of_stall(turn), *_end_of_alert(turn, candidate, "resolved: its rollout was aborted")]
     if grounds is None:
         return told
     event = RollbackEvent(
@@ -440,10 +474,12 @@ def _end_of_rollout(turn: Turn, to: Variant, cause: ActivationCause, words: str)
     rollout = turn.row.rollout
     if rollout is None:
         return []
-    if to.variant_id == rollout.variant_id:
+    if cause == "rollout":
         step = _rollout_step(turn, "completed", "monitor", words, share=1_000)
     else:
-        step = _rollout_step(turn, "ended", "monitor", f"{to.variant_id} becomes active ({cause}): {words}", share=0)
+        share = 1_000 if to.variant_id == rollout.variant_id else 0
+        why = f"{to.variant_id} becomes active ({cause}): {words}"
+        step = _rollout_step(turn, "ended", "monitor", why, share=share)
     return [step, *_end_of_stall(turn)]
 
 
@@ -469,6 +505,7 @@ def _rollout_step(
     """Return a step of the rollout in progress that leads ``more`` stages on, or to another ``share`` (thousandths)."""
     row, rollout = turn.row, _running(turn)
     stage = rollout.stage + more
+    candidate, control = delivered_so_far(row)
     return RolloutStep(
         step_id=turn.identify("step", step, rollout.variant_id),
         rollout_id=rollout.rollout_id,
@@ -480,8 +517,8 @@ def _rollout_step(
         share=(rollout.shares[stage] if share is None else share) / 1_000,
         reasoning=words,
         actor=actor,
-        candidate=delivered_of(rollout.candidate),
-        control=delivered_of(control_of(row)),
+        candidate=delivered_as(candidate),
+        control=delivered_as(control),
         epoch=row.epoch,
         rollback_id=rollback_id,
         **common(turn),

@@ -10,6 +10,7 @@ from crl_stream.core.monitor.dedupe import NO_MARK, owner_of, remember
 from crl_stream.core.monitor.evidence import reweigh
 from crl_stream.core.monitor.row import MICRO, STAGED, Variant, Waiting
 from crl_stream.core.monitor.scorecard import beginnings
+from crl_stream.core.monitor.sources import amend_runtime
 from crl_stream.core.monitor.staging import sums_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.window import amend
@@ -72,4 +73,5 @@ def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, qu
             sums.reward += change
             sums.squares += variant.life.squares - squares
         reweigh(variant, turn.rules.size, turn.rules.claims, turn.rules.weighs)
+        amend_runtime(row, variant, invocation, change)
     return True

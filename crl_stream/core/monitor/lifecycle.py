@@ -29,11 +29,14 @@ from crl_stream.core.monitor.row import (
     PastRollback,
     Rollout,
     StandingOrder,
+    Stratum,
     Sums,
     TaskRow,
     Variant,
 )
 from crl_stream.core.monitor.rules import Rules
+from crl_stream.core.monitor.sources import start_again
+from crl_stream.core.monitor.staging import control_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.verdict import is_newcomer, own_baseline_of
 from crl_stream.core.monitor.window import forget, restart_judging, unstage
@@ -80,6 +83,7 @@ def _recover(turn: Turn, change: c.Recovered) -> None:
     forget(variant)
     if variant.variant_id == row.active:
         row.latch, row.held_n, row.no_target_n = False, -1, -1
+        row.one_runtime = None
 
 
 def _give_up(_: Turn, change: c.GivenUp) -> None:
@@ -95,6 +99,9 @@ def _accept_level(turn: Turn, change: c.LevelAccepted) -> None:
     restart_judging(variant)
     if variant.variant_id == row.active:
         row.latch, row.held_n, row.no_target_n, row.left = False, -1, -1, None
+        row.one_runtime = None
+        for runtime in row.runtimes.values():
+            start_again(runtime)
 
 
 def _open_alert(_: Turn, change: c.AlertOpened) -> None:
@@ -108,6 +115,14 @@ def _hold_back(turn: Turn, _: c.HeldBack) -> None:
 
 def _find_no_target(turn: Turn, _: c.FoundNoTarget) -> None:
     turn.row.no_target_n = turn.row.n
+
+
+def _find_one_runtime(turn: Turn, change: c.FoundOneRuntime) -> None:
+    turn.row.one_runtime = change.found
+
+
+def _end_one_runtime(turn: Turn, _: c.OneRuntimeEnded) -> None:
+    turn.row.one_runtime = None
 
 
 def _roll_back(turn: Turn, change: c.RolledBack) -> None:
@@ -180,6 +195,9 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
     if cause == "rollback" and row.previous is not None:
         _remember_rollback(row, cause_id, row.previous)
     row.latch, row.held_n, row.no_target_n, row.left = False, -1, -1, None
+    row.one_runtime = None
+    for runtime in row.runtimes.values():
+        start_again(runtime)
     restart_judging(to)
     if turn.rules.head_start and to.baseline is not None and cause not in _KNOWN:
         to.evidence = [turn.rules.head_start] * PLACES
@@ -242,16 +260,10 @@ def _review_rollback(turn: Turn, change: c.ReviewedRollback) -> None:
 
 # -- rollouts ----------------------------------------------------------------------------------------
 def _start_rollout(turn: Turn, change: c.RolloutStarted) -> None:
-    row, rules, candidate = turn.row, turn.rules, change.candidate
-    assert row.active is not None
-    active = row.variants[row.active]
-    kept, candidate.baseline = candidate.baseline, Frozen(active.variant_id, Sums(), concurrent=True)
+    row, candidate = turn.row, change.candidate
+    kept = candidate.baseline
     candidate.degraded, candidate.alerted, candidate.clean = False, False, 0
-    restart_judging(candidate)
-    if rules.head_start:
-        candidate.evidence = [rules.head_start] * PLACES
-    unstage(active)
-    unstage(candidate)
+    candidate.epoch = row.epoch  # outcomes of an earlier rollout, or activation, tell nothing about this one
     row.rollout = Rollout(
         change.rollout_id,
         candidate.variant_id,
@@ -262,15 +274,35 @@ def _start_rollout(turn: Turn, change: c.RolloutStarted) -> None:
         change.actor,
         since=row.time,
         stage_since=row.time,
+        stage_n=row.n,
         kept=kept,
     )
-    turn.active_changed = turn.catalogue_changed = True
+    _begin_stage(turn, candidate)
+    turn.catalogue_changed = True
+
+
+def _begin_stage(turn: Turn, candidate: Variant) -> None:
+    """Compare only what comes from here on: only within a stage do both variants meet the same conditions."""
+    row = turn.row
+    assert row.active is not None
+    active = row.variants[row.active]
+    candidate.baseline = Frozen(active.variant_id, Sums(), concurrent=True)
+    restart_judging(candidate)
+    if turn.rules.head_start:
+        candidate.evidence = [turn.rules.head_start] * PLACES
+    unstage(active)
+    unstage(candidate)
+    turn.active_changed = True
 
 
 def _pass_stage(turn: Turn, _: c.StagePassed) -> None:
-    rollout = _running(turn)
-    rollout.stage, rollout.stage_since, rollout.stage_n = rollout.stage + 1, turn.row.time, rollout.candidate.n
-    rollout.paused, rollout.stalled, turn.active_changed = None, False, True
+    row, rollout = turn.row, _running(turn)
+    candidate = row.variants[rollout.variant_id]
+    rollout.past = [*rollout.past, Stratum(rollout.candidate, control_of(row))]
+    rollout.candidate, rollout.recent = Sums(), []
+    rollout.stage, rollout.stage_since, rollout.stage_n = rollout.stage + 1, row.time, row.n
+    rollout.paused, rollout.stalled = None, False
+    _begin_stage(turn, candidate)
 
 
 def _pause_rollout(turn: Turn, change: c.RolloutPaused) -> None:
@@ -289,8 +321,12 @@ def _abort_rollout(turn: Turn, change: c.RolloutAborted) -> None:
     row, candidate = turn.row, change.candidate
     _leave_rollout(row)
     _begin_epoch(turn, "rollout_aborted", change.rollback_id)
-    row.rollback_id = None
-    if change.grounds is not None:
+    row.rollback_id, candidate.alerted = None, False
+    if change.grounds is None:
+        candidate.declined = candidate.life.n
+        candidate.degraded, candidate.clean = False, 0
+        restart_judging(candidate)
+    else:
         candidate.quarantined, turn.catalogue_changed = True, True
         candidate.rollbacks += 1
         row.rollback_id = change.rollback_id
@@ -368,6 +404,8 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.AlertOpened: (facts.alert_opened, _open_alert),
     c.HeldBack: (facts.held_back, _hold_back),
     c.FoundNoTarget: (facts.found_no_target, _find_no_target),
+    c.FoundOneRuntime: (facts.found_one_runtime, _find_one_runtime),
+    c.OneRuntimeEnded: (facts.one_runtime_ended, _end_one_runtime),
     c.RolledBack: (facts.rolled_back, _roll_back),
     c.TakenBack: (facts.taken_back, _take_back),
     c.LookedBack: (facts.looked_back, _look_back),
@@ -430,6 +468,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("condition", "degraded", c.Activated, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.TakenBack, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.RolloutStarted, "healthy", "judging starts again from zero"),
+    Transition("condition", "degraded", c.RolloutAborted, "healthy", "by a person, or for want of a lead"),
     Transition("condition", "degraded", c.GivenUp, "healthy", "retired or forgotten"),
     Transition("condition", "degraded", c.LevelAccepted, "healthy", "judging starts again from zero"),
     Transition("alert", "silent", c.AlertOpened, "alerted", "became degraded, and was not rolled back at once"),
@@ -437,6 +476,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("alert", "alerted", c.Activated, "silent"),
     Transition("alert", "alerted", c.TakenBack, "silent"),
     Transition("alert", "alerted", c.RolloutStarted, "silent"),
+    Transition("alert", "alerted", c.RolloutAborted, "silent"),
     Transition("alert", "alerted", c.GivenUp, "silent"),
     Transition("alert", "alerted", c.LevelAccepted, "silent"),
     Transition("quarantine", "free", c.RolledBack, "quarantined", "enforced"),

@@ -56,10 +56,9 @@ def promise_of(sums: Sums) -> Promise:
     return Promise(sums.n, (sums.reward + sums.n * MICRO) >> 1, sums.successes * MICRO, (sums.n - sums.errors) * MICRO)
 
 
-def delivered_of(sums: Sums) -> Delivered:
-    """Return what these outcomes delivered, as facts and snapshots state it."""
-    promise = promise_of(sums)
-    return Delivered(sums.n, promise.success_rate, promise.reward, promise.error_rate)
+def delivered_as(promise: Promise) -> Delivered:
+    """Return what was delivered, as facts and snapshots state it."""
+    return Delivered(promise.n, promise.success_rate, promise.reward, promise.error_rate)
 
 
 def delivered(variant: Variant, rules: Rules, *, certain: bool = False) -> Promise:
@@ -96,6 +95,21 @@ def is_better(one: Promise, other: Promise, errors: float) -> bool:
     flawless = _distance(one.n, one.flawless, other.n, other.flawless)
     lead, loss = max(reward, success, flawless), -min(reward, success, flawless)
     return lead > 0.0 and lead >= errors * errors and lead > loss and loss < _CLEAR
+
+
+def leads(one: Promise, other: Promise, errors: float) -> bool:
+    """Return whether ``one`` promises more in any of the three means, by ``errors`` standard errors (above 0).
+
+    >>> fails, errs = promise_of(Sums(20, 0, 0, -20_000_000, 0)), promise_of(Sums(40, 40, 8, 40_000_000, 0))
+    >>> leads(errs, fails, 2.0), leads(fails, errs, 2.0), is_better(errs, fails, 0.0)
+    (True, True, False)
+    """
+    most = max(
+        _distance(one.n, one.value, other.n, other.value),
+        _distance(one.n, one.successes, other.n, other.successes),
+        _distance(one.n, one.flawless, other.n, other.flawless),
+    )
+    return most >= errors * errors
 
 
 def describe(one: Promise) -> str:

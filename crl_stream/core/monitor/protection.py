@@ -16,7 +16,9 @@ from crl_stream.core.monitor.changes import (
     Change,
     CountedHealthy,
     FoundNoTarget,
+    FoundOneRuntime,
     HeldBack,
+    OneRuntimeEnded,
     QuarantineLifted,
     Recovered,
     RolledBack,
@@ -24,12 +26,14 @@ from crl_stream.core.monitor.changes import (
 )
 from crl_stream.core.monitor.grounds import grounds_of
 from crl_stream.core.monitor.promise import delivered
-from crl_stream.core.monitor.rollout import abort, takes_part
+from crl_stream.core.monitor.rollout import abort
 from crl_stream.core.monitor.row import Variant
 from crl_stream.core.monitor.scorecard import watch
+from crl_stream.core.monitor.staging import takes_part
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.verdict import DEGRADED, HEALTHY, Verdict, is_suspect, judge
+from crl_stream.core.monitor.witnesses import one_runtime
 
 _NOTHING: Final[Sequence[Change]] = ()
 
@@ -63,7 +67,11 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
         grounds = grounds_of(variant, verdict, turn.rules)
         alert_id = turn.identify("deg", "degraded", variant.variant_id)
         changes = [BecameDegraded(variant, grounds, alert_id)]
-    if tries and (row.held is not None or turn.at.fleet is not None):
+    alone = one_runtime(row, variant, verdict, turn.rules) if tries else None
+    if alone is not None:
+        if _is_time(turn, -1 if row.one_runtime is None else row.one_runtime.n):
+            changes.append(FoundOneRuntime(variant, alone, alert_id))
+    elif tries and (row.held is not None or turn.at.fleet is not None):
         if _is_time(turn, row.held_n):
             changes.append(HeldBack(variant, _who_holds(turn), alert_id))
     elif tries:
@@ -84,6 +92,8 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
         aborted = abort(turn, variant, grounds or grounds_of(variant, verdict, turn.rules), alert_id)
         if aborted is not None:
             return [*changes, aborted]
+    if tries and alone is None and row.one_runtime is not None and (target is None or not turn.rules.enforced):
+        changes.append(OneRuntimeEnded(variant, alert_id))
     # Without an enforced rollback, the variant stays degraded, and an alert about a rollback never stays open.
     if grounds is not None and started and (target is None or not turn.rules.enforced):
         changes.append(AlertOpened(variant, grounds, alert_id))

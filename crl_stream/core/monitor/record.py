@@ -20,12 +20,12 @@ from crl_stream.core.monitor.row import (
     JUDGED,
     MICRO,
     RETIRED,
-    STAGED,
     SUCCESS,
     Sums,
     Variant,
 )
 from crl_stream.core.monitor.runtimes import follow_runtime, watch_clock
+from crl_stream.core.monitor.sources import attribute
 from crl_stream.core.monitor.staging import stage
 from crl_stream.core.monitor.standing_orders import is_over
 from crl_stream.core.monitor.turn import Turn
@@ -85,19 +85,21 @@ def record(
     if seen_epoch is None or seen_epoch >= variant.epoch:
         flags |= JUDGED
         flags |= update(variant, reward, flags, rules.size, rules.claims, rules.weighs)
-        if row.rollout is not None and stage(row, variant, reward, flags):
-            flags |= STAGED
+        if row.rollout is not None:
+            flags |= stage(row, variant, invocation.variant_source, reward, flags, rules.size)
     packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
     take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims, rules.memory, rules.weighs)
     if variant.life.n == 1:
         turn.catalogue_changed = True  # its earlier outcomes, if any, were shadow outcomes
     row.n += 1
     count_flaws(variant, success, speed, quality)
+    runtime_id = invocation.runtime_id
+    runtime = None
+    if runtime_id is not None:
+        runtime = row.runtimes.get(runtime_id) if explored else follow_runtime(turn, runtime_id, seen_epoch)
+    attribute(row, variant, runtime, runtime_id, reward, flags)
     if row.waiting:
         settle_waiting(turn, variant, int.from_bytes(digest, "little"))
-    runtime_id = invocation.runtime_id
-    if runtime_id is not None and not explored:
-        follow_runtime(turn, runtime_id, seen_epoch)
     watch_clock(turn, invocation.timestamp)
     held = row.held
     if held is not None and is_over(held, row):

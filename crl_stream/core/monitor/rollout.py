@@ -21,10 +21,10 @@ from crl_stream.core.monitor.changes import (
 )
 from crl_stream.core.monitor.decision_matrix import barred
 from crl_stream.core.monitor.grounds import Grounds
-from crl_stream.core.monitor.promise import compare, is_better, promise_of
+from crl_stream.core.monitor.promise import compare, is_better, leads
 from crl_stream.core.monitor.row import Rollout, StandingOrder, TaskRow, Variant
 from crl_stream.core.monitor.rules import shares_of
-from crl_stream.core.monitor.staging import control_of
+from crl_stream.core.monitor.staging import control_of, delivered_lately, delivered_so_far
 from crl_stream.core.monitor.targets import CLEARLY
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.policy import Policy
@@ -67,23 +67,23 @@ def advance(turn: Turn) -> Sequence[Change]:
 
     After the last stage, the candidate becomes active.  A rollout that a person ordered goes on if the candidate is not
     worse; one that began automatically must be better by ``rollback.confidence`` to take the last step.  If a stage
-    takes more than ``rollout.patience`` outcomes, operators are told; a rollout that nobody ordered ends.
+    takes longer than ``rollout.patience`` outcomes at its share, operators are told; a rollout that nobody ordered
+    ends.
     """
-    row = turn.row
+    row, policy = turn.row, turn.policy
     rollout = row.rollout
     assert rollout is not None
-    if rollout.candidate.n - rollout.stage_n < rollout.min_outcomes or not control_of(row).n:
+    is_long = (row.n - rollout.stage_n) * rollout.shares[rollout.stage] >= policy.rollout.patience * WHOLE
+    if rollout.candidate.n < rollout.min_outcomes and (not is_long or rollout.stalled):
         return ()
-    why = waits_for(row, turn.policy, turn.at.fleet)
+    why = waits_for(row, policy, turn.at.fleet)
     if why is None:
         better = "better" if needs_lead(rollout) else "not worse"
-        return [next_stage(row, MONITOR, f"{better} in {rollout.candidate.n} outcomes: {_compared(row, rollout)}")]
-    if rollout.stalled or rollout.paused is not None or not turn.rules.enforced or _is_held(turn):
+        return [next_stage(row, MONITOR, f"{better} in {delivered_so_far(row)[0].n} outcomes: {_compared(row)}")]
+    if rollout.stalled or not is_long or not turn.rules.enforced or _is_held(turn):
         return ()
-    if rollout.candidate.n - rollout.stage_n < turn.policy.rollout.patience:
-        return ()
-    if rollout.cause == "auto_apply":
-        step_id = turn.identify("step", "rollout_aborted", rollout.variant_id)
+    if rollout.cause == "auto_apply" and rollout.paused is None:
+        step_id = turn.identify("step", "aborted", rollout.variant_id)
         return [RolloutAborted(row.variants[rollout.variant_id], MONITOR, f"no longer waits: {why}", step_id)]
     return [RolloutStalled(why)]
 
@@ -100,22 +100,21 @@ def next_stage(row: TaskRow, actor: str, words: str, *, full: bool = False) -> S
 def abort(turn: Turn, candidate: Variant, grounds: Grounds, alert_id: str) -> RolloutAborted | None:
     """Return the end of the rollout because its ``candidate`` is degraded; None if it goes on.
 
-    The verdict is about the last outcomes of the candidate.  Over the whole rollout, which is the same time for both,
-    the active variant must have delivered more by two standard errors.  Chance decides which of them an invocation
-    uses, so an outage of both hardly ever looks like that.  Under a hold, nothing happens.
+    The verdict is about the last outcomes of the candidate.  In the same time, the active variant must also have
+    delivered more by two standard errors, in any of the three means: since the rollout began, or lately.  Chance
+    decides which of them an invocation uses, so an outage of both hardly ever looks like that.  Under a hold, nothing
+    happens.
     """
     row = turn.row
     if row.rollout is None or not turn.rules.enforced or _is_held(turn):
         return None
-    if not is_better(promise_of(control_of(row)), promise_of(row.rollout.candidate), CLEARLY):
+    is_added = any(grounds.metric == detector.name for detector, *_ in turn.rules.further)
+    if not is_added and not any(
+        leads(two, one, CLEARLY) for one, two in (delivered_so_far(row), delivered_lately(row))
+    ):
         return None
     rollback_id = turn.identify("rb", "rollback", candidate.variant_id)
     return RolloutAborted(candidate, MONITOR, grounds.reason, rollback_id, grounds, alert_id)
-
-
-def takes_part(row: TaskRow, variant: Variant) -> bool:
-    """Return whether ``variant`` is the candidate of the rollout in progress."""
-    return row.rollout is not None and row.rollout.variant_id == variant.variant_id
 
 
 def waits_for(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
@@ -130,19 +129,18 @@ def waits_for(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str 
         return order
     for name in (rollout.variant_id, row.active):
         if row.variants[name].degraded:
-            return f"{name} is degraded"
-    so_far = rollout.candidate.n - rollout.stage_n
-    if so_far < rollout.min_outcomes:
-        return f"{so_far} of {rollout.min_outcomes} outcomes"
+            return f"{name} is degraded; {_compared(row)}"
+    if rollout.candidate.n < rollout.min_outcomes:
+        return f"{rollout.candidate.n} of {rollout.min_outcomes} outcomes"
     if not control_of(row).n:
-        return f"no outcome of {row.active} since it began"
-    candidate, control = promise_of(rollout.candidate), promise_of(control_of(row))
+        return f"no outcome of {row.active} in this stage"
+    candidate, control = delivered_so_far(row)
     if needs_lead(rollout):
         errors = policy.rollback.confidence
         if not is_better(candidate, control, errors):
-            return f"not better by {errors:g} standard errors: {_compared(row, rollout)}"
-    elif is_better(control, candidate, 0.0):
-        return f"worse than {row.active}: {_compared(row, rollout)}"
+            return f"not better by {errors:g} standard errors: {_compared(row)}"
+    elif is_better(control, candidate, 0.0) or leads(control, candidate, 1.0):
+        return f"worse than {row.active}: {_compared(row)}"
     return None
 
 
@@ -169,5 +167,5 @@ def _is_held(turn: Turn) -> bool:
     return turn.row.held is not None or turn.at.fleet is not None
 
 
-def _compared(row: TaskRow, rollout: Rollout) -> str:
-    return compare(promise_of(rollout.candidate), promise_of(control_of(row)))
+def _compared(row: TaskRow) -> str:
+    return compare(*delivered_so_far(row))

@@ -10,9 +10,10 @@ from crl_stream.core.monitor.changes import (
     RolloutResumed,
     StagePassed,
 )
+from crl_stream.core.monitor.decision_matrix import barred, no_rollback
 from crl_stream.core.monitor.lifecycle import apply
 from crl_stream.core.monitor.refusal import Refused, known
-from crl_stream.core.monitor.rollout import is_last, next_stage, start, waits_for
+from crl_stream.core.monitor.rollout import is_last, next_stage, start
 from crl_stream.core.monitor.row import RETIRED, Rollout, StandingOrder, Variant
 from crl_stream.core.monitor.turn import Turn
 
@@ -49,6 +50,8 @@ def begin_rollout(
     if variant.state == RETIRED:
         raise Refused(f"{name} is retired; register it again first")
     if row.rollout is not None:
+        if row.rollout.variant_id == name:
+            raise Refused(f"{name} is already being rolled out; crl rollout status shows how far it is")
         raise Refused(
             f"a rollout of {row.rollout.variant_id} is in progress; end it first: crl rollout abort "
             f"{row.agent_name}/{row.task_type}"
@@ -87,7 +90,7 @@ def pause_rollout(turn: Turn, command: m.PauseRollout) -> str:
     if rollout.paused is not None:
         raise Refused(f"the rollout of {rollout.variant_id} is already paused by {rollout.paused.actor}")
     apply(turn, [RolloutPaused(StandingOrder(command.actor, command.reason, turn.row.time))])
-    return f"{_place(rollout)} until resumed; it is still aborted if {rollout.variant_id} is degraded"
+    return f"{rollout.variant_id} stays at {_place(rollout)} until resumed{_protection(turn)}"
 
 
 def resume_rollout(turn: Turn, command: m.ResumeRollout) -> str:
@@ -96,7 +99,7 @@ def resume_rollout(turn: Turn, command: m.ResumeRollout) -> str:
     if rollout.paused is None:
         raise Refused(f"the rollout of {rollout.variant_id} is not paused")
     apply(turn, [RolloutResumed(command.actor, command.reason)])
-    return f"{_place(rollout)} and goes on{_if_it_waits(turn)}"
+    return f"{rollout.variant_id} goes on from {_place(rollout)}{_if_it_waits(turn)}"
 
 
 def promote_rollout(turn: Turn, command: m.PromoteRollout) -> str:
@@ -106,10 +109,15 @@ def promote_rollout(turn: Turn, command: m.PromoteRollout) -> str:
     if command.stage is not None and command.stage != rollout.stage + 1:
         raise Refused(f"stage {rollout.stage + 1} is in progress, not {command.stage}; look again: crl rollout status")
     words = command.reason or f"requested by {command.actor}"
+    if not known(turn, rollout.variant_id).life.n and (command.full or is_last(rollout)):
+        raise Refused(
+            f"{rollout.variant_id} has no outcome yet; to use it untested for all work: crl activate "
+            f"{row.agent_name}/{row.task_type} {rollout.variant_id} --untested"
+        )
     change = next_stage(row, command.actor, words, full=command.full)
     apply(turn, [change])
     if isinstance(change, StagePassed):
-        return _place(rollout)
+        return f"{rollout.variant_id} now gets {_place(rollout)}{_if_it_waits(turn)}"
     return f"{rollout.variant_id} is active, epoch {row.epoch}"
 
 
@@ -134,12 +142,17 @@ def _running(turn: Turn, command: m.RolloutCommand) -> Rollout:
 
 def _place(rollout: Rollout) -> str:
     stage, last = rollout.stage + 1, ", the last" if is_last(rollout) else ""
-    return f"{rollout.variant_id} stays at {rollout.shares[rollout.stage] / 10:g} % (stage {stage}{last})"
+    return f"{rollout.shares[rollout.stage] / 10:g} % (stage {stage}{last})"
 
 
 def _if_it_waits(turn: Turn) -> str:
-    """Return what the rollout waits for, beyond outcomes, as the end of a sentence."""
+    """Return what the rollout waits for besides outcomes, as the end of a sentence."""
     row = turn.row
-    if row.held is not None or turn.at.fleet is not None:
-        return f"; it waits: {waits_for(row, turn.policy, turn.at.fleet)}"
-    return ""
+    block = barred(row, turn.policy, turn.at.fleet, rollout=False)
+    return "" if block is None else f"; no stage is passed yet: {block}{_protection(turn)}"
+
+
+def _protection(turn: Turn) -> str:
+    """Return whether a degraded candidate is still taken back, as the end of a sentence."""
+    why = no_rollback(turn.row, turn.policy, turn.at.fleet)
+    return "; it is still aborted if degraded" if why is None else f"; it is not aborted even if degraded: {why}"

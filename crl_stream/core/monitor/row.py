@@ -135,6 +135,13 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """The task's outcome count when the variant was last replaced as the active one; -1 in rows of older engines."""
     origin: Sums | None = None
     """The lifetime when a person last accepted the variant's level; outcomes up to then are no baseline any more."""
+    declined: int = 0
+    """``life.n`` when a rollout of it ended without a degradation; it is promoted again at twice as many outcomes."""
+    sources: bytearray = msgspec.field(default_factory=bytearray)
+    """The mark of the runtime that each outcome of the window came from (``sources``), oldest first.
+
+    Older engines noted none, so the first outcomes of the window may have no mark.
+    """
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
@@ -159,6 +166,17 @@ class Runtime(msgspec.Struct, array_like=True, gc=False):
     last_offset: int = -1
     seen: int = 0
     """Append time of the runtime's last outcome, in milliseconds; 0 in rows of older engines."""
+    mark: int = 0
+    """The byte for this runtime in ``Variant.sources``, 1 to 255; 0 until its first outcome under this engine."""
+    n: int = 0
+    """Its last judged outcomes of the active variant in this epoch: at most 19 (``sources``), with their sums."""
+    successes: int = 0
+    errors: int = 0
+    reward: int = 0
+    first_successes: int = 0
+    """The same sums over the first ten of these, if there are ten."""
+    first_errors: int = 0
+    first_reward: int = 0
 
 
 class Waiting(msgspec.Struct, array_like=True, gc=False):
@@ -203,6 +221,13 @@ class Left(msgspec.Struct, array_like=True, gc=False):
     flawless: int
 
 
+class Stratum(msgspec.Struct, array_like=True, gc=False):
+    """What the candidate of a rollout and the active variant delivered in the same time."""
+
+    candidate: Sums
+    control: Sums
+
+
 class Rollout(msgspec.Struct, array_like=True, gc=False):
     """A rollout in progress: how far it is, and what its candidate has delivered meanwhile."""
 
@@ -219,12 +244,16 @@ class Rollout(msgspec.Struct, array_like=True, gc=False):
     since: int
     """When it began, in milliseconds."""
     stage_since: int
+    stage_n: int
+    """The task's outcomes when the stage began."""
     stage: int = 0
     """Index into ``shares``."""
-    stage_n: int = 0
-    """The candidate's outcomes before the stage began."""
     candidate: Sums = msgspec.field(default_factory=Sums)
-    """What the candidate delivered; what the active variant delivered in the same time is the candidate's baseline."""
+    """What the candidate delivered in this stage; what the active variant delivered in it is the baseline."""
+    past: list[Stratum] = []
+    """The stages before."""
+    recent: list[Stratum] = []
+    """The last outcomes of this stage: the current block of them, and the one before."""
     paused: StandingOrder | None = None
     stalled: bool = False
     """Whether operators were told that this stage does not end."""
@@ -268,6 +297,28 @@ class Card(msgspec.Struct, array_like=True, gc=False):
     """Bad outcomes that they would have caused, right or wrong."""
     outcomes: int = 0
     """The outcomes by which the right and wrong ones were judged."""
+
+
+class OneRuntime(msgspec.Struct, array_like=True, gc=False):
+    """Why the degraded active variant is not rolled back: one runtime's word against that of the others.
+
+    The figures are those of the last alert.
+    """
+
+    runtime_id: str | None
+    """None for outcomes that name no runtime, or one that the task does not know."""
+    n: int
+    """The task's outcome count at the last alert."""
+    metric: str
+    share: int
+    """The runtime's share of the loss, in millionths."""
+    outcomes: int
+    """How many judged outcomes of the window came from it."""
+    judged: int
+    others: int
+    """How many other runtimes contradict it."""
+    other_outcomes: int
+    words: str
 
 
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
@@ -349,6 +400,8 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """The latest rollback that shadow mode reported, until it is judged."""
     card: Card | None = None
     """How often such rollbacks were right; None before the first one."""
+    one_runtime: OneRuntime | None = None
+    """Whose word alone speaks for a rollback, while that prevents it."""
 
     @property
     def key(self) -> TaskKey:

@@ -23,6 +23,7 @@ class Rules:
         "before",
         "checks",
         "claims",
+        "comparable",
         "confidence",
         "doubt",
         "duplicate_ids",
@@ -47,7 +48,9 @@ class Rules:
         "policy",
         "rate",
         "recent",
+        "runtime_share",
         "shares",
+        "silence",
         "size",
         "snapshot_ms",
         "snapshot_outcomes",
@@ -79,6 +82,10 @@ class Rules:
         """All detectors with their limits and floors in millionths."""
         self.further = self.checks[evidence.WRITTEN_OUT :]
         """The detectors that ``is_suspect`` has to call, with their limits and floors."""
+        self.comparable = self.checks[: evidence.WRITTEN_OUT] + tuple(
+            [check for check in self.further if "squares" not in check[0].sums]
+        )
+        """The detectors that the sums of a runtime suffice for: they have no squares of rewards."""
         self.limits = self.checks[0][1], self.checks[1][1], self.checks[2][1]
         self.floors = self.checks[0][2], self.checks[1][2], self.checks[2][2]
         """The limits and floors of the inlined detectors."""
@@ -98,6 +105,10 @@ class Rules:
         """Shares of a rollout's stages in thousandths; empty if promotions take effect at once."""
         self.judging = policy_hash(_ENCODER.encode(_judging(policy)))
         """Digest of the settings that decide whether a rollback is reported, and to which target."""
+        self.runtime_share = round(policy.rollback.runtime_share * MICRO)
+        """Share of a window's loss that one runtime may account for, in millionths; 1,000,000 sets no limit."""
+        self.silence = round(2_000 * policy.learning.baseline_seconds_high)
+        """Milliseconds without an outcome after which a runtime contradicts nobody: two long invocations."""
         self.mode, self.exploration = operations.mode, operations.exploration
         self.enforced = operations.mode == "enforce"
         """Whether decisions are carried out."""
@@ -117,7 +128,7 @@ def shares_of(stages: Iterable[float]) -> list[int]:
 
 def _judging(policy: Policy) -> list[Any]:
     rollback = policy.rollback
-    chosen = [rollback.min_samples, rollback.confidence, rollback.doubt, rollback.parole]
+    chosen = [rollback.min_samples, rollback.confidence, rollback.doubt, rollback.parole, rollback.runtime_share]
     return [msgspec.to_builtins(policy.degradation), msgspec.to_builtins(policy.learning), chosen]
 
 

@@ -8,6 +8,7 @@ from crl_stream.core.ids import name_digest
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.monitor import facts
 from crl_stream.core.monitor.row import Runtime, TaskRow
+from crl_stream.core.monitor.sources import free_mark
 from crl_stream.core.monitor.turn import Turn
 
 _SKEW_PAUSE = 1_000
@@ -18,7 +19,7 @@ _FILTER_BYTES: Final = 2_048
 """Size of the Bloom filter: with 1,000 forgotten runtimes, about one new runtime in 500 gets no receipt."""
 
 
-def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
+def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> Runtime:
     """Note which epoch a runtime works with; its first outcome in the current epoch produces a receipt.
 
     The runtimes are kept in the order in which they were last seen.  If there are more than ``limits.runtimes``, the
@@ -36,10 +37,12 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
             _forget_runtimes(row, limit - 1)
             if row.receipted and all(row.receipted[at] & bit for at, bit in _places(runtime_id)):
                 runtime.epoch = row.epoch
+    if not runtime.mark:
+        runtime.mark = free_mark(row, runtime_id)
     runtimes[runtime_id] = runtime
     runtime.last_offset, runtime.seen = turn.at.offset, row.time
     if epoch is None:
-        return
+        return runtime
     if epoch < row.epoch:
         runtime.late += 1
     elif runtime.epoch < row.epoch:
@@ -47,8 +50,9 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
         if is_stranger:
             row.strangers += 1
             if row.strangers > STRANGERS * turn.policy.limits.runtimes:
-                return
+                return runtime
         turn.facts.append(facts.receipt(turn, runtime_id, runtime.late))
+    return runtime
 
 
 def _forget_runtimes(row: TaskRow, most: int) -> None:

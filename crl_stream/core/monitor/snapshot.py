@@ -16,6 +16,7 @@ from crl_stream.core.messages import (
     BaselineSnapshot,
     FailureKinds,
     Modification,
+    OneRuntime,
     Order,
     Position,
     ProposalLimits,
@@ -40,7 +41,7 @@ from crl_stream.core.monitor.decision_matrix import (
 )
 from crl_stream.core.monitor.evidence import e_value
 from crl_stream.core.monitor.grounds import sentence, source_of
-from crl_stream.core.monitor.promise import Promise, delivered_of
+from crl_stream.core.monitor.promise import Promise, delivered_as
 from crl_stream.core.monitor.rollout import WHOLE, waits_for, weights_of
 from crl_stream.core.monitor.row import (
     ERROR,
@@ -60,7 +61,7 @@ from crl_stream.core.monitor.row import (
 )
 from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.scorecard import horizon
-from crl_stream.core.monitor.staging import control_of
+from crl_stream.core.monitor.staging import delivered_so_far
 from crl_stream.core.monitor.turn import Context, Turn
 from crl_stream.core.monitor.verdict import is_newcomer, judge, own_baseline_of
 from crl_stream.core.policy import Policy
@@ -119,6 +120,23 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         verification=_verification(row, rules_of(policy)),
         rollout=None if row.rollout is None else _rollout(row, row.rollout, at, policy),
         scorecard=None if row.card is None else _scorecard(row, rules_of(policy)),
+        one_runtime=_one_runtime(row),
+    )
+
+
+def _one_runtime(row: TaskRow) -> OneRuntime | None:
+    found = row.one_runtime
+    if found is None:
+        return None
+    return OneRuntime(
+        runtime_id=found.runtime_id,
+        metric=found.metric,
+        share=found.share / MICRO,
+        outcomes=found.outcomes,
+        judged=found.judged,
+        other_runtimes=found.others,
+        other_outcomes=found.other_outcomes,
+        text=found.words,
     )
 
 
@@ -139,6 +157,7 @@ def _verification(row: TaskRow, rules: Rules) -> Verification | None:
 
 
 def _rollout(row: TaskRow, rollout: Rollout, at: Context, policy: Policy) -> RolloutSnapshot:
+    candidate, control = delivered_so_far(row)
     return RolloutSnapshot(
         rollout_id=rollout.rollout_id,
         variant_id=rollout.variant_id,
@@ -149,10 +168,10 @@ def _rollout(row: TaskRow, rollout: Rollout, at: Context, policy: Policy) -> Rol
         since=to_text(rollout.since),
         stage_since=to_text(rollout.stage_since),
         actor=rollout.actor,
-        outcomes=rollout.candidate.n - rollout.stage_n,
+        outcomes=rollout.candidate.n,
         outcomes_needed=rollout.min_outcomes,
-        candidate=delivered_of(rollout.candidate),
-        control=delivered_of(control_of(row)),
+        candidate=delivered_as(candidate),
+        control=delivered_as(control),
         paused=_order(row, rollout.paused),
         waits_for=waits_for(row, policy, at.fleet) or "the next outcome",
     )

@@ -8,8 +8,9 @@ from crl_stream.core.messages.parts import Candidate
 from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.promise import Promise, compare, delivered, is_better, promise_of
-from crl_stream.core.monitor.row import RETIRED, SIZE, TaskRow, Variant
+from crl_stream.core.monitor.row import RETIRED, SIZE, Rollout, TaskRow, Variant
 from crl_stream.core.monitor.rules import Rules
+from crl_stream.core.monitor.staging import delivered_so_far
 from crl_stream.core.monitor.verdict import DEGRADED, is_hopeless, judge
 
 CLEARLY: Final = 2.0
@@ -48,6 +49,8 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
         why_not = _objection(variant, rules)
         if why_not is None and left is not None:
             why_not = _comparison(variant, left, rules, now=row.n, is_added=is_added)
+        if why_not is None and row.rollout is not None and row.rollout.variant_id == variant.variant_id:
+            why_not = _unproven(row, row.rollout, rules)
         if why_not is None and without_success and is_hopeless(variant, rules):
             why_not = f"no success in its last {len(variant.window) // SIZE} outcomes either"
         if why_not is None and chosen:
@@ -57,6 +60,18 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
         found.append(Candidate(variant.variant_id, variant.q, variant.life.n, why_not is None, why_not))
         chosen = chosen or why_not is None
     return found
+
+
+def _unproven(row: TaskRow, rollout: Rollout, rules: Rules) -> str | None:
+    """Return why the candidate of a rollout may not skip its stages: it has not been better in the same time."""
+    if rollout.paused is not None:
+        return f"its rollout is paused by {rollout.paused.actor}"
+    candidate, control = delivered_so_far(row)
+    if candidate.n < rollout.min_outcomes:
+        return f"being rolled out: {candidate.n} of {rollout.min_outcomes} outcomes"
+    if not is_better(candidate, control, rules.confidence):
+        return f"being rolled out, and not better in the same time: {compare(candidate, control)}"
+    return None
 
 
 def _objection(variant: Variant, rules: Rules) -> str | None:
