@@ -424,7 +424,7 @@ class Model:
         pairs = [rollout.so_far(metric) for metric in METRICS]
         if pairs[0][0].n < rollout.needed:
             return False
-        return self._is_better([one for one, _ in pairs], [other for _, other in pairs], exact(0.5))
+        return self._is_better([one for one, _ in pairs], [other for _, other in pairs], Fraction(2))
 
     def _leave(self) -> None:
         if self.rollout is not None:

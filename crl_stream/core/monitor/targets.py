@@ -50,7 +50,7 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
         if why_not is None and left is not None:
             why_not = _comparison(variant, left, rules, now=row.n, is_added=is_added)
         if why_not is None and row.rollout is not None and row.rollout.variant_id == variant.variant_id:
-            why_not = _unproven(row, row.rollout, rules)
+            why_not = _unproven(row, row.rollout)
         if why_not is None and without_success and is_hopeless(variant, rules):
             why_not = f"no success in its last {len(variant.window) // SIZE} outcomes either"
         if why_not is None and chosen:
@@ -62,15 +62,15 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
     return found
 
 
-def _unproven(row: TaskRow, rollout: Rollout, rules: Rules) -> str | None:
-    """Return why the candidate of a rollout may not skip its stages: it has not been better in the same time."""
+def _unproven(row: TaskRow, rollout: Rollout) -> str | None:
+    """Return why a rollout's candidate may not skip its stages: it was not clearly better in the same time."""
     if rollout.paused is not None:
         return f"its rollout is paused by {rollout.paused.actor}"
     candidate, control = delivered_so_far(row)
     if candidate.n < rollout.min_outcomes:
         return f"being rolled out: {candidate.n} of {rollout.min_outcomes} outcomes"
-    if not is_better(candidate, control, rules.confidence):
-        return f"being rolled out, and not better in the same time: {compare(candidate, control)}"
+    if not is_better(candidate, control, CLEARLY):
+        return f"being rolled out, and not clearly better in the same time: {compare(candidate, control)}"
     return None
 
 

@@ -33,13 +33,14 @@ class View(NamedTuple):
 
     @property
     def rivals(self) -> list[VariantSnapshot]:
-        """The variants that could become active: not retired, quarantined or degraded, and with enough outcomes."""
+        """Variants that could be promoted: not retired, quarantined, degraded or rolled out, with enough outcomes."""
         return [
             variant
             for variant in self.variants.values()
             if variant is not self.active
             and not variant.quarantined
             and not variant.degraded
+            and (self.snapshot.rollout is None or self.snapshot.rollout.variant_id != variant.variant_id)
             and variant.verdict != "DEGRADED"
             and variant.n_visits >= self.limits.promote_min_samples
         ]
