@@ -50,6 +50,9 @@ class World(NamedTuple):
     late_scores: int = 0
     """The quality is reported up to this many outcomes after its outcome; 0 means with it."""
 
+    providers: Mapping[str, str] = {}
+    """The provider that the outcomes of a variant name; none if the variant is missing."""
+
     @property
     def first(self) -> str:
         """The variant that is active at the beginning."""

@@ -94,6 +94,7 @@ def _brief_of_standing(variant: m.TaskStanding) -> dict[str, Any]:
         "pinned": False,
         "held": False,
         "no_target": False,
+        "common_cause": None,
     }
 
 
@@ -130,10 +131,11 @@ def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
         "fleet_held": fleet is not None,
         "held_by": None if held is None else held.actor,
         "mode": task.mode,
-        "no_rollback": task.no_rollback if held or fleet or task.mode != "enforce" else None,
+        "no_rollback": task.no_rollback if held or fleet or task.common_cause or task.mode != "enforce" else None,
         "reason": None if active is None else active.reason,
         "degraded_since": None if active is None else active.degraded_since,
         "no_target": task.no_target,
+        "common_cause": None if task.common_cause is None else task.common_cause.tag,
         "timestamp": task.timestamp,
         "as_of": {"partition": task.as_of.partition, "offset": task.as_of.offset},
     }

@@ -146,6 +146,17 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Outcomes of the task after which an open ``no_target`` or ``held_degradation`` alert is repeated."""
 
 
+class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What happens if variants with the same provider or model fall together; without these, nothing."""
+
+    hold_outcomes: Count = 200
+    """Outcomes of the task after which an incident ends without a recovery; 0: never hold for a common cause."""
+    hold_hours: Hours = 24.0
+    """Hours after which it ends without a recovery."""
+    clean_outcomes: AtLeastOne = 10
+    """Outcomes of a variant that show its recovery; at most a window."""
+
+
 class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How outcomes become rewards, and rewards become Q."""
 
@@ -212,6 +223,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auto_apply: AutoApply = AutoApply()
     human_approval: HumanApproval = HumanApproval()
     rollback: Rollback = Rollback()
+    common_cause: CommonCause = CommonCause()
     learning: Learning = Learning()
     proposals: Proposals = Proposals()
     operations: Operations = Operations()

@@ -20,12 +20,22 @@ TROUBLE: Final = ("degraded", "without_success")
 """Names of the counts of tasks in trouble."""
 ORDERS: Final = ("held", "pinned", "quarantined")
 """Names of the counts for holds, pins and quarantines, which people set or must decide about."""
-NAMES: Final = (*TROUBLE, *ORDERS, "no_target", "without_outcome", "HEALTHY", "INCONCLUSIVE", "DEGRADED", "unjudged")
+NAMES: Final = (
+    *TROUBLE,
+    *ORDERS,
+    "no_target",
+    "without_outcome",
+    "HEALTHY",
+    "INCONCLUSIVE",
+    "DEGRADED",
+    "unjudged",
+    "common_cause",
+)
 """Names of all counts, in the order of a mark's bits."""
 MODES: Final = ("observe", "shadow")
 _BITS: Final = {name: 1 << number for number, name in enumerate((*NAMES, *MODES))}
 _TROUBLE: Final = sum(_BITS[name] for name in TROUBLE)
-_ATTENTION: Final = sum(_BITS[name] for name in (*TROUBLE, *ORDERS))
+_ATTENTION: Final = sum(_BITS[name] for name in (*TROUBLE, *ORDERS, "common_cause"))
 
 
 class Mark(NamedTuple):
@@ -63,6 +73,8 @@ def mark_of(row: bytes, policies: PolicySet) -> Mark:
         names.append("quarantined")
     if task.no_target_n >= 0:
         names.append("no_target")
+    if task.incident is not None:
+        names.append("common_cause")
     if policy.operations.mode in MODES:
         names.append(policy.operations.mode)
     return Mark(sum(_BITS[name] for name in names), task.n, len(task.variants))

@@ -27,8 +27,10 @@ from crl_stream.core.monitor.row import (
     SEEN,
     Configuration,
     Frozen,
+    Incident,
     Left,
     StandingOrder,
+    Sums,
     TaskRow,
     Variant,
     decode_row,
@@ -41,6 +43,7 @@ CORE = Path(lifecycle.__file__).parent
 EVIDENCE = Evidence("DEGRADED", "none", 0.0, 1.0, False, {})
 GROUNDS = Grounds("why", "success_rate", {}, EVIDENCE, Judged([], "", [], 0, "lifetime", "it"), 0.5, 0.1)
 ORDER = StandingOrder("ann", "", 0, until=1)
+CAUSE = Incident("cc-1", "provider:p", 0, 0, 0, 0, 1, 1, 10, "default", Sums(), {})
 ENFORCE = Policy()
 SHADOW = msgspec.structs.replace(ENFORCE, operations=msgspec.structs.replace(ENFORCE.operations, mode="shadow"))
 EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
@@ -56,6 +59,8 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.RolledBack: lambda it, other: c.RolledBack(it, other, GROUNDS, [], "rb-1", "deg-1", Promise(20, 10, 5, 20)),
     c.TakenBack: lambda it, other: c.TakenBack(other, it, "rb-0", "worse"),
     c.VerificationEnded: lambda *_: c.VerificationEnded(),
+    c.CommonCauseFound: lambda *_: c.CommonCauseFound(CAUSE, "a: worse; b: worse"),
+    c.CommonCauseEnded: lambda it, _: c.CommonCauseEnded(CAUSE, "recovered", [it]),
     c.Activated: lambda it, _: c.Activated(it, "command", "cmd-1", "ordered"),
     c.WouldPromote: lambda it, _: c.WouldPromote(it, "dec-1", "better"),
     c.Decided: lambda it, _: c.Decided(it, "auto_apply", "dec-1", "better"),
@@ -90,6 +95,7 @@ def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
     it.state = {"seen": SEEN, "registered": REGISTERED, "retired": RETIRED}[states["registration"]]
     row.active = None if states["activation"] == "none" else "default"
     row.left = None if states["verification"] == "settled" else Left("rb-0", "other", 30, 15, 10, 30)
+    row.incident = None if states["cause"] == "clear" else CAUSE
     row.latch = states["latch"] == "latched"
     row.pinned = ORDER if states["pin"] == "pinned" else None
     row.held = StandingOrder("ann", "", 0, until=1) if states["hold"] == "held" else None
@@ -123,7 +129,7 @@ def test_in_every_state_a_change_does_what_the_table_says_and_no_more(event: typ
         assert states_of(row, it) == before
         apply(turn_of(row, ENFORCE if mode == "enforce" else SHADOW), [EVENTS[event](it, row.variants["other"])])
         wanted = expected(before, event, mode)
-        if event in (c.Recovered, c.LevelAccepted) and before["activation"] == "none":
+        if event in (c.Recovered, c.LevelAccepted, c.CommonCauseEnded) and before["activation"] == "none":
             # Latch and verification belong to the active variant.
             wanted |= {name: before[name] for name in ("latch", "verification")}
         assert states_of(row, it) == wanted, before
@@ -166,7 +172,18 @@ def test_what_decides_and_what_tells_assigns_to_nothing_but_its_own_names(name: 
 def test_state_of_task_and_variant_is_written_in_one_file() -> None:
     """Each of these fields has one writer among the modules of the engine."""
     fields = {"active", "epoch", "latch", "held_n", "no_target_n", "quarantined", "degraded", "degraded_since", "clean"}
-    fields |= {"alerted", "alert_id", "degraded_at", "baseline", "pinned", "held", "rollbacks", "decided", "previous"}
+    fields |= {
+        "alerted",
+        "alert_id",
+        "degraded_at",
+        "baseline",
+        "pinned",
+        "held",
+        "rollbacks",
+        "decided",
+        "previous",
+        "incident",
+    }
     writers: dict[str, set[str]] = {}
     for path in CORE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -206,6 +223,7 @@ def test_healthy_verdicts_are_counted_from_the_latest_degradation_on(event: type
 
 
 FORGETS = {c.Held: {"held_n"}, c.HoldEnded: {"held_n"}, c.FleetHoldNoticed: {"held_n"}, c.Pinned: set()}
+FORGETS |= {c.CommonCauseFound: {"no_target_n"}, c.CommonCauseEnded: {"held_n", "no_target_n", "latch"}}
 FORGETS |= {c.Activated: {"held_n", "no_target_n", "latch"}, c.Recovered: {"held_n", "no_target_n", "latch"}}
 
 

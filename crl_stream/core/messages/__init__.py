@@ -61,6 +61,7 @@ from crl_stream.core.messages.parts import (
 from crl_stream.core.messages.snapshots import (
     ActiveVariant,
     BaselineSnapshot,
+    CommonCause,
     FailureKinds,
     Order,
     Proposal,
@@ -94,6 +95,7 @@ __all__ = [
     "Command",
     "CommandRef",
     "CommandResult",
+    "CommonCause",
     "ConfirmRollback",
     "Decision",
     "DeferProposal",

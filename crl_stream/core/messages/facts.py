@@ -36,6 +36,7 @@ AlertKind = Literal[
     "weekly_review",
     "fleet_hold",
     "untested",
+    "common_cause",
 ]
 Severity = Literal["info", "warning", "critical"]
 

@@ -36,7 +36,7 @@ Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 VerdictKind = Literal["HEALTHY", "DEGRADED", "INCONCLUSIVE"]
 DecisionKind = Literal["auto_apply", "human_approval", "no_action"]
 ActivationCause = Literal[
-    "first_seen", "auto_apply", "rollback", "undo", "command", "approval", "rollback_verified_worse"
+    "first_seen", "auto_apply", "rollback", "undo", "command", "approval", "rollback_verified_worse", "common_cause"
 ]
 
 

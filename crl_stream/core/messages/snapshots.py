@@ -247,6 +247,22 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """With this many, the rollback stays."""
 
 
+class CommonCause(msgspec.Struct, frozen=True, kw_only=True):
+    """Variants that fell together, because of what they share; they are neither left nor chosen automatically."""
+
+    incident_id: Identifier
+    tag: str
+    """What the variants share: ``provider:...`` or ``model:...``."""
+    since: Timestamp
+    """When it was found."""
+    until: Timestamp
+    """It ends then at the latest, if none of the variants has recovered before."""
+    outcomes_left: int
+    """It ends after so many outcomes of the task at the latest."""
+    variants: list[str]
+    """The variants with this tag, by name."""
+
+
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a task at ``as_of`` (topic ``crl.tasks`` and the web views)."""
 
@@ -296,6 +312,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
     verification: Verification | None = None
     """The latest rollback, while it may still be taken back."""
+    common_cause: CommonCause | None = None
+    """What variants of the task share, while it is failing."""
     schema_version: int = 1
 
 

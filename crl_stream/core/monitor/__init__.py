@@ -3,6 +3,7 @@
 Read the modules in the order in which an outcome passes through them:
 
     step               the processing of one message, from beginning to end
+    tags               which provider and model a variant shares with others
     turn               the message being processed, with its row, its position in the log and its policy
     rules              a policy prepared for the hot path
     row                everything that is kept about a task, in one record
@@ -15,6 +16,7 @@ Read the modules in the order in which an outcome passes through them:
     window             the last outcomes of a variant, their sums, and Q
     runtimes           which runtimes follow which epoch
     verification       whether the latest rollback stays, or is taken back
+    common_cause       whether variants fell together, because of a provider or model that they share
     protection         what follows from a verdict: alert, rollback or recovery
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines

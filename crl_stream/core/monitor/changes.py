@@ -11,7 +11,7 @@ from crl_stream.core.messages import Candidate
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import Promise
-from crl_stream.core.monitor.row import Configuration, StandingOrder, Variant
+from crl_stream.core.monitor.row import Configuration, Incident, StandingOrder, Variant
 
 
 # -- a variant's condition: healthy or degraded ------------------------------------------------------
@@ -105,10 +105,29 @@ class TakenBack(NamedTuple):
     to: Variant
     rollback_id: str
     words: str
+    cause: ActivationCause = "rollback_verified_worse"
+    """``common_cause`` if both fell together."""
 
 
 class VerificationEnded(NamedTuple):
     """The latest rollback stays: its target has held up, a person confirmed it, or there is nothing to return to."""
+
+
+class CommonCauseFound(NamedTuple):
+    """Variants with the same tag fell together; a wider incident replaces a narrower one."""
+
+    incident: Incident
+    words: str
+    """What each of the variants delivered, and what it had delivered before."""
+
+
+class CommonCauseEnded(NamedTuple):
+    """The task's incident is over."""
+
+    incident: Incident
+    why: str
+    cleared: list[Variant]
+    """The variants that are judged from scratch."""
 
 
 # -- which variant is active -------------------------------------------------------------------------
@@ -216,6 +235,8 @@ Change = (
     | RolledBack
     | TakenBack
     | VerificationEnded
+    | CommonCauseFound
+    | CommonCauseEnded
     | Activated
     | WouldPromote
     | Decided

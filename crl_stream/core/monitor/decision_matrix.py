@@ -10,6 +10,7 @@ from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.changes import Activated, Decided, WouldPromote
 from crl_stream.core.monitor.promise import compare, is_better, promise_of
 from crl_stream.core.monitor.row import DECIDED, MICRO, PROMOTED_IN_SHADOW, RETIRED, StandingOrder, TaskRow, Variant
+from crl_stream.core.monitor.tags import covers
 from crl_stream.core.monitor.targets import rank
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.policy import Policy
@@ -113,7 +114,7 @@ def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) ->
 
 
 def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
-    """Return the mode, pin or hold that blocks every promotion in the task; None if nothing does."""
+    """Return the mode, pin, hold or incident that blocks every promotion in the task; None if nothing does."""
     if policy.operations.mode == "observe":
         return "observe mode: alerts only"
     if row.pinned is not None:
@@ -122,11 +123,13 @@ def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | N
         return f"held by {row.held.actor}"
     if fleet is not None:
         return f"the fleet is held by {fleet.actor}"
+    if row.incident is not None:
+        return f"{row.incident.tag} is failing ({row.incident.incident_id})"
     return None
 
 
 def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
-    """Return the mode and holds that prevent a rollback of the active variant now; None if nothing does."""
+    """Return the mode, holds and incident that prevent a rollback of the active variant now; None if nothing does."""
     mode, why = policy.operations.mode, list[str]()
     if mode == "observe":
         why.append("observe mode: alerts only")
@@ -136,6 +139,13 @@ def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> st
         why.append(f"held by {row.held.actor} {span_of(row.held, row)}")
     if fleet is not None:
         why.append(f"the fleet is held by {fleet.actor} {span_of(fleet, row)}")
+    incident = row.incident
+    if incident is not None and row.active is not None and covers(incident, row.variants[row.active]):
+        left = incident.until_n - row.n
+        why.append(
+            f"{incident.tag} is failing ({incident.incident_id}): held until a variant on it recovers, at most "
+            f"{left} {'outcome' if left == 1 else 'outcomes'}; only a better variant without it may be chosen"
+        )
     return "; ".join(why) if why else None
 
 

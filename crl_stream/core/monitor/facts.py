@@ -231,7 +231,9 @@ def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
 def taken_back(turn: Turn, change: c.TakenBack) -> Sequence[Any]:
     """Return the change of the active variant, the end of the alerts that it closes, and the alert about it."""
     about = change.variant.variant_id
-    told = _activation(turn, change.to, "rollback_verified_worse", change.rollback_id, change.words)
+    told = _activation(turn, change.to, change.cause, change.rollback_id, change.words)
+    if change.cause == "common_cause":
+        return told  # the alert about the incident says it
     told.append(
         alert(
             turn,
@@ -243,6 +245,37 @@ def taken_back(turn: Turn, change: c.TakenBack) -> Sequence[Any]:
             undo_epoch=turn.row.epoch + 1,
         )
     )
+    return told
+
+
+def common_cause_found(turn: Turn, change: c.CommonCauseFound) -> Sequence[Any]:
+    """Return the alert about variants that fell together, and the end of the alerts that it replaces."""
+    row, incident, told = turn.row, change.incident, list[Any]()
+    cause, task = incident.incident_id, f"{row.agent_name}/{row.task_type}"
+    if row.incident is not None:
+        words = f"resolved: {incident.tag} is failing too"
+        told.append(alert(turn, "common_cause", "info", words, about=row.incident.tag, cause_id=cause, resolved=True))
+    if row.no_target_n >= 0:
+        words, about = f"resolved: {incident.tag} is failing", row.active or ""
+        told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
+    action = (
+        f"variants fell together ({change.words}); none of them is rolled back or promoted until one recovers, at most "
+        f"{incident.until_n - incident.since_n} outcomes; to end this: crl resume {task}"
+    )
+    told.append(alert(turn, "common_cause", "critical", action, about=incident.tag, cause_id=cause))
+    return told
+
+
+def common_cause_ended(turn: Turn, change: c.CommonCauseEnded) -> Sequence[Any]:
+    """Return the end of the alert about the incident, and of the alerts about variants that are judged from scratch."""
+    row, incident, words = turn.row, change.incident, f"resolved: {change.why}"
+    cause = incident.incident_id
+    told: list[Any] = [alert(turn, "common_cause", "info", words, about=incident.tag, cause_id=cause, resolved=True)]
+    for variant in change.cleared:
+        told += _end_of_alert(turn, variant, words)
+        if variant.variant_id == row.active and row.no_target_n >= 0:
+            about = variant.variant_id
+            told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
     return told
 
 

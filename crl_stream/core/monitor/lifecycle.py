@@ -38,7 +38,7 @@ from crl_stream.core.monitor.window import forget, restart_judging
 
 REVIEWABLE: Final = 8
 """How many rollbacks of a task are remembered for a later review."""
-_RETURNS: Final = frozenset(("rollback", "rollback_verified_worse", "undo"))
+_RETURNS: Final = frozenset(("rollback", "rollback_verified_worse", "common_cause", "undo"))
 """Causes of activations that return to a variant that is already known, so it gets no head start."""
 
 
@@ -124,11 +124,25 @@ def _take_back(turn: Turn, change: c.TakenBack) -> None:
     past = find_past(turn.row, change.rollback_id)
     if past is not None:
         past.review = past.review or "taken_back"
-    _activate(turn, change.to, "rollback_verified_worse", change.rollback_id)
+    _activate(turn, change.to, change.cause, change.rollback_id)
 
 
 def _end_verification(turn: Turn, _: c.VerificationEnded) -> None:
     turn.row.left = None
+
+
+def _find_common_cause(turn: Turn, change: c.CommonCauseFound) -> None:
+    turn.row.incident, turn.row.no_target_n = change.incident, -1
+
+
+def _end_common_cause(turn: Turn, change: c.CommonCauseEnded) -> None:
+    row = turn.row
+    row.incident = None
+    for variant in change.cleared:
+        restart_judging(variant)
+        variant.degraded, variant.alerted, variant.clean, variant.degraded_at = False, False, 0, -1
+        if variant.variant_id == row.active:
+            row.latch, row.held_n, row.no_target_n = False, -1, -1
 
 
 # -- changes of the active variant -------------------------------------------------------------------
@@ -263,6 +277,8 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.RolledBack: (facts.rolled_back, _roll_back),
     c.TakenBack: (facts.taken_back, _take_back),
     c.VerificationEnded: (facts.nothing, _end_verification),
+    c.CommonCauseFound: (facts.common_cause_found, _find_common_cause),
+    c.CommonCauseEnded: (facts.common_cause_ended, _end_common_cause),
     c.Activated: (facts.activated, _activate_for),
     c.WouldPromote: (facts.would_promote, _would_promote),
     c.Decided: (facts.decided, _decide),
@@ -298,11 +314,12 @@ MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "registration": ("What have people registered about the variant?", ("seen", "registered", "retired")),
     "activation": ("Does the task have an active variant?", ("none", "active")),
     "verification": ("Is the latest rollback still being verified?", ("settled", "verifying")),
+    "cause": ("Is something failing that variants of the task share?", ("clear", "failing")),
     "latch": ("Has shadow mode already reported that the active variant would be rolled back?", ("armed", "latched")),
     "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
     "hold": ("Does anything happen automatically?", ("automatic", "held")),
 }
-"""The state machines, four for a variant and five for a task: the question that each answers, and its states."""
+"""The state machines, four for a variant and six for a task: the question that each answers, and its states."""
 
 _VERDICT: Final = "DEGRADED verdict"
 TRANSITIONS: Final[tuple[Transition, ...]] = (
@@ -314,12 +331,14 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("condition", "degraded", c.TakenBack, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.GivenUp, "healthy", "retired or forgotten"),
     Transition("condition", "degraded", c.LevelAccepted, "healthy", "judging starts again from zero"),
+    Transition("condition", "degraded", c.CommonCauseEnded, "healthy", "unless its last outcomes are bad still"),
     Transition("alert", "silent", c.AlertOpened, "alerted", "became degraded, and was not rolled back at once"),
     Transition("alert", "alerted", c.Recovered, "silent"),
     Transition("alert", "alerted", c.Activated, "silent"),
     Transition("alert", "alerted", c.TakenBack, "silent"),
     Transition("alert", "alerted", c.GivenUp, "silent"),
     Transition("alert", "alerted", c.LevelAccepted, "silent"),
+    Transition("alert", "alerted", c.CommonCauseEnded, "silent", "unless its last outcomes are bad still"),
     Transition("quarantine", "free", c.RolledBack, "quarantined", "enforced"),
     Transition(
         "quarantine", "quarantined", c.QuarantineLifted, "free", "lifted, undone, approved, activated or chosen again"
@@ -339,11 +358,15 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("verification", "verifying", c.VerificationEnded, "settled", "full window, confirmed, or nothing left"),
     Transition("verification", "verifying", c.Activated, "settled"),
     Transition("verification", "verifying", c.LevelAccepted, "settled", "of the active variant"),
+    Transition("cause", "clear", c.CommonCauseFound, "failing", "variants with the same tag fell together"),
+    Transition("cause", "failing", c.CommonCauseFound, "failing", "of a wider tag"),
+    Transition("cause", "failing", c.CommonCauseEnded, "clear", "one recovered, released, or no recovery in time"),
     Transition("latch", "armed", c.RolledBack, "latched", "shadow mode"),
     Transition("latch", "latched", c.RolledBack, "armed", "enforced"),
     Transition("latch", "latched", c.TakenBack, "armed"),
     Transition("latch", "latched", c.Activated, "armed"),
     Transition("latch", "latched", c.Recovered, "armed", "of the active variant"),
+    Transition("latch", "latched", c.CommonCauseEnded, "armed", "of the active variant, judged from scratch"),
     Transition("latch", "latched", c.LevelAccepted, "armed", "of the active variant"),
     Transition("pin", "unpinned", c.Pinned, "pinned"),
     Transition("pin", "pinned", c.Pinned, "pinned"),
@@ -366,6 +389,7 @@ def states_of(row: TaskRow, variant: Variant) -> dict[str, str]:
         "registration": ("seen", "registered", "retired")[variant.state],
         "activation": "none" if row.active is None else "active",
         "verification": "settled" if row.left is None else "verifying",
+        "cause": "clear" if row.incident is None else "failing",
         "latch": "latched" if row.latch else "armed",
         "pin": "unpinned" if row.pinned is None else "pinned",
         "hold": "automatic" if row.held is None else "held",

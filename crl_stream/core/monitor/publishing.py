@@ -50,7 +50,7 @@ def publish_state(turn: Turn, *, due: bool = False) -> None:
         wake, silent = row.shown_time + rules.snapshot_ms, row.time + SILENCE
         if silent > wake:
             wake = silent
-    if row.reviews or row.pinned is not None or row.held is not None:
+    if row.reviews or row.pinned is not None or row.held is not None or row.incident is not None:
         end = next_end(row)
         if end and (wake == 0 or end < wake):
             wake = end

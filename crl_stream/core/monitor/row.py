@@ -68,6 +68,13 @@ class Configuration(msgspec.Struct, array_like=True, gc=False):
     modifications: bytes = b"[]"
 
 
+class Tags(msgspec.Struct, array_like=True, gc=False):
+    """The provider and model of the latest outcomes that named one."""
+
+    provider: str | None = None
+    model: str | None = None
+
+
 class Variant(msgspec.Struct, array_like=True, gc=False):
     """One variant of a task."""
 
@@ -128,6 +135,8 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """The task's outcome count when the variant was last replaced as the active one; -1 in rows of older engines."""
     origin: Sums | None = None
     """The lifetime when a person last accepted the variant's level; outcomes up to then are no baseline any more."""
+    tags: Tags | None = None
+    """What the latest outcomes named; None as long as none has named anything."""
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
@@ -194,6 +203,32 @@ class Left(msgspec.Struct, array_like=True, gc=False):
     value: int
     successes: int
     flawless: int
+
+
+class Incident(msgspec.Struct, array_like=True, gc=False):
+    """Variants with the same tag fell together; times in milliseconds, ``..._n`` in outcomes of the task."""
+
+    incident_id: str
+    tag: str
+    """What the variants share, like ``provider:openai``."""
+    since: int
+    """When it was found."""
+    since_n: int
+    began: int
+    """Log offset of the outcome with which the fall began."""
+    offset: int
+    """Log offset at which it was found; only later outcomes can show a recovery."""
+    until: int
+    until_n: int
+    """It ends without a recovery when one of these has passed."""
+    clean: int
+    """How many outcomes of a variant show its recovery."""
+    first: str
+    """The variant that was active when the fall began."""
+    fall: Sums
+    """What the variants delivered from the beginning of the fall until it was found."""
+    before: dict[str, Sums]
+    """What each variant had delivered before the fall; variants that were hardly known are left out."""
 
 
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
@@ -267,6 +302,8 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """How many times a runtime was forgotten to make room for another."""
     left: Left | None = None
     """What the latest rollback left, while that rollback is being verified."""
+    incident: Incident | None = None
+    """Variants with the same tag fell together, and none of them has recovered yet."""
 
     @property
     def key(self) -> TaskKey:

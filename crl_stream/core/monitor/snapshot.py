@@ -13,6 +13,7 @@ from crl_stream.core.instant import to_text
 from crl_stream.core.messages import (
     ActiveVariant,
     BaselineSnapshot,
+    CommonCause,
     FailureKinds,
     Modification,
     Order,
@@ -54,6 +55,7 @@ from crl_stream.core.monitor.row import (
     Variant,
 )
 from crl_stream.core.monitor.rules import Rules, rules_of
+from crl_stream.core.monitor.tags import covered
 from crl_stream.core.monitor.turn import Context, Turn
 from crl_stream.core.monitor.verdict import is_newcomer, judge, own_baseline_of
 from crl_stream.core.policy import Policy
@@ -110,6 +112,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         runtimes_forgotten=row.forgotten,
         no_rollback=None if row.active is None else no_rollback(row, policy, at.fleet),
         verification=_verification(row, rules_of(policy)),
+        common_cause=_common_cause(row),
     )
 
 
@@ -126,6 +129,20 @@ def _verification(row: TaskRow, rules: Rules) -> Verification | None:
         left_error_rate=promised.error_rate,
         outcomes=row.variants[row.active].judged.n,
         outcomes_needed=rules.size,
+    )
+
+
+def _common_cause(row: TaskRow) -> CommonCause | None:
+    incident = row.incident
+    if incident is None:
+        return None
+    return CommonCause(
+        incident_id=incident.incident_id,
+        tag=incident.tag,
+        since=to_text(incident.since),
+        until=to_text(incident.until),
+        outcomes_left=max(0, incident.until_n - row.n),
+        variants=[variant.variant_id for variant in covered(row, incident.tag)],
     )
 
 

@@ -1,0 +1,269 @@
+"""Finds out whether variants fell together, because of what they share: a provider or a model.
+
+In an outage of a provider, the active variant looks degraded, and so does each target of a rollback.  Before the
+active variant is rolled back, and while a rollback is being verified, the engine asks whether other variants with the
+same tag fell as well.  If so, the task has an ``Incident``: variants with this tag are neither left nor chosen
+automatically until one of them recovers.  A variant without the tag may still be chosen, and one that collapses alone
+is still rolled back.  This module decides and changes nothing.
+
+The strongest evidence comes after a rollback: before it, other variants have only the outcomes of exploration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from crl_stream.core.monitor.baseline import less, lifetime_of
+from crl_stream.core.monitor.changes import (
+    Change,
+    CommonCauseEnded,
+    CommonCauseFound,
+    QuarantineLifted,
+    TakenBack,
+    VerificationEnded,
+)
+from crl_stream.core.monitor.promise import Promise, compare, describe, is_better, promise_of
+from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, RETIRED, SUCCESS, Incident, Sums, TaskRow, Variant
+from crl_stream.core.monitor.tags import covered, covers, tags_of
+from crl_stream.core.monitor.targets import candidates
+from crl_stream.core.monitor.turn import Turn
+from crl_stream.core.monitor.verdict import baseline_of
+from crl_stream.core.monitor.window import judged_outcomes, outcomes
+
+LEAST: Final = 4
+"""Outcomes since the fall began that the other variants need together, before they can show that they fell too."""
+KNOWN: Final = 10
+"""Outcomes before the fall that a variant needs, so that it is known what it delivers."""
+CERTAIN: Final = 3.0
+"""Standard errors by which the other variants must deliver less than before the fall.
+
+The comparison is made with every outcome of a degraded task, and a false incident keeps a failing variant active.  A
+healthy variant of 88 % needs three failures in four outcomes to look fallen.
+"""
+CLEARLY: Final = 2.0
+"""Standard errors by which a recovered variant must lead over what all delivered in the fall."""
+TOLD: Final = 4
+"""How many variants that fell an alert describes."""
+_HOUR: Final = 3_600_000
+_NOTHING: Final[Sequence[Change]] = ()
+
+
+def fell_together(turn: Turn, target: Variant, back: Variant) -> Sequence[Change]:
+    """Return the changes if the ``target`` of the latest rollback fell together with ``back``, which it replaced.
+
+    Then the rollback had no ground, and the task returns to the variant that was active when the fall began.  It stays
+    with ``target`` if that delivers more, or if there is a variant without the tag that can replace it.
+    """
+    row, left = turn.row, turn.row.left
+    if left is None or covers(row.incident, target):
+        return _NOTHING
+    incident = find_incident(turn, back)
+    if incident is None or incident.tag not in tags_of(target):
+        return _NOTHING
+    first = row.variants.get(incident.first, back)
+    to = back if first.state == RETIRED or first is target else first
+    changes: list[Change] = [found_cause(turn, incident)]
+    changes += [QuarantineLifted(one) for one in {to.variant_id: to, back.variant_id: back}.values()]
+    delivers = promise_of(target.judged)
+    promised = Promise(left.n, left.value, left.successes, left.flawless)
+    if is_better(delivers, promised, 0.0) or _has_way_out(turn, incident.tag):
+        return [*changes, VerificationEnded()]
+    words = f"{target.variant_id} fell together with {to.variant_id}, so the rollback had no ground"
+    return [*changes, TakenBack(target, to, left.rollback_id, words, "common_cause")]
+
+
+def found_cause(turn: Turn, incident: Incident) -> CommonCauseFound:
+    """Return the change that begins the incident, with the figures of each variant that fell."""
+    row, told = turn.row, []
+    for variant in covered(row, incident.tag):
+        before, came = incident.before.get(variant.variant_id), _since(variant, incident.began)
+        if before is not None and came.n:
+            told.append(f"{variant.variant_id}: {compare(promise_of(came), promise_of(before))}")
+    more = len(told) - TOLD
+    return CommonCauseFound(incident, "; ".join(told[:TOLD]) + (f"; and {more} more" if more > 0 else ""))
+
+
+def follow(turn: Turn, variant: Variant) -> Sequence[Change]:
+    """Return the end of the task's incident if ``variant``, which has just had an outcome, has recovered."""
+    row, incident = turn.row, turn.row.incident
+    if incident is None or not covers(incident, variant) or not _is_back(variant, incident):
+        return _NOTHING
+    lately = promise_of(_latest(variant, incident))
+    why = f"{variant.variant_id} recovered: {describe(lately)} in its last {lately.n} outcomes"
+    return [end_of(row, incident, why)]
+
+
+def overdue(turn: Turn) -> Sequence[Change]:
+    """Return the end of the task's incident if it has lasted as long as it may; protection then acts again."""
+    row, incident = turn.row, turn.row.incident
+    if incident is None:
+        return _NOTHING
+    if row.n >= incident.until_n:
+        return [end_of(row, incident, f"no recovery within {row.n - incident.since_n} outcomes; protection acts again")]
+    if row.time >= incident.until:
+        hours = (incident.until - incident.since) / _HOUR
+        return [end_of(row, incident, f"no recovery within {hours:g} hours; protection acts again")]
+    return _NOTHING
+
+
+def end_of(row: TaskRow, incident: Incident, why: str) -> CommonCauseEnded:
+    """Return the end of the incident: its variants are judged from scratch, except those that are known to fail still.
+
+    So neither outcomes of the fall cause a rollback afterwards, nor does a collapse that outlasts the fall go unseen.
+    """
+    cleared = [
+        variant
+        for variant in covered(row, incident.tag)
+        if _latest(variant, incident).n < incident.clean or _is_back(variant, incident)
+    ]
+    return CommonCauseEnded(incident, why, cleared)
+
+
+def _is_back(variant: Variant, incident: Incident) -> bool:
+    """Return whether the variant's last outcomes are as good as before the fall, and clearly better than in the fall.
+
+    Either alone would let an incident end by chance: a small fall is hard to tell from normal in few outcomes.
+    """
+    before, lately = incident.before.get(variant.variant_id), _latest(variant, incident)
+    if before is None or lately.n < incident.clean:
+        return False
+    delivers = promise_of(lately)
+    return not is_better(promise_of(before), delivers, 1.0) and is_better(delivers, promise_of(incident.fall), CLEARLY)
+
+
+def find_incident(turn: Turn, fallen: Variant) -> Incident | None:
+    """Return a new incident if other variants fell together with ``fallen``, with the narrowest tag that explains it.
+
+    Variants that share the model say nothing about the provider; it is blamed if variants with other models fell.
+    """
+    row, tags, policy = turn.row, tags_of(fallen), turn.policy.common_cause
+    if not tags or not policy.hold_outcomes:
+        return None
+    began = _began(fallen, turn)
+    if began is None:
+        return None
+    near, far = list[Variant](), list[Variant]()
+    for name in sorted(row.variants):
+        other = row.variants[name]
+        if other is not fallen and (shared := set(tags).intersection(tags_of(other))):
+            (near if any(tag.startswith("model:") for tag in shared) else far).append(other)
+    if _fell(far, began):
+        tag = tags[0]
+    elif _fell(near, began):
+        tag = tags[-1]
+    else:
+        return None
+    before, fall = dict[str, Sums](), Sums()
+    for variant in covered(row, tag):
+        came = _since(variant, began)
+        known = less(lifetime_of(variant), came)
+        if known.n >= KNOWN:
+            before[variant.variant_id] = known
+            _add(fall, came)
+    first = fallen.variant_id
+    if row.incident is not None and row.incident.first in before:
+        first = row.incident.first  # the incident becomes wider
+    until = row.time + round(policy.hold_hours * _HOUR)
+    return Incident(
+        incident_id=turn.identify("cc", "common_cause", tag),
+        tag=tag,
+        since=row.time,
+        since_n=row.n,
+        began=began,
+        offset=turn.at.offset,
+        until=until,
+        until_n=row.n + policy.hold_outcomes,
+        clean=min(policy.clean_outcomes, turn.rules.size),
+        first=first,
+        fall=fall,
+        before=before,
+    )
+
+
+def _fell(others: Iterable[Variant], began: int) -> bool:
+    """Return whether the others together delivered clearly less since the fall began than each of them did before.
+
+    Together, because exploration gives each only a few outcomes.  What is expected is the mean of what each promises,
+    weighted by its outcomes since then; it counts as no better known than the least known of them.
+    """
+    came, expected, least = Sums(), [0, 0, 0], 0
+    for other in others:
+        since = _since(other, began)
+        known = less(lifetime_of(other), since)
+        if not since.n or known.n < KNOWN or _had_fallen(other, known, began):
+            continue
+        promised = promise_of(known)
+        for index, total in enumerate(promised[1:]):
+            expected[index] += total * since.n // known.n
+        least = min(least or known.n, known.n)
+        _add(came, since)
+    if came.n < LEAST:
+        return False
+    value, successes, flawless = (total * least // came.n for total in expected)
+    return is_better(Promise(least, value, successes, flawless), promise_of(came), CERTAIN)
+
+
+def _had_fallen(variant: Variant, known: Sums, began: int) -> bool:
+    """Return whether the variant was in quarantine, or delivered less than it once did, before the fall began."""
+    if variant.quarantined:
+        return True
+    lately = Sums()
+    for outcome in outcomes(variant):
+        if outcome.offset < began:
+            _count(lately, outcome.reward, outcome.flags)
+    return lately.n > 0 and is_better(promise_of(known), promise_of(lately), CLEARLY)
+
+
+def _began(fallen: Variant, turn: Turn) -> int | None:
+    """Return the offset at which the fall of a variant began: where the end of its window lost most (CUSUM).
+
+    Page, *Continuous inspection schemes*, Biometrika 41 (1954).  None if no part of the window lost anything.
+    """
+    before = promise_of(baseline_of(fallen, turn.rules))
+    expected, lost, most, began = before.value + before.successes + before.flawless, 0, 0, None
+    for outcome in reversed(judged_outcomes(fallen)):
+        got = (outcome.reward + MICRO) >> 1
+        got += MICRO * (bool(outcome.flags & SUCCESS) + (not outcome.flags & ERROR))
+        lost += expected - got * before.n
+        if lost > most:
+            most, began = lost, outcome.offset
+    return began
+
+
+def _since(variant: Variant, offset: int) -> Sums:
+    """Return the sums of the variant's judged outcomes from ``offset`` on."""
+    sums = Sums()
+    for outcome in outcomes(variant):
+        if outcome.offset >= offset and outcome.flags & JUDGED:
+            _count(sums, outcome.reward, outcome.flags)
+    return sums
+
+
+def _latest(variant: Variant, incident: Incident) -> Sums:
+    """Return the sums of the variant's last outcomes, at most ``clean`` of them, all after the incident was found."""
+    sums = Sums()
+    for outcome in [one for one in outcomes(variant) if one.offset > incident.offset][-incident.clean :]:
+        _count(sums, outcome.reward, outcome.flags)
+    return sums
+
+
+def _count(sums: Sums, reward: int, flags: int) -> None:
+    sums.n += 1
+    sums.successes += bool(flags & SUCCESS)
+    sums.errors += bool(flags & ERROR)
+    sums.reward += reward
+    sums.squares += reward * reward // MICRO
+
+
+def _add(sums: Sums, more: Sums) -> None:
+    sums.n += more.n
+    sums.successes += more.successes
+    sums.errors += more.errors
+    sums.reward += more.reward
+    sums.squares += more.squares
+
+
+def _has_way_out(turn: Turn, tag: str) -> bool:
+    """Return whether a rollback could choose a variant without the tag."""
+    return any(candidate.chosen for candidate in candidates(turn.row, turn.rules, failing=tag))
