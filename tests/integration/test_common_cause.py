@@ -1,0 +1,79 @@
+"""An outage of one provider over several tasks, on a real broker: hold, no quarantine, recovery by itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fold_oracle import assert_topics_equal_the_fold
+from installation import Installation
+from stages.outage import AGENT, APART, MIXED, SHARED, round_of, youth
+
+from crl_stream.core import messages as m
+from crl_stream.stages.driver import TopologyDriver
+from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, TASKS
+
+pytestmark = pytest.mark.integration
+
+
+def story(partitions: int) -> tuple[list[m.Invocation], list[m.Invocation]]:
+    """Return the outcomes until the end of the outage and those after it, as runtimes that follow produce them."""
+    driver = TopologyDriver(partitions=partitions)
+
+    def active(task: str) -> tuple[str, int]:
+        found = driver.snapshot(AGENT, task)
+        return found.active_variant or "", found.epoch
+
+    failing, recovering = list(youth()), list[m.Invocation]()
+    driver.pipe(*failing)
+    for number in range(70):
+        outcomes = list(round_of(number, active, outage=number < 45))
+        driver.pipe(*outcomes)
+        (failing if number < 45 else recovering).extend(outcomes)
+    return failing, recovering
+
+
+async def newest(installation: Installation) -> dict[str, m.TaskSnapshot]:
+    return {found.task_type: found for found in await installation.messages(TASKS)}
+
+
+async def test_an_outage_is_held_through_and_ends_by_itself_while_a_lone_collapse_is_rolled_back(
+    installation: Installation,
+) -> None:
+    failing, recovering = story(installation.kafka.partitions)
+    first = await installation.worker()
+    half = len(failing) - 100
+    await installation.publish(*failing[:half])
+    await installation.settled()
+    first.kill()
+    await installation.publish(*failing[half:])
+    worker = await installation.worker()
+    await installation.settled()
+
+    shown = await newest(installation)
+    assert {task: shown[task].active_variant for task in (*SHARED, APART, MIXED)} == {
+        **dict.fromkeys(SHARED, "best"),
+        APART: "good",
+        MIXED: "elsewhere",
+    }
+    held = {task for task, found in shown.items() if found.common_cause is not None}
+    assert held == {*SHARED, MIXED}
+    newest_active = {found.task_type: found for found in await installation.messages(ACTIVE_VARIANTS)}
+    assert {task: found.quarantined for task, found in newest_active.items() if found.quarantined} == {APART: ["best"]}
+    code, out, err = await installation.run_crl("window", f"{AGENT}/{SHARED[0]}", worker_web_port=worker.url[-5:])
+    assert code == 0, err
+    assert "provider:one is failing since" in out
+    assert "best, good fell together" in out
+    code, out, err = await installation.run_crl("status", "--json", worker_web_port=worker.url[-5:])
+    assert {task["common_cause"] for task in json.loads(out)["tasks"] if task["task_type"] in SHARED} == {
+        "provider:one"
+    }, err
+
+    await installation.publish(*recovering)
+    await installation.settled()
+    shown = await newest(installation)
+    assert {shown[task].common_cause for task in SHARED} == {None}
+    assert {shown[task].active_variant for task in SHARED} == {"best"}
+    ends = [a for a in await installation.messages(ALERTS) if a.kind == "common_cause" and a.resolved]
+    assert {a.task_type for a in ends} == set(SHARED)
+    await assert_topics_equal_the_fold(installation)
