@@ -84,9 +84,16 @@ def _newcomer(old: float, new: float, note: str = "", **late: int) -> World:
     return World(f"{new:.2f} replaces {old:.2f}{note}", "newcomer", phases, 612, 312, "b", **late)
 
 
-def _outage(*rates: float) -> World:
-    phases = ((0, of(Rate, *rates)), (300, of(Rate, *[0.05] * len(rates))), (350, of(Rate, *rates)))
-    return World("outage " + "/".join(f"{p:.2f}"[1:] for p in rates), "outage", phases, 1_000, 300)
+def _outage(*rates: float, providers: str = "") -> World:
+    """Return an outage: all variants fail, or those of provider ``a`` if there is one letter for each variant."""
+    before = of(Rate, *rates)
+    named = dict(zip(before, providers, strict=True)) if providers else {}
+    fallen = [0.05 if named.get(name, "a") == "a" else p for name, p in zip(before, rates, strict=True)]
+    phases = ((0, before), (300, of(Rate, *fallen)), (350, before))
+    note = f", on {providers}" if providers else ""
+    return World(
+        "outage " + "/".join(f"{p:.2f}"[1:] for p in rates) + note, "outage", phases, 1_000, 300, providers=named
+    )
 
 
 def _alone(kind: Kind, p: float, note: str = "") -> World:
@@ -161,6 +168,9 @@ WORLDS: tuple[World, ...] = (
     _newcomer(0.90, 0.60, " late", late_results=20),
     _outage(0.92, 0.85, 0.80),
     _outage(0.92, 0.90),
+    _outage(0.92, 0.85, 0.80, providers="aaa"),
+    _outage(0.92, 0.90, providers="aa"),
+    _outage(0.92, 0.85, 0.80, providers="aab"),
     _alone(Rate, 0.70),
     _alone(Rate, 0.90),
     _alone(Rate, 0.95),
