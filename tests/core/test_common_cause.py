@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import StandingOrder, TaskRow, decode_row, encode_row
+from crl_stream.core.monitor.step import Context, pass_time
 from crl_stream.core.monitor.tags import LONGEST, tags_of
 from crl_stream.core.policy import CommonCause, Degradation, Operations, Policy
 
 from .histories import histories
-from .task import Task
+from .task import HOUR, Task
 
 ONE = {"provider": "one"}
 GUARDED = Policy(degradation=Degradation(guard="evidence", baseline="recent", success_floor=2.0))
@@ -156,7 +157,7 @@ def test_an_outage_that_outlasts_the_incident_begins_another_one_after_a_few_out
 
 def test_without_outcomes_it_ends_after_so_many_hours() -> None:
     task = in_outage()
-    task.pass_time(24 * 3_600_000)
+    task.pass_time(24 * HOUR)
     task.run("spare", "S", variant_source="explore", **ONE)
     assert task.alerts("common_cause")[1].action == "resolved: no recovery within 24 hours; protection acts again"
 
@@ -373,3 +374,69 @@ def test_old_rows_are_read_and_a_command_of_an_older_policy_too() -> None:
     assert decode_row(data).incident is None
     command = a_command(m.HoldTask)
     assert task.take(command)
+
+
+def moved_elsewhere(policy: Policy | None = None) -> Task:
+    """Build a task that an outage of provider ``one`` has moved to ``elsewhere``, a worse variant of another one."""
+    task = with_siblings(policy, other={"provider": "two"})
+    while task.row.active != "elsewhere":
+        live(task, "F")
+    assert task.row.incident is not None
+    return task
+
+
+def test_the_task_returns_from_another_provider_when_the_first_variant_has_recovered() -> None:
+    task = moved_elsewhere()
+    live(task, "SSSSF" * 3, provider="two")
+    facts = task.run("default", "S" * 10, variant_source="explore", **ONE)
+    [activation] = [fact for fact in facts if isinstance(fact, m.Activation)]
+    assert (activation.to_variant, activation.cause) == ("default", "common_cause")
+    assert activation.reasoning == (
+        "provider:one: default recovered: reward 1.000, success 100.0% in its last 10 outcomes"
+    )
+    live(task, "S" * 40)
+    assert (task.row.active, task.row.left) == ("default", None)
+
+
+def test_a_return_without_a_recovery_is_verified_and_taken_back_if_the_outage_is_not_over() -> None:
+    task = moved_elsewhere(Policy(common_cause=CommonCause(hold_outcomes=60)))
+    for letter in "SSSSF" * 12:
+        if task.row.active == "elsewhere":
+            live(task, letter, provider="two")
+    assert (task.row.active, task.row.cause) == ("default", "common_cause")
+    live(task, "F" * 10)
+    assert (task.row.active, task.row.cause) == ("elsewhere", "rollback_verified_worse")
+    assert not any(variant.quarantined for variant in task.row.variants.values())
+
+
+@pytest.mark.parametrize("why", ["pinned", "held", "activated", "tick"])
+def test_the_task_stays_where_people_have_decided_so_and_a_tick_changes_no_active_variant(why: str) -> None:
+    task = moved_elsewhere()
+    if why == "pinned":
+        task.order(m.PinVariant)
+    elif why == "held":
+        task.order(m.HoldTask)
+    elif why == "activated":
+        task.run("third", "S" * 5, variant_source="explore", provider="two")
+        task.order(m.ActivateVariant, variant_id="third")
+    active = task.row.active
+    if why == "tick":
+        task.now += 25 * HOUR
+        pass_time(task.row, Context(0, task.offset, task.now, 0, "0" * 16), task.policy)
+    else:
+        task.run("default", "S" * 10, variant_source="explore", **ONE)
+    assert (task.row.incident, task.row.active) == (None, active)
+
+
+def test_a_common_cause_that_shows_only_after_the_task_moved_to_another_provider_lifts_the_quarantine() -> None:
+    task = Task()
+    task.run("default", "S" * 60, **ONE)
+    task.run("spare", "SSSSF" * 6, variant_source="explore", **ONE)
+    task.run("elsewhere", "SSSSSSSSSF" * 4, variant_source="explore", provider="two")
+    while task.row.active == "default":
+        live(task, "F")
+    assert (task.row.active, task.variant("default").quarantined) == ("elsewhere", True)
+    task.run("spare", "FFFF", variant_source="explore", **ONE)
+    live(task, "S", provider="two")
+    assert task.row.incident is not None
+    assert (task.row.active, task.variant("default").quarantined) == ("elsewhere", False)

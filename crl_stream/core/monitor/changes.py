@@ -128,6 +128,10 @@ class CommonCauseEnded(NamedTuple):
     why: str
     cleared: list[Variant]
     """The variants that are judged from scratch."""
+    back: Variant | None = None
+    """The variant that becomes active again; None if the active one stays."""
+    left: Promise | None = None
+    """What the active variant delivers, to verify the return against."""
 
 
 # -- which variant is active -------------------------------------------------------------------------

@@ -256,7 +256,7 @@ def _resume(turn: Turn, command: m.ResumeTask) -> str:
     if row.held is not None:
         apply(turn, [HoldEnded()])
     if incident is not None:
-        apply(turn, [end_of(row, incident, f"ended by {command.actor}")])
+        apply(turn, [end_of(turn, incident, f"ended by {command.actor}", stays=True)])
     return f"resumed, but still held: {stays}" if stays else f"resumed{_no_promotion(turn)}"
 
 

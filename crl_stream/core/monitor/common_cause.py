@@ -24,7 +24,7 @@ from crl_stream.core.monitor.changes import (
     VerificationEnded,
 )
 from crl_stream.core.monitor.promise import Promise, compare, describe, is_better, promise_of
-from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, RETIRED, SUCCESS, Incident, Sums, TaskRow, Variant
+from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, RETIRED, SUCCESS, Incident, Sums, Variant
 from crl_stream.core.monitor.tags import covered, covers, tags_of
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
@@ -50,17 +50,19 @@ _NOTHING: Final[Sequence[Change]] = ()
 
 
 def fell_together(turn: Turn, target: Variant, back: Variant) -> Sequence[Change]:
-    """Return the changes if the ``target`` of the latest rollback fell together with ``back``, which it replaced.
+    """Return the changes if what the latest rollback left, ``back``, fell together with others, such as its ``target``.
 
     Then the rollback had no ground, and the task returns to the variant that was active when the fall began.  It stays
-    with ``target`` if that delivers more, or if there is a variant without the tag that can replace it.
+    with ``target`` if that delivers more, or has not the tag, or if a variant without the tag can replace it.
     """
     row, left = turn.row, turn.row.left
     if left is None or covers(row.incident, target):
         return _NOTHING
     incident = find_incident(turn, back)
-    if incident is None or incident.tag not in tags_of(target):
+    if incident is None or (row.incident is not None and row.incident.tag == incident.tag):
         return _NOTHING
+    if incident.tag not in tags_of(target):
+        return [found_cause(turn, incident), QuarantineLifted(back)]
     first = row.variants.get(incident.first, back)
     to = back if first.state == RETIRED or first is target else first
     changes: list[Change] = [found_cause(turn, incident)]
@@ -86,38 +88,65 @@ def found_cause(turn: Turn, incident: Incident) -> CommonCauseFound:
 
 def follow(turn: Turn, variant: Variant) -> Sequence[Change]:
     """Return the end of the task's incident if ``variant``, which has just had an outcome, has recovered."""
-    row, incident = turn.row, turn.row.incident
+    incident = turn.row.incident
     if incident is None or not covers(incident, variant) or not _is_back(variant, incident):
         return _NOTHING
     lately = promise_of(_latest(variant, incident))
     why = f"{variant.variant_id} recovered: {describe(lately)} in its last {lately.n} outcomes"
-    return [end_of(row, incident, why)]
+    return [end_of(turn, incident, why)]
 
 
-def overdue(turn: Turn) -> Sequence[Change]:
-    """Return the end of the task's incident if it has lasted as long as it may; protection then acts again."""
+def overdue(turn: Turn, *, ticks: bool = False) -> Sequence[Change]:
+    """Return the end of the task's incident if it has lasted as long as it may; protection then acts again.
+
+    A tick (``ticks``) ends it without a return, because a tick changes no active variant.
+    """
     row, incident = turn.row, turn.row.incident
     if incident is None:
         return _NOTHING
     if row.n >= incident.until_n:
-        return [end_of(row, incident, f"no recovery within {row.n - incident.since_n} outcomes; protection acts again")]
+        why = f"no recovery within {row.n - incident.since_n} outcomes; protection acts again"
+        return [end_of(turn, incident, why, stays=ticks)]
     if row.time >= incident.until:
         hours = (incident.until - incident.since) / _HOUR
-        return [end_of(row, incident, f"no recovery within {hours:g} hours; protection acts again")]
+        return [end_of(turn, incident, f"no recovery within {hours:g} hours; protection acts again", stays=ticks)]
     return _NOTHING
 
 
-def end_of(row: TaskRow, incident: Incident, why: str) -> CommonCauseEnded:
+def end_of(turn: Turn, incident: Incident, why: str, *, stays: bool = False) -> CommonCauseEnded:
     """Return the end of the incident: its variants are judged from scratch, except those that are known to fail still.
 
     So neither outcomes of the fall cause a rollback afterwards, nor does a collapse that outlasts the fall go unseen.
+    If another variant took over meanwhile, the task returns to the first one, unless it ``stays``.
     """
     cleared = [
         variant
-        for variant in covered(row, incident.tag)
+        for variant in covered(turn.row, incident.tag)
         if _latest(variant, incident).n < incident.clean or _is_back(variant, incident)
     ]
-    return CommonCauseEnded(incident, why, cleared)
+    back = None if stays else _detour_from(turn, incident, cleared)
+    return CommonCauseEnded(incident, why, cleared, *(back or (None, None)))
+
+
+def _detour_from(turn: Turn, incident: Incident, cleared: Sequence[Variant]) -> tuple[Variant, Promise] | None:
+    """Return the variant that was active when the fall began, and what the one that took over delivers.
+
+    None if the task need not return: nothing without the tag took over, or the first variant promises no more than it,
+    or is failing still, or people have decided otherwise since.  What the other delivers verifies the return: if the
+    outage is not over, the first outcomes show it, and the task goes on with the other variant.
+    """
+    row = turn.row
+    active, first = row.variants.get(row.active or ""), row.variants.get(incident.first)
+    before = incident.before.get(incident.first)
+    if active is None or first is None or before is None or first not in cleared or first.state == RETIRED:
+        return None
+    previous = row.variants.get(row.previous or "")
+    if covers(incident, active) or row.cause != "rollback" or previous is None or not covers(incident, previous):
+        return None
+    if not turn.rules.enforced or row.held is not None or row.pinned is not None or turn.at.fleet is not None:
+        return None
+    delivers = promise_of(active.judged if active.judged.n >= turn.rules.min_recent else lifetime_of(active))
+    return (first, delivers) if is_better(promise_of(before), delivers, turn.rules.confidence) else None
 
 
 def _is_back(variant: Variant, incident: Incident) -> bool:

@@ -276,6 +276,8 @@ def common_cause_ended(turn: Turn, change: c.CommonCauseEnded) -> Sequence[Any]:
         if variant.variant_id == row.active and row.no_target_n >= 0:
             about = variant.variant_id
             told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
+    if change.back is not None:
+        told += _activation(turn, change.back, "common_cause", cause, f"{incident.tag}: {change.why}")
     return told
 
 

@@ -143,6 +143,10 @@ def _end_common_cause(turn: Turn, change: c.CommonCauseEnded) -> None:
         variant.degraded, variant.alerted, variant.clean, variant.degraded_at = False, False, 0, -1
         if variant.variant_id == row.active:
             row.latch, row.held_n, row.no_target_n = False, -1, -1
+    if change.back is not None and change.left is not None and row.active is not None:
+        left = Left(change.incident.incident_id, row.active, *change.left)
+        _activate(turn, change.back, "common_cause", left.rollback_id)
+        row.left = left if turn.policy.rollback.verify else None
 
 
 # -- changes of the active variant -------------------------------------------------------------------

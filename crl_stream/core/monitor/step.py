@@ -106,7 +106,7 @@ def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
         row.time = at.timestamp_ms
     turn = Turn(row, at, policy)
     apply(turn, expired(row))
-    apply(turn, overdue(turn))
+    apply(turn, overdue(turn, ticks=True))
     apply(turn, noticed(row, at.fleet))
     publish_state(turn, due=True)
     return turn.facts
@@ -119,7 +119,7 @@ def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
         row.time = at.timestamp_ms
     turn = Turn(row, at, policy)
     apply(turn, expired(row))
-    apply(turn, overdue(turn))
+    apply(turn, overdue(turn, ticks=True))
     apply(turn, noticed(row, at.fleet))
     turn.active_changed = True  # ``noticed`` overlooks a new hold that begins in the same millisecond
     publish_state(turn, due=True)
