@@ -47,6 +47,8 @@ class Outcome:
     success: bool
     error: bool
     judged: bool
+    at: int = 0
+    """Which message of the task it was."""
 
 
 @dataclass
@@ -199,6 +201,7 @@ class Model:
         self.members: dict[str, Member] = {}
         self.active: str | None = None
         self.epoch = self.n = self.changed_n = self.duplicates = 0
+        self.came = 0
         self.ids: list[str] = []
         self.rollbacks: list[tuple[str, str]] = []
         self.promotions: list[str] = []
@@ -209,6 +212,7 @@ class Model:
         """Whether a lead was exactly at the limit, where floats may decide either way."""
 
     def take(self, invocation: Any) -> None:
+        self.came += 1
         if invocation.invocation_id in self.ids[-64:]:
             self.duplicates += 1
             return
@@ -218,12 +222,16 @@ class Model:
             self._activate(member)
         judged = invocation.active_epoch is None or invocation.active_epoch >= member.epoch
         error = invocation.status == "error" or invocation.error_count > 0
-        outcome = Outcome(reward(invocation), invocation.status == "success", error, judged)
+        outcome = Outcome(reward(invocation), invocation.status == "success", error, judged, self.came)
         member.history.append(outcome)
         member.q += max(0.1, 1 / member.n) * (float(outcome.reward) - member.q)
         self.n += 1
+        self._recorded(member)
         if judged:
             self._follow(member)
+
+    def _recorded(self, member: Member) -> None:
+        """Do what an outcome causes even if it is not judged; a subclass knows what."""
 
     def _follow(self, member: Member) -> None:
         kind, _ = member.verdict()
