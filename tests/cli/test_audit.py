@@ -85,4 +85,6 @@ def test_every_automatic_change_is_listed_and_a_rollback_by_its_own_event(cause:
         policy_hash="0" * 16,
         engine_version="4",
     )
-    assert _says_something_new(activation) is (cause in {"first_seen", "auto_apply", "rollback_verified_worse"})
+    assert _says_something_new(activation) is (
+        cause in {"first_seen", "auto_apply", "rollback_verified_worse", "common_cause"}
+    )

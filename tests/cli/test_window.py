@@ -89,3 +89,24 @@ def test_a_candidate_that_waits_and_scores_that_came_too_late_are_said_in_words(
     said = text.out + text.err
     assert "not applied yet: 0.03 ahead of default in Q-value, 0.05 ahead needed" in said
     assert "1 score came too late: the window no longer held its outcome" in said
+
+
+def test_an_incident_is_shown_with_its_variants_its_limits_and_the_way_to_end_it(crl: Program) -> None:
+    incident = {
+        "incident_id": "cc-20251119-0123456789ab",
+        "tag": "provider:one",
+        "since": "2025-11-19T14:30:00.000Z",
+        "until": "2025-11-20T14:30:00.000Z",
+        "outcomes_left": 1,
+        "variants": ["v1", "v2"],
+    }
+    task = HELD | {"held": None, "common_cause": incident, "agent_name": "backend-architect", "task_type": "review"}
+    with serving([], review=task) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        text, page = crl.run("window", TASK), crl.run("window", TASK, "--json")
+    assert (
+        "provider:one is failing since 2025-11-19T14:30:00.000Z (cc-20251119-0123456789ab): v1, v2 fell together and "
+        "are neither left nor chosen until one recovers, until 2025-11-20T14:30:00.000Z, or for 1 more outcome; "
+        f"crl resume {TASK} ends this"
+    ) in text.out.replace("\n", " ")
+    assert json.loads(page.out)["common_cause"] == incident

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.row import encode_row
+from crl_stream.core.monitor.row import decode_row, encode_row
 from crl_stream.core.policy import Operations, Policy, PolicySet
 from crl_stream.stages.fleet_summary import Mark, Sums, mark_of, merged
 from crl_stream.stages.inspection import summary
@@ -37,6 +37,16 @@ def failing() -> Task:
     return task
 
 
+def in_outage() -> Task:
+    """Build a task whose two variants share a provider that fails."""
+    task = Task()
+    task.run("default", "S" * 60, provider="one")
+    task.run("spare", "SSSSSSSSSF" * 4, variant_source="explore", provider="one")
+    while task.row.incident is None:
+        task.run(task.row.active or "", "F", active_epoch=task.row.epoch, provider="one")
+    return task
+
+
 @given(histories)
 def test_a_mark_says_what_the_task_in_brief_says(history: list[Any]) -> None:
     task = Task()
@@ -55,7 +65,7 @@ def test_a_mark_says_what_the_task_in_brief_says(history: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     ("task", "rank"),
-    [(proven(), 2), (with_order(m.HoldTask), 1), (with_order(m.PinVariant), 1), (failing(), 0)],
+    [(in_outage(), 1), (proven(), 2), (with_order(m.HoldTask), 1), (with_order(m.PinVariant), 1), (failing(), 0)],
 )
 def test_what_needs_attention_comes_before_what_does_not_and_trouble_first(task: Task, rank: int) -> None:
     assert mark_of(encode_row(task.row), GUIDE).rank == rank
@@ -82,3 +92,12 @@ def test_what_is_taken_back_has_never_been_counted(kept: list[Mark], gone: list[
         only.add(mark)
     assert sums.as_dict() == only.as_dict()
     assert merged([only.as_dict(), only.as_dict()]) == {name: 2 * n for name, n in only.as_dict().items()}
+
+
+def test_what_is_failing_for_several_variants_is_counted_and_named() -> None:
+    row = encode_row(in_outage().row)
+    assert "common_cause" in named(row)
+    assert summary(0, row, 0)["common_cause"] == "provider:one"
+    late = decode_row(row)
+    assert late.incident is not None
+    assert summary(0, row, late.incident.until)["common_cause"] is None
