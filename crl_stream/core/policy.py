@@ -155,6 +155,12 @@ class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hours after which it ends without a recovery."""
     clean_outcomes: AtLeastOne = 10
     """Outcomes of a variant that show its recovery; at most a window."""
+    min_tasks: Count = 3
+    """Tasks with the same provider or model that must fall together, so that other tasks know of it; 0: not counted."""
+    share: Ratio = 0.5
+    """Share of the tasks with that provider or model that must have fallen."""
+    span_minutes: AtLeastOne = 30
+    """Minutes within which they must fall."""
 
 
 class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

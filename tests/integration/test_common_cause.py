@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+from builders import a_policy, an_invocation
 from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation
 from stages.outage import AGENT, APART, MIXED, SHARED, round_of, youth
 
 from crl_stream.core import messages as m
+from crl_stream.core.policy import CommonCause, Policy, PolicySet
 from crl_stream.stages.driver import TopologyDriver
-from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, TASKS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, DECISIONS, TASKS
 
 pytestmark = pytest.mark.integration
 
@@ -24,6 +26,8 @@ def story(partitions: int) -> tuple[list[m.Invocation], list[m.Invocation]]:
         found = driver.snapshot(AGENT, task)
         return found.active_variant or "", found.epoch
 
+    # Each task by itself: with the role ``tags``, how soon a report comes would depend on the machine.
+    driver.pipe(a_policy(PolicySet(default=Policy(common_cause=CommonCause(min_tasks=0)))))
     failing, recovering = list(youth()), list[m.Invocation]()
     driver.pipe(*failing)
     for number in range(70):
@@ -41,13 +45,13 @@ async def test_an_outage_is_held_through_and_ends_by_itself_while_a_lone_collaps
     installation: Installation,
 ) -> None:
     failing, recovering = story(installation.kafka.partitions)
-    first = await installation.worker()
+    first = await installation.worker(common_cause_min_tasks="0")
     half = len(failing) - 100
     await installation.publish(*failing[:half])
     await installation.settled()
     first.kill()
     await installation.publish(*failing[half:])
-    worker = await installation.worker()
+    worker = await installation.worker(common_cause_min_tasks="0")
     await installation.settled()
 
     shown = await newest(installation)
@@ -76,4 +80,42 @@ async def test_an_outage_is_held_through_and_ends_by_itself_while_a_lone_collaps
     assert {shown[task].active_variant for task in SHARED} == {"best"}
     ends = [a for a in await installation.messages(ALERTS) if a.kind == "common_cause" and a.resolved]
     assert {a.task_type for a in ends} == set(SHARED)
+    await assert_topics_equal_the_fold(installation)
+
+
+async def test_tasks_that_fall_after_others_are_held_before_their_first_rollback(installation: Installation) -> None:
+    await installation.worker(common_cause_min_tasks="2", common_cause_share="0.4")
+    tags = installation.start_worker(("-m", "crl_stream", "worker", "--role", "tags"))
+    await tags.ready()
+    await installation.publish(*youth())
+    held = []
+    for task in SHARED:
+        for number in range(30):
+            await installation.settled()
+            found = (await newest(installation))[task]
+            if found.common_cause is not None:
+                held.append(found.epoch)
+                break
+            await installation.publish(
+                an_invocation(
+                    found.active_variant or "",
+                    "failure",
+                    agent_name=AGENT,
+                    task_type=task,
+                    provider="one",
+                    active_epoch=found.epoch,
+                    invocation_id=f"{task}-one-by-one-{number}",
+                )
+            )
+        if task == SHARED[0]:
+            tags.kill()  # its successor continues where it was
+            tags = installation.start_worker(("-m", "crl_stream", "worker", "--role", "tags"))
+            await tags.ready()
+        else:
+            await installation.wait_for(
+                DECISIONS, m.CommandResult, lambda result: result.command == "ReportTag" and result.outcome == "applied"
+            )
+    assert held[0] == 3
+    assert held[2] == 1, "the third task did not have to try another variant"
+    assert await tags.stop() == 0
     await assert_topics_equal_the_fold(installation)

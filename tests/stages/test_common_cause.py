@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from builders import a_command, a_policy, invocations
 
 from crl_stream.core import messages as m
+from crl_stream.core.instant import to_text
+from crl_stream.core.policy import CommonCause, Policy, PolicySet
 from crl_stream.stages.driver import Crash, TopologyDriver
+from crl_stream.stages.partition import MOST_TAGS, decode_partition, partition_key
 from crl_stream.wire import topics
 from stages.oracle import assert_exact
 from stages.outage import AGENT, APART, MIXED, SHARED, TASKS, round_of, youth
@@ -94,3 +98,97 @@ def test_silence_ends_an_incident_when_its_time_is_over() -> None:
 
 def _changes(driver: TopologyDriver) -> list[m.Activation]:
     return [fact for fact in driver.read(topics.DECISIONS) if isinstance(fact, m.Activation)]
+
+
+# -- several tasks ---------------------------------------------------------------------------------
+def one_after_another(driver: TopologyDriver) -> None:
+    """Let the three tasks on provider ``one`` that have no other fall one after another, each until it is held."""
+    driver.pipe(*youth())
+    for task in SHARED:
+        for number in range(30):
+            found = driver.snapshot(AGENT, task)
+            if found.common_cause is not None:
+                break
+            driver.pipe(*failures(task, found.active_variant or "", found.epoch, number))
+
+
+def failures(task: str, name: str, epoch: int, number: int) -> list[m.Invocation]:
+    return invocations(
+        name,
+        "F",
+        agent_name=AGENT,
+        task_type=task,
+        provider="one",
+        active_epoch=epoch,
+        invocation_id=f"{task}-one-by-one-{number}",
+    )
+
+
+def rollbacks(driver: TopologyDriver) -> list[str]:
+    return [found.task_type for found in driver.read(topics.ROLLBACKS)]
+
+
+def test_when_enough_tasks_have_fallen_the_next_one_is_held_before_its_first_rollback() -> None:
+    driver = TopologyDriver(partitions=3)
+    driver.pipe(a_policy(PolicySet(default=Policy(common_cause=CommonCause(min_tasks=2, share=0.4)))))
+    one_after_another(driver)
+    assert rollbacks(driver) == [SHARED[0]], "only the first task has to try another variant"
+    assert [driver.snapshot(AGENT, task).epoch for task in SHARED] == [3, 1, 1]
+    [alert] = [a for a in driver.read(topics.ALERTS) if a.kind == "common_cause" and a.task_type == SHARED[2]]
+    assert "2 of 4 tasks on provider:one fell within 30 minutes" in alert.text
+    reports = [r for r in driver.read(topics.DECISIONS) if isinstance(r, m.CommandResult) and r.command == "ReportTag"]
+    assert sorted(r.position.partition for r in reports) == [0, 1, 2]
+    assert_exact(driver)
+
+
+def test_a_report_holds_no_task_that_does_not_fall_and_none_of_another_provider() -> None:
+    driver = TopologyDriver()
+    driver.pipe(a_policy(PolicySet(default=Policy(common_cause=CommonCause(min_tasks=2, share=0.4)))))
+    one_after_another(driver)
+    held = {task for task in TASKS if driver.snapshot(AGENT, task).common_cause is not None}
+    assert held == set(SHARED)
+    for number in range(30):
+        found = driver.snapshot(AGENT, APART)
+        if found.active_variant != "best":
+            break
+        driver.pipe(*failures(APART, "best", found.epoch, number))
+    assert (
+        APART in [found.task_type for found in driver.read(topics.ROLLBACKS)]
+        or driver.snapshot(AGENT, APART).common_cause is not None
+    )
+
+
+def test_a_report_is_idempotent_and_ends_by_its_time_or_by_the_end_of_its_incident() -> None:
+    driver = TopologyDriver()
+    driver.pipe(*youth())
+    report = a_report(driver, hours=1)
+    driver.pipe(report, report)
+    assert tags_of(driver) == {"provider:one"}
+    driver.pipe(a_report(driver, failing=False, incident_id="tag-another"))
+    assert tags_of(driver) == {"provider:one"}
+    driver.pipe(a_report(driver, failing=False))
+    assert tags_of(driver) == set()
+    driver.pipe(a_report(driver, hours=-1))
+    assert tags_of(driver) == set()
+    driver.pipe(a_report(driver, hours=1))
+    driver.clock += 2 * 3_600_000
+    for number in range(12):
+        found = driver.snapshot(AGENT, SHARED[0])
+        driver.pipe(*failures(SHARED[0], found.active_variant or "", found.epoch, number))
+    assert SHARED[0] in rollbacks(driver), "a report that is over is no evidence"
+    assert_exact(driver)
+
+
+def test_a_partition_remembers_a_bounded_number_of_reports() -> None:
+    driver = TopologyDriver()
+    driver.pipe(*(a_report(driver, hours=1 + n, tag=f"model:m{n}") for n in range(MOST_TAGS + 3)))
+    assert tags_of(driver) == {f"model:m{n}" for n in range(3, MOST_TAGS + 3)}
+
+
+def a_report(driver: TopologyDriver, *, hours: float = 1.0, failing: bool = True, **fields: object) -> m.ReportTag:
+    given = {"tag": "provider:one", "incident_id": "tag-1", "failing": failing}
+    return a_command(m.ReportTag, valid_until=to_text(driver.clock + round(hours * 3_600_000)), **(given | fields))
+
+
+def tags_of(driver: TopologyDriver) -> set[str]:
+    return set(decode_partition(driver.changelog[0][partition_key(0)]).tags)

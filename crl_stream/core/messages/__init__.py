@@ -22,6 +22,7 @@ from crl_stream.core.messages.commands import (
     PinVariant,
     RegisterVariant,
     RejectProposal,
+    ReportTag,
     ResumeAll,
     ResumeTask,
     RetireVariant,
@@ -39,6 +40,8 @@ from crl_stream.core.messages.facts import (
     Fact,
     Receipt,
     RollbackEvent,
+    TagCondition,
+    TagLimits,
 )
 from crl_stream.core.messages.inputs import CommandRef, Feedback, Invocation, Tick
 from crl_stream.core.messages.overview import (
@@ -122,6 +125,7 @@ __all__ = [
     "RegisterVariant",
     "RegisteredVariant",
     "RejectProposal",
+    "ReportTag",
     "ResumeAll",
     "ResumeTask",
     "RetireVariant",
@@ -132,6 +136,8 @@ __all__ = [
     "RuntimeBehind",
     "SetPolicy",
     "Standing",
+    "TagCondition",
+    "TagLimits",
     "TaskCommand",
     "TaskNote",
     "TaskSnapshot",

@@ -24,7 +24,7 @@ from crl_stream.core.monitor.changes import (
     VerificationEnded,
 )
 from crl_stream.core.monitor.promise import Promise, compare, describe, is_better, promise_of
-from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, RETIRED, SUCCESS, Incident, Sums, Variant
+from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, RETIRED, SUCCESS, Incident, Sums, TagReport, Variant
 from crl_stream.core.monitor.tags import covered, covers, tags_of
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
@@ -77,7 +77,8 @@ def fell_together(turn: Turn, target: Variant, back: Variant) -> Sequence[Change
 
 def found_cause(turn: Turn, incident: Incident) -> CommonCauseFound:
     """Return the change that begins the incident, with the figures of each variant that fell."""
-    row, told = turn.row, []
+    row, report = turn.row, _report_on(turn, incident.tag)
+    told = [] if report is None else [report.words]
     for variant in covered(row, incident.tag):
         before, came = incident.before.get(variant.variant_id), _since(variant, incident.began)
         if before is not None and came.n:
@@ -161,10 +162,11 @@ def _is_back(variant: Variant, incident: Incident) -> bool:
     return not is_better(promise_of(before), delivers, 1.0) and is_better(delivers, promise_of(incident.fall), CLEARLY)
 
 
-def find_incident(turn: Turn, fallen: Variant) -> Incident | None:
+def find_incident(turn: Turn, fallen: Variant, *, reported: bool = False) -> Incident | None:
     """Return a new incident if other variants fell together with ``fallen``, with the narrowest tag that explains it.
 
     Variants that share the model say nothing about the provider; it is blamed if variants with other models fell.
+    With ``reported``, a report that the tag is failing in many tasks is evidence enough.
     """
     row, tags, policy = turn.row, tags_of(fallen), turn.policy.common_cause
     if not tags or not policy.hold_outcomes:
@@ -177,7 +179,10 @@ def find_incident(turn: Turn, fallen: Variant) -> Incident | None:
         other = row.variants[name]
         if other is not fallen and (shared := set(tags).intersection(tags_of(other))):
             (near if any(tag.startswith("model:") for tag in shared) else far).append(other)
-    if _fell(far, began):
+    report = next((tag for tag in tags if _report_on(turn, tag) is not None), None) if reported else None
+    if report is not None:
+        tag = report
+    elif _fell(far, began):
         tag = tags[0]
     elif _fell(near, began):
         tag = tags[-1]
@@ -208,6 +213,12 @@ def find_incident(turn: Turn, fallen: Variant) -> Incident | None:
         fall=fall,
         before=before,
     )
+
+
+def _report_on(turn: Turn, tag: str) -> TagReport | None:
+    """Return the report that the tag is failing, while it is valid."""
+    report = turn.at.tags.get(tag)
+    return report if report is not None and report.until > turn.row.time else None
 
 
 def _fell(others: Iterable[Variant], began: int) -> bool:

@@ -9,7 +9,7 @@ positions have one source.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import (
@@ -21,12 +21,15 @@ from crl_stream.core.messages import (
     Position,
     Receipt,
     RollbackEvent,
+    TagCondition,
+    TagLimits,
 )
 from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.row import Variant
+from crl_stream.core.monitor.tags import tags_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.version import ENGINE_VERSION
 
@@ -88,7 +91,8 @@ def alert(
 # -- a variant's condition ---------------------------------------------------------------------------
 def became_degraded(turn: Turn, change: c.BecameDegraded) -> Sequence[Any]:
     """Return the transition into the degraded state."""
-    return (_degradation(turn, change.variant, change.grounds, change.alert_id, recovered=False),)
+    fell = _degradation(turn, change.variant, change.grounds, change.alert_id, recovered=False)
+    return (fell, *_conditions(turn, change.variant, "fell")) if fell.active else (fell,)
 
 
 def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
@@ -99,6 +103,8 @@ def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
     clean = variant.clean + 1
     words = f"recovered: {clean} healthy verdicts in a row, {change.needed} needed"
     told += _end_of_alert(turn, variant, words, float(clean), float(change.needed))
+    if variant.variant_id == row.active:
+        told += _conditions(turn, variant, "recovered")
     if variant.variant_id == row.active and row.no_target_n >= 0:
         about, cause = variant.variant_id, variant.alert_id
         told.append(
@@ -248,6 +254,14 @@ def taken_back(turn: Turn, change: c.TakenBack) -> Sequence[Any]:
     return told
 
 
+def verification_ended(turn: Turn, _: c.VerificationEnded) -> Sequence[Any]:
+    """Return that the task has recovered with another variant, unless what they share is failing."""
+    row = turn.row
+    if row.incident is not None or row.active is None or row.variants[row.active].degraded:
+        return ()
+    return _conditions(turn, row.variants[row.active], "recovered")
+
+
 def common_cause_found(turn: Turn, change: c.CommonCauseFound) -> Sequence[Any]:
     """Return the alert about variants that fell together, and the end of the alerts that it replaces."""
     row, incident, told = turn.row, change.incident, list[Any]()
@@ -276,6 +290,7 @@ def common_cause_ended(turn: Turn, change: c.CommonCauseEnded) -> Sequence[Any]:
         if variant.variant_id == row.active and row.no_target_n >= 0:
             about = variant.variant_id
             told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
+    told.append(tag_condition(turn, incident.tag, "recovered"))
     if change.back is not None:
         told += _activation(turn, change.back, "common_cause", cause, f"{incident.tag}: {change.why}")
     return told
@@ -412,6 +427,24 @@ def command_result(turn: Turn, command: Any, outcome: Any, detail: str) -> Comma
         epoch=turn.row.epoch,
         **common(turn),
     )
+
+
+def tag_condition(turn: Turn, tag: str, state: Literal["uses", "left", "fell", "recovered"]) -> TagCondition:
+    """Return what the task says about a tag."""
+    row, limits = turn.row, turn.policy.common_cause
+    return TagCondition(
+        condition_id=turn.identify("tag", state, tag),
+        tag=tag,
+        state=state,
+        variant_id=row.active or "",
+        limits=TagLimits(tasks=limits.min_tasks, share=limits.share, span_minutes=limits.span_minutes),
+        incarnation=row.incarnation,
+        **common(turn),
+    )
+
+
+def _conditions(turn: Turn, variant: Variant, state: Literal["fell", "recovered"]) -> list[Any]:
+    return [tag_condition(turn, tag, state) for tag in tags_of(variant)]
 
 
 def receipt(turn: Turn, runtime_id: str, late: int) -> Receipt:

@@ -280,7 +280,7 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.FoundNoTarget: (facts.found_no_target, _find_no_target),
     c.RolledBack: (facts.rolled_back, _roll_back),
     c.TakenBack: (facts.taken_back, _take_back),
-    c.VerificationEnded: (facts.nothing, _end_verification),
+    c.VerificationEnded: (facts.verification_ended, _end_verification),
     c.CommonCauseFound: (facts.common_cause_found, _find_common_cause),
     c.CommonCauseEnded: (facts.common_cause_ended, _end_common_cause),
     c.Activated: (facts.activated, _activate_for),

@@ -71,7 +71,11 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
         incident = row.incident if covers(row.incident, variant) else None
         ranked = candidates(row, turn.rules, verdict.worst)
         target = _chosen(ranked)
-        if target is not None and incident is None and (incident := find_incident(turn, variant)) is not None:
+        if (
+            target is not None
+            and incident is None
+            and (incident := find_incident(turn, variant, reported=True)) is not None
+        ):
             changes.append(found_cause(turn, incident))
             ranked = candidates(row, turn.rules, verdict.worst, incident.tag)
             target = _chosen(ranked)

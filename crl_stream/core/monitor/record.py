@@ -68,7 +68,7 @@ def record(
 
     provider, model = invocation.provider, invocation.model
     if provider is not None or model is not None:
-        note_tags(variant, provider, model)
+        turn.retagged = note_tags(variant, provider, model)
     explored = invocation.variant_source == "explore"
     if row.active is None and not explored and not variant.quarantined and variant.state != RETIRED:
         apply(turn, [Activated(variant, "first_seen", invocation.invocation_id, "The first variant seen")])

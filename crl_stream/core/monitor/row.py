@@ -231,6 +231,15 @@ class Incident(msgspec.Struct, array_like=True, gc=False):
     """What each variant had delivered before the fall; variants that were hardly known are left out."""
 
 
+class TagReport(msgspec.Struct, array_like=True, gc=False):
+    """A tag is failing in many tasks, according to the log."""
+
+    incident_id: str
+    until: int
+    """Until when this holds, in milliseconds."""
+    words: str
+
+
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """All variants of a task, and which one is active.
 
@@ -304,6 +313,8 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """What the latest rollback left, while that rollback is being verified."""
     incident: Incident | None = None
     """Variants with the same tag fell together, and none of them has recovered yet."""
+    told: list[str] = []
+    """The tags that the active variant was last announced to use."""
 
     @property
     def key(self) -> TaskKey:

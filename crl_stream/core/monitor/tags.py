@@ -10,16 +10,21 @@ LONGEST: Final = 128
 """Characters of a provider or model; longer ones are no tags, so that rows stay small."""
 
 
-def note_tags(variant: Variant, provider: str | None, model: str | None) -> None:
-    """Remember the provider and model of an outcome; one that is absent, empty or too long changes nothing."""
+def note_tags(variant: Variant, provider: str | None, model: str | None) -> bool:
+    """Remember the provider and model of an outcome; return whether that changes something.
+
+    One that is absent, empty or too long changes nothing.
+    """
     tags = variant.tags
     known, known_model = (None, None) if tags is None else (tags.provider, tags.model)
     if not provider or len(provider) > LONGEST:
         provider = known
     if not model or len(model) > LONGEST:
         model = known_model
-    if provider != known or model != known_model:
-        variant.tags = Tags(provider, model)
+    if provider == known and model == known_model:
+        return False
+    variant.tags = Tags(provider, model)
+    return True
 
 
 def tags_of(variant: Variant) -> tuple[str, ...]:
