@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.row import StandingOrder, TaskRow, decode_row, encode_row
+from crl_stream.core.monitor.row import StandingOrder, Sums, TagReport, TaskRow, decode_row, encode_row
 from crl_stream.core.monitor.step import Context, pass_time
 from crl_stream.core.monitor.tags import LONGEST, tags_of
 from crl_stream.core.policy import CommonCause, Degradation, Operations, Policy
@@ -223,11 +223,78 @@ def test_a_variant_that_had_fallen_before_is_no_evidence() -> None:
         live(task, "F")
     live(task, "SSSSSSSSSF" * 3)
     task.order(m.LiftQuarantine, variant_id="default")
-    task.run("default", "F" * 6, variant_source="explore", **ONE)
+    task.run("default", "F" * 14, variant_source="explore", **ONE)
     task.run("third", "SSSSF" * 6, variant_source="explore", **ONE)
+    live(task, "F")
+    task.run("default", "FFFF", variant_source="explore", **ONE)
     while task.row.active == "spare":
         live(task, "F")
     assert (task.row.active, task.row.incident) == ("third", None)
+
+
+def test_a_target_that_fails_half_of_its_first_outcomes_is_no_evidence_yet() -> None:
+    task = with_siblings()
+    while task.row.active == "default":
+        live(task, "F")
+    live(task, "FSFS")
+    assert (task.row.active, task.row.incident) == ("spare", None)
+
+
+def test_a_recovery_must_be_clearly_better_than_what_was_delivered_in_the_fall() -> None:
+    task = in_outage()
+    assert task.row.incident is not None
+    task.row.incident.fall = Sums(20, 15, 0, 10_000_000, 20_000_000)
+    live(task, "S" * 9 + "F")
+    assert task.row.incident is not None
+
+
+def reported(task: Task) -> None:
+    task.tags = {"provider:one": TagReport("tag-1", task.now + HOUR, "3 of 4 tasks on provider:one fell")}
+
+
+def test_a_report_from_other_tasks_spares_the_first_rollback_and_is_told() -> None:
+    task = with_siblings()
+    reported(task)
+    live(task, "F" * 20)
+    assert (task.row.active, task.row.epoch, task.stated(m.RollbackEvent)) == ("default", 1, [])
+    [alert] = task.alerts("common_cause")
+    assert "3 of 4 tasks on provider:one fell" in alert.text
+    live(task, "S" * 10)
+    assert task.row.incident is None
+
+
+def test_a_report_does_not_reverse_a_rollback_whose_target_holds_up() -> None:
+    task = with_siblings()
+    while task.row.active == "default":
+        live(task, "F")
+    reported(task)
+    live(task, "SSSSSSSSSF" * 2)
+    assert (task.row.active, task.row.incident) == ("spare", None)
+
+
+def test_a_report_that_is_over_or_about_another_provider_is_no_evidence() -> None:
+    for tag, hours in (("provider:one", -1), ("provider:two", 1)):
+        task = with_siblings()
+        task.tags = {tag: TagReport("tag-1", task.now + hours * HOUR, "")}
+        while task.row.active == "default":
+            live(task, "F")
+        assert task.row.incident is None
+
+
+def test_a_task_says_when_its_active_variant_uses_a_tag_falls_and_recovers() -> None:
+    task = with_siblings(model="large")
+    live(task, "F" * 3, model="large")
+    said = [(found.tag, found.state) for found in task.stated(m.TagCondition)]
+    both = ["provider:one", "model:large"]
+    assert said == [(tag, state) for state in ("uses", "fell") for tag in both]
+    task.order(m.HoldTask)
+    live(task, "S" * 50, model="large")
+    assert [(found.tag, found.state) for found in task.stated(m.TagCondition)][4:] == [(t, "recovered") for t in both]
+    live(task, "S", model="small")
+    assert [(found.tag, found.state) for found in task.stated(m.TagCondition)][6:] == [
+        ("model:large", "left"),
+        ("model:small", "uses"),
+    ]
 
 
 def test_the_model_is_blamed_if_only_variants_with_the_same_model_fell_and_the_provider_if_others_did_too() -> None:
