@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 from builders import a_policy, an_invocation
 from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation
+from services_oracle import rows_of
 from stages.outage import AGENT, APART, MIXED, SHARED, round_of, youth
 
 from crl_stream.core import messages as m
 from crl_stream.core.policy import CommonCause, Policy, PolicySet
 from crl_stream.stages.driver import TopologyDriver
-from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, DECISIONS, TASKS
+from crl_stream.stages.partition import partition_key
+from crl_stream.stages.tags import fold_tags
+from crl_stream.stages.topology import FIRST, TAGS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, COMMANDS, DECISIONS, TAG_CONDITIONS, TASKS
 
 pytestmark = pytest.mark.integration
 
@@ -35,6 +40,22 @@ def story(partitions: int) -> tuple[list[m.Invocation], list[m.Invocation]]:
         driver.pipe(*outcomes)
         (failing if number < 45 else recovering).extend(outcomes)
     return failing, recovering
+
+
+async def assert_tags_equal_the_fold(installation: Installation) -> None:
+    """Check that the rows and the distinct reports of the role ``tags`` are those of a fold of ``crl.tags``."""
+    said = [received.record for received in await installation.records(TAG_CONDITIONS)]
+    folded = fold_tags(installation.kafka.partitions, None, {}, said)
+    wanted = folded.rows | {partition_key(FIRST): folded.partition_row}
+    async with asyncio.timeout(30):
+        while (await rows_of(installation, TAGS))[FIRST] != wanted:
+            await asyncio.sleep(0.1)
+    sent = {
+        (received.record.partition, received.record.value)
+        for received in await installation.records(COMMANDS)
+        if isinstance(received.message, m.ReportTag)
+    }
+    assert sent == {(output.partition, output.value) for output in folded.outputs} != set()
 
 
 async def newest(installation: Installation) -> dict[str, m.TaskSnapshot]:
@@ -117,5 +138,6 @@ async def test_tasks_that_fall_after_others_are_held_before_their_first_rollback
             )
     assert held[0] == 3
     assert held[2] == 1, "the third task did not have to try another variant"
+    await assert_tags_equal_the_fold(installation)
     assert await tags.stop() == 0
     await assert_topics_equal_the_fold(installation)

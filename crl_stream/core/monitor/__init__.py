@@ -3,6 +3,7 @@
 Read the modules in the order in which an outcome passes through them:
 
     step               the processing of one message, from beginning to end
+    fall               when a fall began, what was delivered in it, and whether other variants fell as well
     tags               which provider and model a variant shares with others
     turn               the message being processed, with its row, its position in the log and its policy
     rules              a policy prepared for the hot path

@@ -11,7 +11,7 @@ The strongest evidence comes after a rollback: before it, other variants have on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from crl_stream.core.monitor.baseline import less, lifetime_of
@@ -23,26 +23,13 @@ from crl_stream.core.monitor.changes import (
     TakenBack,
     VerificationEnded,
 )
+from crl_stream.core.monitor.fall import CLEARLY, KNOWN, add, began_at, fell, latest, since
 from crl_stream.core.monitor.promise import Promise, compare, describe, is_better, promise_of
-from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, RETIRED, SUCCESS, Incident, Sums, TagReport, Variant
+from crl_stream.core.monitor.row import RETIRED, Incident, Sums, TagReport, Variant
 from crl_stream.core.monitor.tags import covered, covers, tags_of
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
-from crl_stream.core.monitor.verdict import baseline_of
-from crl_stream.core.monitor.window import judged_outcomes, outcomes
 
-LEAST: Final = 4
-"""Outcomes since the fall began that the other variants need together, before they can show that they fell too."""
-KNOWN: Final = 10
-"""Outcomes before the fall that a variant needs, so that it is known what it delivers."""
-CERTAIN: Final = 3.0
-"""Standard errors by which the other variants must deliver less than before the fall.
-
-The comparison is made with every outcome of a degraded task, and a false incident keeps a failing variant active.  A
-healthy variant of 88 % needs three failures in four outcomes to look fallen.
-"""
-CLEARLY: Final = 2.0
-"""Standard errors by which a recovered variant must lead over what all delivered in the fall."""
 TOLD: Final = 4
 """How many variants that fell an alert describes."""
 _HOUR: Final = 3_600_000
@@ -80,7 +67,7 @@ def found_cause(turn: Turn, incident: Incident) -> CommonCauseFound:
     row, report = turn.row, _report_on(turn, incident.tag)
     told = [] if report is None else [report.words]
     for variant in covered(row, incident.tag):
-        before, came = incident.before.get(variant.variant_id), _since(variant, incident.began)
+        before, came = incident.before.get(variant.variant_id), since(variant, incident.began)
         if before is not None and came.n:
             told.append(f"{variant.variant_id}: {compare(promise_of(came), promise_of(before))}")
     more = len(told) - TOLD
@@ -92,7 +79,7 @@ def follow(turn: Turn, variant: Variant) -> Sequence[Change]:
     incident = turn.row.incident
     if incident is None or not covers(incident, variant) or not _is_back(variant, incident):
         return _NOTHING
-    lately = promise_of(_latest(variant, incident))
+    lately = promise_of(latest(variant, incident))
     why = f"{variant.variant_id} recovered: {describe(lately)} in its last {lately.n} outcomes"
     return [end_of(turn, incident, why)]
 
@@ -123,7 +110,7 @@ def end_of(turn: Turn, incident: Incident, why: str, *, stays: bool = False) -> 
     cleared = [
         variant
         for variant in covered(turn.row, incident.tag)
-        if _latest(variant, incident).n < incident.clean or _is_back(variant, incident)
+        if latest(variant, incident).n < incident.clean or _is_back(variant, incident)
     ]
     back = None if stays else _detour_from(turn, incident, cleared)
     return CommonCauseEnded(incident, why, cleared, *(back or (None, None)))
@@ -155,7 +142,7 @@ def _is_back(variant: Variant, incident: Incident) -> bool:
 
     Either alone would let an incident end by chance: a small fall is hard to tell from normal in few outcomes.
     """
-    before, lately = incident.before.get(variant.variant_id), _latest(variant, incident)
+    before, lately = incident.before.get(variant.variant_id), latest(variant, incident)
     if before is None or lately.n < incident.clean:
         return False
     delivers = promise_of(lately)
@@ -171,7 +158,7 @@ def find_incident(turn: Turn, fallen: Variant, *, reported: bool = False) -> Inc
     row, tags, policy = turn.row, tags_of(fallen), turn.policy.common_cause
     if not tags or not policy.hold_outcomes:
         return None
-    began = _began(fallen, turn)
+    began = began_at(fallen, turn.rules)
     if began is None:
         return None
     near, far = list[Variant](), list[Variant]()
@@ -182,19 +169,19 @@ def find_incident(turn: Turn, fallen: Variant, *, reported: bool = False) -> Inc
     report = next((tag for tag in tags if _report_on(turn, tag) is not None), None) if reported else None
     if report is not None:
         tag = report
-    elif _fell(far, began):
+    elif fell(far, began):
         tag = tags[0]
-    elif _fell(near, began):
+    elif fell(near, began):
         tag = tags[-1]
     else:
         return None
     before, fall = dict[str, Sums](), Sums()
     for variant in covered(row, tag):
-        came = _since(variant, began)
+        came = since(variant, began)
         known = less(lifetime_of(variant), came)
         if known.n >= KNOWN:
             before[variant.variant_id] = known
-            _add(fall, came)
+            add(fall, came)
     first = fallen.variant_id
     if row.incident is not None and row.incident.first in before:
         first = row.incident.first  # the incident becomes wider
@@ -219,89 +206,6 @@ def _report_on(turn: Turn, tag: str) -> TagReport | None:
     """Return the report that the tag is failing, while it is valid."""
     report = turn.at.tags.get(tag)
     return report if report is not None and report.until > turn.row.time else None
-
-
-def _fell(others: Iterable[Variant], began: int) -> bool:
-    """Return whether the others together delivered clearly less since the fall began than each of them did before.
-
-    Together, because exploration gives each only a few outcomes.  What is expected is the mean of what each promises,
-    weighted by its outcomes since then; it counts as no better known than the least known of them.
-    """
-    came, expected, least = Sums(), [0, 0, 0], 0
-    for other in others:
-        since = _since(other, began)
-        known = less(lifetime_of(other), since)
-        if not since.n or known.n < KNOWN or _had_fallen(other, known, began):
-            continue
-        promised = promise_of(known)
-        for index, total in enumerate(promised[1:]):
-            expected[index] += total * since.n // known.n
-        least = min(least or known.n, known.n)
-        _add(came, since)
-    if came.n < LEAST:
-        return False
-    value, successes, flawless = (total * least // came.n for total in expected)
-    return is_better(Promise(least, value, successes, flawless), promise_of(came), CERTAIN)
-
-
-def _had_fallen(variant: Variant, known: Sums, began: int) -> bool:
-    """Return whether the variant was in quarantine, or delivered less than it once did, before the fall began."""
-    if variant.quarantined:
-        return True
-    lately = Sums()
-    for outcome in outcomes(variant):
-        if outcome.offset < began:
-            _count(lately, outcome.reward, outcome.flags)
-    return lately.n > 0 and is_better(promise_of(known), promise_of(lately), CLEARLY)
-
-
-def _began(fallen: Variant, turn: Turn) -> int | None:
-    """Return the offset at which the fall of a variant began: where the end of its window lost most (CUSUM).
-
-    Page, *Continuous inspection schemes*, Biometrika 41 (1954).  None if no part of the window lost anything.
-    """
-    before = promise_of(baseline_of(fallen, turn.rules))
-    expected, lost, most, began = before.value + before.successes + before.flawless, 0, 0, None
-    for outcome in reversed(judged_outcomes(fallen)):
-        got = (outcome.reward + MICRO) >> 1
-        got += MICRO * (bool(outcome.flags & SUCCESS) + (not outcome.flags & ERROR))
-        lost += expected - got * before.n
-        if lost > most:
-            most, began = lost, outcome.offset
-    return began
-
-
-def _since(variant: Variant, offset: int) -> Sums:
-    """Return the sums of the variant's judged outcomes from ``offset`` on."""
-    sums = Sums()
-    for outcome in outcomes(variant):
-        if outcome.offset >= offset and outcome.flags & JUDGED:
-            _count(sums, outcome.reward, outcome.flags)
-    return sums
-
-
-def _latest(variant: Variant, incident: Incident) -> Sums:
-    """Return the sums of the variant's last outcomes, at most ``clean`` of them, all after the incident was found."""
-    sums = Sums()
-    for outcome in [one for one in outcomes(variant) if one.offset > incident.offset][-incident.clean :]:
-        _count(sums, outcome.reward, outcome.flags)
-    return sums
-
-
-def _count(sums: Sums, reward: int, flags: int) -> None:
-    sums.n += 1
-    sums.successes += bool(flags & SUCCESS)
-    sums.errors += bool(flags & ERROR)
-    sums.reward += reward
-    sums.squares += reward * reward // MICRO
-
-
-def _add(sums: Sums, more: Sums) -> None:
-    sums.n += more.n
-    sums.successes += more.successes
-    sums.errors += more.errors
-    sums.reward += more.reward
-    sums.squares += more.squares
 
 
 def _has_way_out(turn: Turn, tag: str) -> bool:
