@@ -48,6 +48,7 @@ def write_hour() -> Scribe:
     rollbacks.verified(scribe, "bounded")
     rollbacks.bounded(scribe, "bounded")
     rollbacks.shared_outages(scribe, "backend-architect")
+    orders.on_tags(scribe)
     orders.undo_without_a_hold(scribe)
     orders.on_the_fleet(scribe)
     scribe.fall_silent(60_000)
