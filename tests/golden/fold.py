@@ -111,6 +111,7 @@ def topics_of(driver: TopologyDriver) -> dict[str, list[Line]]:
         for topic, logs in driver.topics.items()
         if topic not in (INVOCATIONS, COMMANDS)
         for partition, log in enumerate(logs)
+        if log
     }
 
 
