@@ -88,6 +88,7 @@ class Loop:
                 variant_id=name,
                 active_epoch=decider.epoch or None,
                 variant_source=source,
+                provider=world.providers.get(name),
                 **FIXED,
                 **self._sources[name].draw(self._luck, number),
             )

@@ -52,6 +52,9 @@ class World(NamedTuple):
     late_scores: int = 0
     """The quality is reported up to this many outcomes after its outcome; 0 means with it."""
 
+    providers: Mapping[str, str] = {}
+    """The provider that the outcomes of a variant name; none if the variant is missing."""
+
     @property
     def first(self) -> str:
         """The variant that is active at the beginning."""
@@ -89,9 +92,16 @@ def _rollout(old: float, new: float) -> World:
     return World(f"{new:.2f} rolled out for {old:.2f}", "rollout", phases, 2_012, 312, "b", staged=True)
 
 
-def _outage(*rates: float) -> World:
-    phases = ((0, of(Rate, *rates)), (300, of(Rate, *[0.05] * len(rates))), (350, of(Rate, *rates)))
-    return World("outage " + "/".join(f"{p:.2f}"[1:] for p in rates), "outage", phases, 1_000, 300)
+def _outage(*rates: float, providers: str = "") -> World:
+    """Return an outage: all variants fail, or those of provider ``a`` if there is one letter for each variant."""
+    before = of(Rate, *rates)
+    named = dict(zip(before, providers, strict=True)) if providers else {}
+    fallen = [0.05 if named.get(name, "a") == "a" else p for name, p in zip(before, rates, strict=True)]
+    phases = ((0, before), (300, of(Rate, *fallen)), (350, before))
+    note = f", on {providers}" if providers else ""
+    return World(
+        "outage " + "/".join(f"{p:.2f}"[1:] for p in rates) + note, "outage", phases, 1_000, 300, providers=named
+    )
 
 
 def _alone(kind: Kind, p: float, note: str = "") -> World:
@@ -170,6 +180,9 @@ WORLDS: tuple[World, ...] = (
     _rollout(0.85, 0.95),
     _outage(0.92, 0.85, 0.80),
     _outage(0.92, 0.90),
+    _outage(0.92, 0.85, 0.80, providers="aaa"),
+    _outage(0.92, 0.90, providers="aa"),
+    _outage(0.92, 0.85, 0.80, providers="aab"),
     _alone(Rate, 0.70),
     _alone(Rate, 0.90),
     _alone(Rate, 0.95),

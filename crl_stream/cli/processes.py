@@ -54,7 +54,7 @@ def leaving_in_order() -> Iterator[None]:
 
 ROLES_OF: Final = {
     "monitor": ("monitor",),
-    "services": ("proposer", "overview", "files"),
+    "services": ("proposer", "overview", "tags", "files"),
     # A separate process: people are alerted whatever happens to the others.
     "notifier": ("notifier",),
 }

@@ -276,6 +276,8 @@ def wrongs(task: dict[str, Any]) -> list[str]:
         words.append(f"{rollout['variant_id']} DEGRADED in its rollout")
     if _never_succeeds(task):
         words.append(f"no success in {task['judged']} outcomes")
+    if task.get("common_cause"):
+        words.append(f"{task['common_cause']} is failing")
     if task["held"]:
         words.append("fleet held" if task.get("fleet_held") else "held")
     if task["pinned"]:

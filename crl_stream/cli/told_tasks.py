@@ -95,6 +95,7 @@ def _brief_of_standing(variant: m.TaskStanding) -> dict[str, Any]:
         "pinned": False,
         "held": False,
         "no_target": False,
+        "common_cause": None,
     }
 
 
@@ -138,11 +139,14 @@ def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
             "paused": task.rollout.paused is not None,
         },
         "mode": task.mode,
-        "no_rollback": task.no_rollback if held or fleet or task.mode != "enforce" or task.one_runtime else None,
+        "no_rollback": task.no_rollback
+        if held or fleet or task.mode != "enforce" or task.one_runtime or task.common_cause
+        else None,
         "reason": None if active is None else active.reason,
         "degraded_since": None if active is None else active.degraded_since,
         "no_target": task.no_target,
         "scorecard": _scorecard(task),
+        "common_cause": None if task.common_cause is None else task.common_cause.tag,
         "timestamp": task.timestamp,
         "as_of": {"partition": task.as_of.partition, "offset": task.as_of.offset},
     }

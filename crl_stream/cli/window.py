@@ -35,7 +35,8 @@ def window(
         return
     active = found["active_variant"] or "nothing"
     show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
-    for words in (*standing_orders(found), *verification(found), *rollout(found), *task_scorecard(found)):
+    lines = (standing_orders, verification, common_cause, rollout, task_scorecard)
+    for words in (line for about in lines for line in about(found)):
         show(words)
     if why := found.get("no_rollback"):
         show(f"no rollback happens: {why}")
@@ -103,3 +104,16 @@ def standing_orders(found: dict[str, Any]) -> Iterator[str]:
         until = " and ".join(limit for limit in limits if limit)
         why = order["reason"] or "no reason given"
         yield f"{words} {order['actor']} since {order['since']} until {until}: {why}"
+
+
+def common_cause(found: dict[str, Any]) -> Iterator[str]:
+    """Return a line about what variants of the task share, while it is failing."""
+    failing = found.get("common_cause")
+    if failing is not None:
+        left = failing["outcomes_left"]
+        yield (
+            f"{failing['tag']} is failing since {failing['since']} ({failing['incident_id']}): "
+            f"{', '.join(failing['variants'])} fell together and are neither left nor chosen until one recovers, "
+            f"until {failing['until']}, or for {left} more {'outcome' if left == 1 else 'outcomes'}; "
+            f"crl resume {found['agent_name']}/{found['task_type']} ends this"
+        )

@@ -12,6 +12,7 @@ Read in this order:
     policy_size        limits the size of the records that a policy allows
     monitor/           one task: takes outcomes and commands, decides what follows, and publishes it
     proposer/          turns the snapshots of a task into proposals for people
+    shared_tags        how many tasks with the same provider or model have fallen
     overview/          builds the page that describes the whole system
 
 Shared by the modules above:

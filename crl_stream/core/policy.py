@@ -168,6 +168,23 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Outcomes of the candidate after which operators are told that a stage does not end."""
 
 
+class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What happens if variants with the same provider or model fall together; without these, nothing."""
+
+    hold_outcomes: Count = 200
+    """Outcomes of the task after which an incident ends without a recovery; 0: never hold for a common cause."""
+    hold_hours: Hours = 24.0
+    """Hours after which it ends without a recovery."""
+    clean_outcomes: AtLeastOne = 10
+    """Outcomes of a variant that show its recovery; at most a window."""
+    min_tasks: Count = 3
+    """Tasks with the same provider or model that must fall together, so that other tasks know of it; 0: not counted."""
+    share: Ratio = 0.5
+    """Share of the tasks with that provider or model that must have fallen."""
+    span_minutes: AtLeastOne = 30
+    """Minutes within which they must fall."""
+
+
 class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How outcomes become rewards, and rewards become Q."""
 
@@ -239,6 +256,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     human_approval: HumanApproval = HumanApproval()
     rollback: Rollback = Rollback()
     rollout: Rollout = Rollout()
+    common_cause: CommonCause = CommonCause()
     learning: Learning = Learning()
     proposals: Proposals = Proposals()
     operations: Operations = Operations()

@@ -30,15 +30,16 @@ _FIRST_SECONDS: Final = 2.0
 """How long to search for the oldest waiting records."""
 _MOST_PLACES: Final = 64
 _RUNNING: Final = frozenset(("Stable", "PreparingRebalance", "CompletingRebalance"))
-SERVICES: Final = ("proposer", "overview", "files", "notifier")
+SERVICES: Final = ("proposer", "overview", "tags", "files", "notifier")
 _NAMES: Final = {
     "monitor": "The monitor",
     "proposer": "The proposer",
     "overview": "The overview",
+    "tags": "The tags service",
     "files": "The files service",
     "notifier": "The notifier",
 }
-_TABLES: Final = {"monitor": "tasks", "proposer": "proposals", "overview": "overview"}
+_TABLES: Final = {"monitor": "tasks", "proposer": "proposals", "overview": "overview", "tags": "tags"}
 _START: Final = {
     "monitor": "start it with `crl worker`, or everything with `crl up`",
     "notifier": "no alerts are sent: start it with `crl worker --role notifier`, or everything with `crl up`",

@@ -15,6 +15,7 @@ Read in this order:
         incidents      facts that do not come from a row: a failed fold, a gap, a new policy
     proposer       turns snapshots into proposals
     tally          turns records of the tasks' topics into notes, in one partition
+    tags           counts the tasks that fall with a provider or model
     overview       turns notes into the overview page
 
 Around them:

@@ -23,7 +23,8 @@ from crl_stream.stages.inspection import snapshot
 from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.stages.proposer import decode_snapshots, propose_batch
-from crl_stream.stages.topology import INLET, MONITOR, PROPOSER
+from crl_stream.stages.tags import fold_tags
+from crl_stream.stages.topology import FIRST, INLET, MONITOR, PROPOSER, TAGS
 from crl_stream.stages.waiting import Waiting, fleet_of
 from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.partitioner import partition_of
@@ -82,6 +83,8 @@ class TopologyDriver:
         self.counts: list[Counts] = []
         self.proposals_changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
         self.proposer_counts: list[Counts] = []
+        self.tags_changelog: dict[bytes, bytes] = {}
+        self.tags_counts: list[Counts] = []
         self._read_commands = [0] * partitions
         self._render: Callable[[Any], Any] | None = None
         self._waits: list[Waiting] | None = None
@@ -161,7 +164,7 @@ class TopologyDriver:
                 self._tick(partition, until=element.up_to_ms)
         elif isinstance(element, m.SetPolicy):
             self.append(_COMMANDS, encode(element), POLICY_KEY)
-        elif isinstance(element, m.FleetCommand):
+        elif isinstance(element, m.FleetCommand | m.ReportTag):
             for partition in range(self.partitions):
                 self.append(_COMMANDS, encode(element), FLEET_KEY, partition=partition)
         elif isinstance(element, m.Command):
@@ -188,7 +191,18 @@ class TopologyDriver:
         if isinstance(crash, Crash):
             return self._monitor(crash)
         outputs = self._monitor(None)
+        while said := self._announced():
+            folded = fold_tags(
+                self.partitions, self.tags_changelog.get(partition_key(FIRST)), self.tags_changelog, said
+            )
+            outputs += self._write(self.tags_changelog, FIRST, folded, None, self.tags_counts)
+            self._run_inlet()
+            outputs += self._monitor(None)
         return outputs + self._propose(None if crash is None else crash.point)
+
+    def _announced(self) -> Sequence[Stored]:
+        state = decode_partition(self.tags_changelog.get(partition_key(FIRST)))
+        return self.topics[TAGS.source][FIRST][state.next_offset :]
 
     def _monitor(self, crash: Crash | None) -> list[Output]:
         outputs: list[Output] = []

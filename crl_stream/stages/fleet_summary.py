@@ -20,7 +20,17 @@ TROUBLE: Final = ("degraded", "without_success")
 """Names of the counts of tasks in trouble."""
 ORDERS: Final = ("held", "pinned", "quarantined")
 """Names of the counts for holds, pins and quarantines, which people set or must decide about."""
-NAMES: Final = (*TROUBLE, *ORDERS, "no_target", "without_outcome", "HEALTHY", "INCONCLUSIVE", "DEGRADED", "unjudged")
+NAMES: Final = (
+    *TROUBLE,
+    *ORDERS,
+    "no_target",
+    "without_outcome",
+    "HEALTHY",
+    "INCONCLUSIVE",
+    "DEGRADED",
+    "unjudged",
+    "common_cause",
+)
 """Names of all counts, in the order of a mark's bits."""
 MODES: Final = ("observe", "shadow")
 ON_CARD: Final = ("right", "wrong", "open", "avoidable", "caused")
@@ -28,7 +38,7 @@ ON_CARD: Final = ("right", "wrong", "open", "avoidable", "caused")
 NO_CARD: Final = (0, 0, 0, 0, 0)
 _BITS: Final = {name: 1 << number for number, name in enumerate((*NAMES, *MODES))}
 _TROUBLE: Final = sum(_BITS[name] for name in TROUBLE)
-_ATTENTION: Final = sum(_BITS[name] for name in (*TROUBLE, *ORDERS))
+_ATTENTION: Final = sum(_BITS[name] for name in (*TROUBLE, *ORDERS, "common_cause"))
 
 
 class Mark(NamedTuple):
@@ -68,6 +78,8 @@ def mark_of(row: bytes, policies: PolicySet) -> Mark:
         names.append("quarantined")
     if task.no_target_n >= 0:
         names.append("no_target")
+    if task.incident is not None:
+        names.append("common_cause")
     if policy.operations.mode in MODES:
         names.append(policy.operations.mode)
     figures = NO_CARD

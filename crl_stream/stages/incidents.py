@@ -124,3 +124,27 @@ def policy_result(
         policy_hash=state.policy_hash,
         engine_version=ENGINE_VERSION,
     )
+
+
+def tag_result(
+    command: m.ReportTag, partition: int, record: Record, state: PartitionRow, *, refused: bool
+) -> m.CommandResult:
+    """Build the result of ``ReportTag`` in this partition."""
+    said = "is failing" if command.failing else "is no longer failing"
+    why = "the report is out of date" if command.failing else "it ends a report that is not in force"
+    return m.CommandResult(
+        result_id=fact_id("cmdr", record.timestamp, "ReportTag", state.incarnation, partition, record.offset),
+        timestamp=to_text(record.timestamp),
+        agent_name=None,
+        task_type=None,
+        command_id=command.command_id,
+        command="ReportTag",
+        actor=command.actor,
+        reason=command.reason,
+        outcome="refused" if refused else "applied",
+        detail=f"{command.tag} {said} in partition {partition}" + (f": not applied, {why}" if refused else ""),
+        epoch=0,
+        position=m.Position(partition, record.offset),
+        policy_hash=state.policy_hash,
+        engine_version=ENGINE_VERSION,
+    )

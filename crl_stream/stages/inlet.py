@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.ids import command_hash
-from crl_stream.core.messages import AnyCommand, CommandRef, HoldAll, ResumeAll, SetPolicy
+from crl_stream.core.messages import AnyCommand, CommandRef, HoldAll, ReportTag, ResumeAll, SetPolicy
 from crl_stream.stages.topology import INLET
 from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.dead_letter import dead_letter
@@ -26,7 +26,8 @@ def reference_commands(partition: int, partitions: int, records: Sequence[Record
     """Return what the inlet writes for ``records`` of one partition of ``crl.commands``, in order.
 
     ``partitions`` is the number of partitions of the log.  A command for one task is referenced in the task's
-    partition, ``SetPolicy`` in every partition, and ``HoldAll`` and ``ResumeAll`` in the partition of their record.
+    partition, ``SetPolicy`` in every partition, and ``HoldAll``, ``ResumeAll`` and ``ReportTag`` in the partition of
+    their record.
     """
     outputs: list[Output] = []
     for record in records:
@@ -39,7 +40,7 @@ def reference_commands(partition: int, partitions: int, records: Sequence[Record
         task: dict[str, Any] = {}
         if isinstance(command, SetPolicy):
             key, homes = POLICY_KEY, range(partitions)
-        elif isinstance(command, HoldAll | ResumeAll):
+        elif isinstance(command, HoldAll | ResumeAll | ReportTag):
             # Each partition has its own record, so that a stuck partition does not delay the hold in others.
             home = partition % partitions
             key, homes = FLEET_KEY, range(home, home + 1)

@@ -97,6 +97,7 @@ def summary(
         "no_rollback": None if active is None else no_rollback(task, policy, fleet),
         "no_target": task.no_target_n >= 0,
         "scorecard": scorecard(task, rules),
+        "common_cause": None if task.incident is None else task.incident.tag,
         "timestamp": to_text(task.time),
         "as_of": {"partition": partition, "offset": task.offset},
     }
@@ -134,7 +135,7 @@ def drill_document(partition: int, task: str, drill: Drill) -> dict[str, Any]:
 
 
 def _standing(row: bytes, now: int) -> TaskRow:
-    """Return the row without pins and holds that are no longer in force."""
+    """Return the row without pins, holds and incidents that are no longer in force."""
     task = decode_row(row)
     for name in ("pinned", "held"):
         order = getattr(task, name)
@@ -142,4 +143,6 @@ def _standing(row: bytes, now: int) -> TaskRow:
         ends = order is not None and order.until is not None and now >= order.until
         if ends and (order.until_n is None or task.n >= order.until_n):
             setattr(task, name, None)
+    if task.incident is not None and now >= task.incident.until:
+        task.incident = None
     return task

@@ -25,9 +25,9 @@ from crl_stream.stages import fleet
 from crl_stream.stages.entries import Entry
 from crl_stream.stages.fold import UNBOUNDED, Fold, Folded, Poison, Poisoned, Task, fold_around_poison
 from crl_stream.stages.forwards import Forwards
-from crl_stream.stages.incidents import policy_result, row_failure_alert
+from crl_stream.stages.incidents import policy_result, row_failure_alert, tag_result
 from crl_stream.stages.partition import PartitionRow, decode_partition, partition_key
-from crl_stream.stages.topology import INLET, MONITOR
+from crl_stream.stages.topology import FIRST, INLET, MONITOR
 from crl_stream.stages.waiting import Waiting, fleet_end, fleet_of, fleet_slot
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode, encode
@@ -106,7 +106,9 @@ class _Fold(Fold[_Task]):
         self.outdated = False
         """Whether the fleet's hold has changed since ``wakes`` was last updated."""
         self.policies = state.policies
-        self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
+        self.at = Context(
+            partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, state.tags, brief=render is not None
+        )
         """The position of the current record: one object, updated for each record."""
         self.forwards: Forwards | None = None
         """The forwarded records that this partition has received; None until the first one of the batch."""
@@ -313,6 +315,9 @@ class _Fold(Fold[_Task]):
 
     def _state(self, facts: Sequence[Any], key: bytes) -> None:
         for fact in facts:
+            if type(fact) is m.TagCondition:
+                self.outputs.append(Output(TOPIC_OF[m.TagCondition], FIRST, fact.tag.encode(), self.render(fact)))
+                continue
             self.outputs.append(Output(TOPIC_OF[type(fact)], self.partition, key, self.render(fact)))
 
     def _take_reference(self, entry: Entry, task: _Task) -> None:
@@ -353,6 +358,8 @@ class _Fold(Fold[_Task]):
             self._set_policy(command, record)
         elif isinstance(command, m.HoldAll | m.ResumeAll):
             self._order_fleet(command, record)
+        elif isinstance(command, m.ReportTag):
+            self._report_tag(command, record)
         else:
             self._apply(task, command, record)
 
@@ -365,6 +372,13 @@ class _Fold(Fold[_Task]):
                 task.policy = None
         self.applied += 1
         result = policy_result(command, self.partition, record, state, refused=refused)
+        self.outputs.append(Output(TOPIC_OF[type(result)], self.partition, record.key, encode(result)))
+
+    def _report_tag(self, command: m.ReportTag, record: Record) -> None:
+        """Remember which tags are failing; tasks take it into account when they are next degraded."""
+        done = self.state.report_tag(command, record.timestamp)
+        self.applied += 1
+        result = tag_result(command, self.partition, record, self.state, refused=not done)
         self.outputs.append(Output(TOPIC_OF[type(result)], self.partition, record.key, encode(result)))
 
     def _order_fleet(self, command: m.FleetCommand, record: Record) -> None:

@@ -11,13 +11,18 @@ from functools import lru_cache
 import msgspec
 
 from crl_stream.core.ids import record_digest
-from crl_stream.core.monitor.row import StandingOrder
+from crl_stream.core.instant import from_text
+from crl_stream.core.messages import ReportTag
+from crl_stream.core.monitor.row import StandingOrder, TagReport
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.wire.records import Record
 from crl_stream.wire.topics import PARTITION_ROW
 
 _GUIDE_TEXT = GUIDE.canonical()
 _GUIDE_HASH = GUIDE.digest()
+
+MOST_TAGS = 64
+"""How many reports about tags a partition remembers; the one that ends first makes room."""
 
 
 class PartitionRow(msgspec.Struct, array_like=True, gc=False):
@@ -43,6 +48,8 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
     """When the policy came into force here, in milliseconds; 0 if ``policy_actor`` is empty."""
     fleet: StandingOrder | None = None
     """The hold on the whole fleet, according to this partition of the log."""
+    tags: dict[str, TagReport] = {}
+    """The tags that are failing in many tasks, according to this partition of the log; at most ``MOST_TAGS``."""
 
     @property
     def policies(self) -> PolicySet:
@@ -58,6 +65,24 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
         """Apply ``policies`` from here on."""
         self.policy, self.policy_hash = policies.canonical(), policies.digest()
         self.policy_actor, self.policy_time = actor, time
+
+    def report_tag(self, command: ReportTag, now: int) -> bool:
+        """Remember or end a report about a tag, and forget those that are over; return whether it was applied."""
+        tags, until = self.tags, from_text(command.valid_until)
+        for tag in [tag for tag, report in tags.items() if report.until <= now]:
+            del tags[tag]
+        known = tags.get(command.tag)
+        if not command.failing:
+            if known is None or known.incident_id != command.incident_id:
+                return False
+            del tags[command.tag]
+            return True
+        if until <= now:
+            return False
+        tags[command.tag] = TagReport(command.incident_id, until, command.reason)
+        if len(tags) > MOST_TAGS:
+            del tags[min(tags, key=lambda tag: (tags[tag].until, tag))]
+        return True
 
 
 @lru_cache(maxsize=64)

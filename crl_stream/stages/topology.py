@@ -10,6 +10,8 @@ outputs go to partition N of its sinks.  So these topics need the same number of
 exceptions.
 """
 
+# Over 300 lines because the whole pipeline is one value.
+
 from __future__ import annotations
 
 import enum
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crl_stream.core import messages as m
-from crl_stream.core import overview
+from crl_stream.core import overview, shared_tags
 from crl_stream.core.monitor import row as monitor_row
 from crl_stream.core.proposer import row as proposer_row
 from crl_stream.stages.roles import Role
@@ -36,6 +38,7 @@ from crl_stream.wire.topics import (
     PROPOSALS,
     RECEIPTS,
     ROLLBACKS,
+    TAG_CONDITIONS,
     TASKS,
     VARIANTS,
 )
@@ -169,6 +172,7 @@ MONITOR: Final = Stage(
         Sink(VARIANTS, (m.VariantCatalogue,), standing=True),
         Sink(TASKS, (m.TaskSnapshot,), standing=True),
         Sink(RECEIPTS, (m.Receipt,)),
+        Sink(TAG_CONDITIONS, (m.TagCondition,), Goes.FIRST),
         _LETTERS,
     ),
 )
@@ -202,6 +206,15 @@ OVERVIEW_PAGE: Final = Stage(
         _LETTERS,
     ),
 )
+TAGS: Final = Stage(
+    name="tags",
+    what="counts the tasks that fall with a provider or model, and tells all tasks when it is failing",
+    role="tags",
+    sources=(TAG_CONDITIONS,),
+    only_partition=True,
+    table=Table("tags", "provider:... or model:...", shared_tags.row_position),
+    sinks=(Sink(COMMANDS, (m.ReportTag,), Goes.HOME), _LETTERS),
+)
 FILES: Final = Stage(
     name="files",
     what="appends rollbacks and proposals to the guide's files",
@@ -218,7 +231,7 @@ NOTIFIER: Final = Stage(
     fans_in=True,
     beyond="log, files, webhooks, chat, mail, pagers",
 )
-STAGES: Final = (INLET, MONITOR, PROPOSER, TALLY, OVERVIEW_PAGE, FILES, NOTIFIER)
+STAGES: Final = (INLET, MONITOR, PROPOSER, TALLY, OVERVIEW_PAGE, TAGS, FILES, NOTIFIER)
 """All stages, in the order in which a record passes through them."""
 
 PARTIES: Final = (
@@ -233,7 +246,11 @@ PARTIES: Final = (
         "a person at the command line or a program acting for one",
         reads=(DECISIONS, PROPOSALS, OVERVIEW, DEAD_LETTERS),
         sinks=(
-            Sink(COMMANDS, tuple(kind for kind in MESSAGES[COMMANDS] if kind is not m.SetPolicy), Goes.HOME),
+            Sink(
+                COMMANDS,
+                tuple(kind for kind in MESSAGES[COMMANDS] if kind not in {m.SetPolicy, m.ReportTag}),
+                Goes.HOME,
+            ),
             _LETTERS,
         ),
     ),

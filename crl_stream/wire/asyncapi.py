@@ -39,7 +39,7 @@ _POLICY_KEY: Final = {"type": "string", "const": POLICY_KEY.decode()}
 _FLEET_KEY: Final = {"type": "string", "const": FLEET_KEY.decode()}
 _MARK: Final = "dead_letters.ReplayMark"
 _FOR_ALL_TASKS: Final = frozenset((m.SetPolicy,))
-_FOR_THE_FLEET: Final = frozenset((m.HoldAll, m.ResumeAll))
+_FOR_THE_FLEET: Final = frozenset((m.HoldAll, m.ResumeAll, m.ReportTag))
 _FOR_ONE_OR_ALL: Final = frozenset((m.CommandRef, m.CommandResult))
 
 

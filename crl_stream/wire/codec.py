@@ -261,7 +261,7 @@ def _is_instant(text: str) -> bool:
     return text[11:13] < "24"
 
 
-_FOR_THE_FLEET: Final = frozenset((m.HoldAll, m.ResumeAll))
+_FOR_THE_FLEET: Final = frozenset((m.HoldAll, m.ResumeAll, m.ReportTag))
 _NAMES_OF: Final[dict[type, tuple[str, ...]]] = {
     m.Invocation: ("invocation_id", "agent_name", "task_type", "variant_id", "runtime_id"),
     m.Feedback: ("feedback_id", "agent_name", "task_type", "invocation_id"),

@@ -21,6 +21,7 @@ VARIANTS: Final = "crl.variants"
 TASKS: Final = "crl.tasks"
 PROPOSALS: Final = "crl.proposals"
 RECEIPTS: Final = "crl.receipts"
+TAG_CONDITIONS: Final = "crl.tags"
 OVERVIEW_EVENTS: Final = "crl.overview-events"
 OVERVIEW: Final = "crl.overview"
 DEAD_LETTERS: Final = "crl.dead-letters"
@@ -50,6 +51,7 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
         m.SetPolicy,
         m.HoldAll,
         m.ResumeAll,
+        m.ReportTag,
     ),
     DEGRADATIONS: (m.DegradationAlert,),
     ROLLBACKS: (m.RollbackEvent,),
@@ -60,6 +62,7 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
     TASKS: (m.TaskSnapshot,),
     PROPOSALS: (m.Proposal,),
     RECEIPTS: (m.Receipt,),
+    TAG_CONDITIONS: (m.TagCondition,),
     OVERVIEW_EVENTS: (m.RollbackNote, m.AlertNote, m.ProposalNote, m.TaskNote),
     OVERVIEW: (m.Overview,),
     DEAD_LETTERS: (),
@@ -73,7 +76,7 @@ POLICY_KEY: Final = b"!policy"
 TICK_KEY: Final = b"!tick"
 """Record key of a ``Tick``, which applies to every task of its partition."""
 FLEET_KEY: Final = b"!fleet"
-"""Record key of ``HoldAll``, ``ResumeAll`` and their references, in every partition."""
+"""Record key of ``HoldAll``, ``ResumeAll``, ``ReportTag`` and their references, in every partition."""
 OVERVIEW_KEY: Final = b"overview"
 """Record key of the only page on ``crl.overview``."""
 PARTITION_ROW: Final = b"!partition/"

@@ -10,7 +10,7 @@ Read in this order:
     member               one Faust app in its consumer group: tables, agents and safe settings
     monitor_stages       the fold of the log, and the inlet for commands
     monitor              the member that folds the log
-    service_stages       the proposer, the tallies, the overview, and delivery to files and notifiers
+    service_stages       the proposer, tallies, overview and tags, and delivery to files and notifiers
     services             the members other than the monitor, one for each role
     run                  one worker process, from settings to exit code
 

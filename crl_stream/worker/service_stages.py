@@ -15,8 +15,9 @@ from crl_stream.stages import refill
 from crl_stream.stages.fold import Folded
 from crl_stream.stages.overview import fold_notes
 from crl_stream.stages.proposer import decode_snapshots, propose_batch
+from crl_stream.stages.tags import fold_tags
 from crl_stream.stages.tally import SentNotes, note_records, output_of
-from crl_stream.stages.topology import OVERVIEW_PAGE, PROPOSER
+from crl_stream.stages.topology import OVERVIEW_PAGE, PROPOSER, TAGS
 from crl_stream.wire.records import Output, Record
 from crl_stream.worker.stages import CommittedStage, Outlet, TableStage
 from crl_stream.worker.table import TaskTable
@@ -112,6 +113,20 @@ class OverviewStage(TableStage):
     def standing(self, partition: int) -> Iterator[Output]:
         """Yield the overview page."""
         return refill.overview(self.table.store.items(partition))
+
+
+class TagsStage(TableStage):
+    """Counts the tasks that fall with a tag, and reports tags that are failing."""
+
+    stage = TAGS
+
+    def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader, partitions: int) -> None:
+        super().__init__(table, outlet, reader)
+        self.log_partitions = partitions
+
+    async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
+        """Fold a batch of announcements."""
+        return fold_tags(self.log_partitions, before, self.table.rows(partition), records)
 
 
 Deliver = Callable[[str, Sequence[Record]], Awaitable[object]]

@@ -16,14 +16,21 @@ from crl_stream.notifiers.notifier import Notifier, open_notifiers
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
 from crl_stream.stages.roles import Role
-from crl_stream.stages.topology import FILES, FIRST, NOTIFIER, OVERVIEW_PAGE, PROPOSER, TALLY
+from crl_stream.stages.topology import FILES, FIRST, NOTIFIER, OVERVIEW_PAGE, PROPOSER, TAGS, TALLY
 from crl_stream.telemetry import TelemetryFiles
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import TOPIC_OF
 from crl_stream.worker.member import Member
 from crl_stream.worker.review_hours import ReviewHours
-from crl_stream.worker.service_stages import LOOK_SECONDS, OverviewStage, ProposerStage, SinkStage, TallyStage
+from crl_stream.worker.service_stages import (
+    LOOK_SECONDS,
+    OverviewStage,
+    ProposerStage,
+    SinkStage,
+    TagsStage,
+    TallyStage,
+)
 from crl_stream.worker.table import TaskTable
 
 log = logging.getLogger(__name__)
@@ -85,6 +92,13 @@ def _schedule_review(member: Member, table: TaskTable) -> None:
     member.app.crontab(EVERY_MINUTE, timezone=UTC)(publish_review)
 
 
+def _tags(settings: Settings, web: bool) -> Iterator[Member]:
+    member, partitions = Member(settings, TAGS.role, web=web), settings.kafka.partitions
+    table = member.add_table(TAGS)
+    member.add_stage(TAGS, lambda _: TagsStage(table, member.outlet, member.reader, partitions))
+    yield member
+
+
 def _files(settings: Settings, web: bool) -> Iterator[Member]:
     files = TelemetryFiles(settings.telemetry.folder)
     member = Member(settings, FILES.role, web=web)
@@ -132,6 +146,7 @@ def _add_channel(member: Member, notifier: Notifier) -> None:
 _MAKERS: Final[dict[Role, Callable[[Settings, bool], Iterator[Member]]]] = {
     PROPOSER.role: _proposer,
     OVERVIEW_PAGE.role: _overview,
+    TAGS.role: _tags,
     FILES.role: _files,
     NOTIFIER.role: _notifiers,
 }

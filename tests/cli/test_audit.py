@@ -88,7 +88,7 @@ def test_every_automatic_change_is_listed_and_a_rollback_by_its_own_event(cause:
         policy_hash="0" * 16,
         engine_version="4",
     )
-    new = {"first_seen", "auto_apply", "rollback_verified_worse", "rollout", "rollout_aborted"}
+    new = {"first_seen", "auto_apply", "rollback_verified_worse", "rollout", "rollout_aborted", "common_cause"}
     assert _says_something_new(activation) is (cause in new)
 
 

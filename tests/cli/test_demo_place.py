@@ -60,7 +60,8 @@ def test_whatever_the_settings_say_the_demo_is_told_of_the_defaults_in_a_place_o
 
 
 def test_the_demo_runs_no_notifier() -> None:
-    assert {role for name in PROCESSES for role in ROLES_OF[name]} == {"monitor", "proposer", "overview", "files"}
+    roles = {role for name in PROCESSES for role in ROLES_OF[name]}
+    assert roles == {"monitor", "proposer", "overview", "tags", "files"}
 
 
 async def test_what_an_earlier_demo_kept_of_another_kafka_does_not_choose_for_this_one(

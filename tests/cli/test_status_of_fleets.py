@@ -95,6 +95,7 @@ def test_what_is_held_is_a_note_and_no_trouble() -> None:
     assert seen.as_json()["notes"] == seen.notes
     assert state_of(SHADOW) == "healthy; shadow mode"
     assert state_of(a_brief(held=True, fleet_held=True)) == "fleet held"
+    assert state_of(a_brief(common_cause="provider:one")) == "provider:one is failing"
 
 
 def test_a_task_held_with_the_fleet_is_not_named_again() -> None:

@@ -48,6 +48,8 @@ class Outcome:
     error: bool
     judged: bool
     runtime: str | None = None
+    at: int = 0
+    """Which message of the task it was."""
 
 
 @dataclass
@@ -270,6 +272,7 @@ class Model:
         self.members: dict[str, Member] = {}
         self.active: str | None = None
         self.epoch = self.n = self.changed_n = self.duplicates = 0
+        self.came = 0
         self.ids: list[str] = []
         self.rollbacks: list[tuple[str, str]] = []
         self.promotions: list[str] = []
@@ -284,6 +287,7 @@ class Model:
         """Whether a lead was exactly at the limit, where floats may decide either way."""
 
     def take(self, invocation: Any) -> None:
+        self.came += 1
         if invocation.invocation_id in self.ids[-64:]:
             self.duplicates += 1
             return
@@ -294,7 +298,7 @@ class Model:
         judged = invocation.active_epoch is None or invocation.active_epoch >= member.epoch
         error = invocation.status == "error" or invocation.error_count > 0
         runtime = invocation.runtime_id
-        outcome = Outcome(reward(invocation), invocation.status == "success", error, judged, runtime)
+        outcome = Outcome(reward(invocation), invocation.status == "success", error, judged, runtime, self.came)
         member.history.append(outcome)
         member.q += max(0.1, 1 / member.n) * (float(outcome.reward) - member.q)
         self.n += 1
@@ -302,6 +306,7 @@ class Model:
             reported = self.reports.setdefault(runtime, [])
             if judged and member.name == self.active:
                 reported.append(outcome)
+        self._recorded(member)
         if judged:
             if self.rollout is not None and (member is self.rollout.candidate or member.name == self.active):
                 mine = member is self.rollout.candidate
@@ -325,6 +330,9 @@ class Model:
         rollout.began, rollout.order, rollout.candidate.frozen = self.n, [], rollout.stages[-1][1]
         for outcome in rollout.candidate.history:
             outcome.judged = False
+
+    def _recorded(self, member: Member) -> None:
+        """Do what an outcome causes even if it is not judged; a subclass knows what."""
 
     def _follow(self, member: Member) -> None:
         if member.name == self.active and self._took_back(member):

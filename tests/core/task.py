@@ -8,7 +8,7 @@ from builders import AGENT, TASK, a_command, invocations
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.monitor.row import StandingOrder, TaskRow, Variant, new_row
+from crl_stream.core.monitor.row import StandingOrder, TagReport, TaskRow, Variant, new_row
 from crl_stream.core.monitor.step import Context, Step, step
 from crl_stream.core.policy import Policy
 
@@ -30,6 +30,8 @@ class Task:
         self.last: Step | None = None
         self.fleet: StandingOrder | None = None
         """A hold on the whole fleet."""
+        self.tags: dict[str, TagReport] = {}
+        """Reports about tags."""
 
     def take(self, *messages: Any) -> list[Any]:
         """Fold the messages one by one; return their facts."""
@@ -37,7 +39,7 @@ class Task:
         for message in messages:
             self.offset += 1
             self.now += 1_000
-            at = Context(0, self.offset, self.now, 0, "0" * 16, fleet=self.fleet)
+            at = Context(0, self.offset, self.now, 0, "0" * 16, fleet=self.fleet, tags=self.tags)
             self.last = step(self.row, message, at, self.policy)
             stated += self.last.facts
         self.facts += stated

@@ -27,6 +27,7 @@ from crl_stream.core.monitor.row import (
     SEEN,
     Configuration,
     Frozen,
+    Incident,
     Left,
     OneRuntime,
     Rollout,
@@ -46,6 +47,7 @@ EVIDENCE = Evidence("DEGRADED", "none", 0.0, 1.0, False, {})
 GROUNDS = Grounds("why", "success_rate", {}, EVIDENCE, Judged([], "", [], 0, "lifetime", "it"), 0.5, 0.1)
 ORDER = StandingOrder("ann", "", 0, until=1)
 ALONE = OneRuntime("h3", 30, "success_rate", 900_000, 12, 20, 2, 30, "9 of 10 failed outcomes come from runtime h3")
+CAUSE = Incident("cc-1", "provider:p", 0, 0, 0, 0, 1, 1, 10, "default", Sums(), {})
 ENFORCE = Policy()
 SHADOW = msgspec.structs.replace(ENFORCE, operations=msgspec.structs.replace(ENFORCE.operations, mode="shadow"))
 
@@ -75,6 +77,8 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.LookedBack: lambda it, other: c.LookedBack(a_watch(it, other), "right", "why", 50, 40, 0, False, 40, 0),
     c.TakenBack: lambda it, other: c.TakenBack(other, it, "rb-0", "worse"),
     c.VerificationEnded: lambda *_: c.VerificationEnded(),
+    c.CommonCauseFound: lambda *_: c.CommonCauseFound(CAUSE, "a: worse; b: worse"),
+    c.CommonCauseEnded: lambda it, _: c.CommonCauseEnded(CAUSE, "recovered", [it]),
     c.Activated: lambda it, _: c.Activated(it, "command", "cmd-1", "ordered"),
     c.WouldPromote: lambda it, _: c.WouldPromote(it, "dec-1", "better"),
     c.Decided: lambda it, _: c.Decided(it, "auto_apply", "dec-1", "better"),
@@ -125,6 +129,7 @@ def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
         row.rollout = Rollout("ro-0", "other", [50, 500], 20, "command", "cmd-0", "ann", 0, 0, 0)
         row.rollout.paused = ORDER if states["rollout"] == "paused" else None
         row.variants["other"].baseline = Frozen("default", Sums(), concurrent=True)
+    row.incident = None if states["cause"] == "clear" else CAUSE
     row.latch = states["latch"] == "latched"
     row.watched = None if states["hindsight"] == "nothing" else a_watch(it, row.variants["other"])
     row.pinned = ORDER if states["pin"] == "pinned" else None
@@ -162,7 +167,7 @@ def test_in_every_state_a_change_does_what_the_table_says_and_no_more(event: typ
         assert states_of(row, it) == before
         apply(turn_of(row, ENFORCE if mode == "enforce" else SHADOW), [EVENTS[event](it, row.variants["other"])])
         wanted = expected(before, event, mode)
-        if event in (c.Recovered, c.LevelAccepted) and before["activation"] == "none":
+        if event in (c.Recovered, c.LevelAccepted, c.CommonCauseEnded) and before["activation"] == "none":
             # Latch and verification belong to the active variant.
             wanted |= {name: before[name] for name in ("latch", "verification")}
         assert states_of(row, it) == wanted, before
@@ -211,6 +216,7 @@ def test_state_of_task_and_variant_is_written_in_one_file() -> None:
     fields |= {"alerted", "alert_id", "degraded_at", "baseline", "pinned", "held", "rollbacks", "decided", "previous"}
     fields |= {"rollout", "paused", "stalled", "stage_since", "stage_n"}
     fields |= {"one_runtime"}
+    fields |= {"incident"}
     writers: dict[str, set[str]] = {}
     for path in CORE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -250,6 +256,7 @@ def test_healthy_verdicts_are_counted_from_the_latest_degradation_on(event: type
 
 
 FORGETS = {c.Held: {"held_n"}, c.HoldEnded: {"held_n"}, c.FleetHoldNoticed: {"held_n"}, c.Pinned: set()}
+FORGETS |= {c.CommonCauseFound: {"no_target_n"}, c.CommonCauseEnded: {"held_n", "no_target_n", "latch"}}
 FORGETS |= {c.Activated: {"held_n", "no_target_n", "latch"}, c.Recovered: {"held_n", "no_target_n", "latch"}}
 
 

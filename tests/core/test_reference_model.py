@@ -20,6 +20,7 @@ from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.monitor.window import outcomes
 from crl_stream.core.policy import Policy, Rollout
 
+from .reference_common_cause import TaggedModel
 from .reference_model import Model
 from .task import Task
 
@@ -181,3 +182,77 @@ def test_ids_are_remembered_for_the_last_64_outcomes_and_no_longer() -> None:
     assert (task.row.n, task.row.duplicates) == (64, 1)
     task.take(an_invocation(invocation_id="n64"), an_invocation(invocation_id="n0"))
     assert (task.row.n, task.row.duplicates) == (66, 1)
+
+
+PROVIDERS = {"default": "one", "v2": "one", "v3": "two", "v4": "one"}
+USUALLY = {"default": "excellent", "v2": "good", "v3": "fair", "v4": "good"}
+MODELS = {"default": "large", "v2": "large", "v4": "small"}
+
+
+def compare_outages(random: Random, phases: Iterable[tuple[str, int]]) -> TaggedModel:
+    """Compare engine and model while runtimes follow the active variant, through phases in which something fails.
+
+    A phase names what fails: a provider, a model, a variant, or nothing.
+    """
+    task, model = Task(), TaggedModel()
+    for variant in PROVIDERS:
+        for _ in range(30):
+            _both(task, model, _tagged(random, variant, USUALLY[variant], task, True))
+    for failing, length in phases:
+        for _ in range(length):
+            explores = random.random() < 0.15
+            variant = random.choice(sorted(PROVIDERS)) if explores or task.row.active is None else task.row.active
+            shared = {variant, PROVIDERS[variant], MODELS.get(variant)}
+            mood = "failing" if failing in shared else USUALLY[variant]
+            _both(task, model, _tagged(random, variant, mood, task, explores))
+            if model.ambiguous:
+                return model
+            assert_same(task, model, [variant])
+            incident = task.row.incident
+            tag = None if incident is None else tuple(incident.tag.split(":"))
+            assert tag == (None if model.cause is None else model.cause.tag)
+        assert_same(task, model, list(model.members))
+    assert [(r.from_variant, r.to_variant) for r in task.stated(m.RollbackEvent)] == model.rollbacks
+    causes = [(a.cause, a.to_variant) for a in task.stated(m.Activation)]
+    assert [to for cause, to in causes if cause == "common_cause"] == model.returns
+    assert [to for cause, to in causes if cause == "rollback_verified_worse"] == model.taken_back
+    return model
+
+
+def _tagged(random: Random, variant: str, mood: str, task: Task, explores: bool) -> m.Invocation:
+    return an_invocation(
+        variant,
+        random.choice(MOODS[mood]),
+        active_epoch=task.row.epoch,
+        variant_source="explore" if explores else "live",
+        provider=PROVIDERS[variant],
+        model=MODELS.get(variant),
+    )
+
+
+def _both(task: Task, model: TaggedModel, invocation: m.Invocation) -> None:
+    task.take(invocation)
+    model.take(invocation)
+
+
+FAILING = ["", "one", "two", "large", "default", "v2", "v3"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.tuples(st.sampled_from(FAILING), st.integers(10, 100)), min_size=1, max_size=5),
+)
+def test_engine_and_model_agree_through_any_outage(seed: int, phases: list[Any]) -> None:
+    model = compare_outages(Random(seed), phases)
+    event(f"incidents: {len(model.causes)}")
+    event(f"returns: {len(model.returns)}")
+
+
+def test_the_outages_compared_do_contain_incidents_and_returns_of_every_kind() -> None:
+    phases = [("", 20), ("one", 80), ("", 80), ("large", 60)]
+    models = [compare_outages(Random(seed), phases) for seed in range(9)]
+    tags = {tag for model in models for tag in model.causes}
+    assert ("provider", "one") in tags
+    assert ("model", "large") in tags
+    assert sum(len(model.returns) for model in models) >= 3

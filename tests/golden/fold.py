@@ -22,7 +22,7 @@ from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.stages.tally import SentNotes, note_records
 from crl_stream.stages.topology import TALLY
 from crl_stream.wire.codec import decode, encode
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW, TAG_CONDITIONS
 
 from .storage import REMEDIES, ROWS, Input, Line
 
@@ -51,6 +51,10 @@ class _Replay(TopologyDriver):
         # Batches and crashes change the order of records from different topics.  With one timestamp for all of them,
         # that order does not matter.
         return super().append(topic, value, key, **given | {"timestamp": START})
+
+    def _announced(self) -> Sequence[Stored]:
+        """Return nothing: the hour has the reports about tags among its commands already."""
+        return ()
 
 
 def fold_hour(inputs: Sequence[Input], size: int, *, crashing: bool = False) -> dict[str, list[Line]]:
@@ -103,11 +107,17 @@ def _rows_of(driver: TopologyDriver, when: str) -> dict[str, list[Line]]:
 def topics_of(driver: TopologyDriver) -> dict[str, list[Line]]:
     """Return everything the stages have written to their topics."""
     return {
-        f"{topic} partition {partition}": [Line(record.key, record.value, record.headers) for record in log]
+        f"{topic} partition {partition}": _in_order(topic, [Line(r.key, r.value, r.headers) for r in log])
         for topic, logs in driver.topics.items()
         if topic not in (INVOCATIONS, COMMANDS)
         for partition, log in enumerate(logs)
+        if log
     }
+
+
+def _in_order(topic: str, lines: list[Line]) -> list[Line]:
+    """Return the lines; those of ``crl.tags`` sorted, because all partitions of the log write them to one."""
+    return sorted(lines, key=lambda line: line.value or b"") if topic == TAG_CONDITIONS else lines
 
 
 def _inlet(inputs: Sequence[Input]) -> dict[str, list[Line]]:

@@ -52,6 +52,8 @@ def write_hour() -> Scribe:
     rollouts.automatic(scribe, "roller")
     rollbacks.verified(scribe, "bounded")
     rollbacks.bounded(scribe, "bounded")
+    rollbacks.shared_outages(scribe, "backend-architect")
+    orders.on_tags(scribe)
     orders.undo_without_a_hold(scribe)
     orders.on_the_fleet(scribe)
     scribe.fall_silent(60_000)

@@ -183,3 +183,20 @@ def reviews(scribe: Scribe, agent: str) -> None:
     reinstated = collapsed(scribe, agent, "reinstated")
     reinstated.order(m.ActivateVariant, variant_id="b", untested=True)
     reinstated.order(m.ApproveProposal, **approve)
+
+
+def on_tags(scribe: Scribe) -> None:
+    """Report a provider, let a task fall under the report, and end reports: in time, too late, and by another one."""
+    task = scribe.task("backend-architect", "warned")
+    task.run("a", "S" * 60, provider="four")
+    task.explore("b", "SSSSSSSSSF" * 4, provider="four")
+    reports = ((60_000, "tag-1", True), (-1_000, "tag-2", True), (60_000, "tag-2", False))
+    for milliseconds, incident_id, failing in reports:
+        _report(scribe, milliseconds, incident_id, failing=failing)
+    task.run("a", "F" * 12 + "S" * 12, provider="four")
+    _report(scribe, 60_000, "tag-1", failing=False)
+
+
+def _report(scribe: Scribe, milliseconds: int, incident_id: str, *, failing: bool) -> None:
+    until = instant(scribe.clock + milliseconds)
+    scribe.order(m.ReportTag, tag="provider:four", incident_id=incident_id, failing=failing, valid_until=until)

@@ -178,6 +178,21 @@ def verified(scribe: Scribe, agent: str) -> None:
     task.order(m.UndoRollback)
 
 
+def shared_outages(scribe: Scribe, agent: str) -> None:
+    """Hold through outages of a provider: one that ends, one that another provider outlasts, one that a person ends."""
+    for name, after in (("recovers", "S" * 14), ("lasts", "F" * 210), ("resumed", "F" * 3)):
+        task = scribe.task(agent, f"outage-{name}")
+        task.run("a", "S" * 60, provider="one")
+        task.explore("b", "SSSSSSSSSF" * 4, provider="one", model="large")
+        if name == "lasts":
+            task.explore("c", "SSSSF" * 6, provider="two")
+        task.run("a", "F" * 5, provider="one")
+        task.run("b", "F" * 14, provider="one")
+        task.run("c" if name == "lasts" else "a", after, provider="two" if name == "lasts" else "one")
+        task.order(m.ResumeTask)
+        task.explore("a", "S" * 14, provider="one")
+
+
 def _fallen(scribe: Scribe, agent: str, task_type: str) -> Task:
     """Write a task that was rolled back from ``b`` to ``a``."""
     task = scribe.task(agent, task_type)

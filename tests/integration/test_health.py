@@ -40,7 +40,7 @@ async def test_status_is_well_when_everything_runs_and_names_what_does_not(insta
     code, page = await check(installation, port)
     assert (code, page["healthy"]) == (1, False)
     missing = {f["subject"] for f in page["findings"] if f["name"] == "not_running"}
-    assert missing == {"proposer", "overview", "files", "notifier"}
+    assert missing == {"proposer", "overview", "tags", "files", "notifier"}
     assert all("start it with `crl worker --role" in f["action"] for f in page["findings"])
     services = installation.start_worker(("-m", "crl_stream", "worker", "--role", "services"))
     await services.ready()

@@ -42,7 +42,7 @@ async def test_two_installations_with_one_app_id_and_different_prefixes_judge_ap
             assert all(isinstance(t, m.TaskSnapshot) for t in await second.messages(TASKS))
 
 
-@pytest.mark.parametrize("role", ["proposer", "overview", "files", "notifier"])
+@pytest.mark.parametrize("role", ["proposer", "overview", "tags", "files", "notifier"])
 def test_every_group_topic_and_folder_of_a_service_carries_the_prefix(role: str, tmp_path: Path) -> None:
     def members(prefix: str) -> set[str]:
         flags = {
@@ -67,5 +67,5 @@ def test_the_admin_knows_the_changelogs_by_the_names_that_the_worker_uses() -> N
     settings = load_settings(environment={}, flags={"kafka.topic_prefix": "pa.", "kafka.bootstrap_servers": "x:1"})
     names = TopicAdmin(settings.kafka, "app").specs
     assert all(name.startswith("pa.") for name in names)
-    for table in ("tasks", "proposals", "overview"):
+    for table in ("tasks", "proposals", "overview", "tags"):
         assert Topics("pa.").changelog("app", table) in names

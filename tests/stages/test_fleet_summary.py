@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.row import encode_row
+from crl_stream.core.monitor.row import decode_row, encode_row
 from crl_stream.core.policy import Operations, Policy, PolicySet, Rollback
 from crl_stream.stages.fleet_summary import Mark, Sums, mark_of, merged
 from crl_stream.stages.inspection import summary
@@ -38,6 +38,16 @@ def failing() -> Task:
     return task
 
 
+def in_outage() -> Task:
+    """Build a task whose two variants share a provider that fails."""
+    task = Task()
+    task.run("default", "S" * 60, provider="one")
+    task.run("spare", "SSSSSSSSSF" * 4, variant_source="explore", provider="one")
+    while task.row.incident is None:
+        task.run(task.row.active or "", "F", active_epoch=task.row.epoch, provider="one")
+    return task
+
+
 @given(histories)
 def test_a_mark_says_what_the_task_in_brief_says(history: list[Any]) -> None:
     task = Task()
@@ -56,7 +66,7 @@ def test_a_mark_says_what_the_task_in_brief_says(history: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     ("task", "rank"),
-    [(proven(), 2), (with_order(m.HoldTask), 1), (with_order(m.PinVariant), 1), (failing(), 0)],
+    [(in_outage(), 1), (proven(), 2), (with_order(m.HoldTask), 1), (with_order(m.PinVariant), 1), (failing(), 0)],
 )
 def test_what_needs_attention_comes_before_what_does_not_and_trouble_first(task: Task, rank: int) -> None:
     assert mark_of(encode_row(task.row), GUIDE).rank == rank
@@ -103,3 +113,12 @@ def test_the_scores_of_tasks_in_shadow_mode_are_summed_and_agree_with_the_task_i
     for others in (GUIDE, stricter):  # in another mode, or judged by other thresholds
         assert summary(0, row, 0, others)["scorecard"] is None
         assert not any(name.startswith("shadow_") for name in named(row, others))
+
+
+def test_what_is_failing_for_several_variants_is_counted_and_named() -> None:
+    row = encode_row(in_outage().row)
+    assert "common_cause" in named(row)
+    assert summary(0, row, 0)["common_cause"] == "provider:one"
+    late = decode_row(row)
+    assert late.incident is not None
+    assert summary(0, row, late.incident.until)["common_cause"] is None

@@ -22,6 +22,7 @@ from crl_stream.stages.driver import TopologyDriver
 from crl_stream.stages.inlet import reference_commands
 from crl_stream.stages.overview import fold_notes
 from crl_stream.stages.roles import ROLES
+from crl_stream.stages.tags import fold_tags
 from crl_stream.stages.tally import SentNotes, note_records
 from crl_stream.stages.topology import (
     FILES,
@@ -33,6 +34,7 @@ from crl_stream.stages.topology import (
     PARTIES,
     PROPOSER,
     STAGES,
+    TAGS,
     TALLY,
     Goes,
     Stage,
@@ -123,6 +125,8 @@ def a_busy_driver() -> TopologyDriver:
     driver.append(INLET.source, b"nonsense", b"a/b")
     driver.append(PROPOSER.source, b"nonsense", b"a/b")
     driver.pipe(b"nonsense")
+    for task in ("one", "two", "three"):
+        driver.pipe(*invocations("default", "S" * 30 + "F" * 10, task_type=task, provider="one"))
     driver.fall_silent()
     return driver
 
@@ -147,6 +151,10 @@ def outputs(stage: Stage, driver: TopologyDriver) -> list[tuple[int, Output]]:
     ]
     if stage is TALLY:
         return notes
+    if stage is TAGS:
+        driver.append(TAGS.source, b"nonsense", b"a/b", partition=FIRST)
+        said = driver.topics[TAGS.source][FIRST]
+        return [(FIRST, output) for output in fold_tags(driver.partitions, None, {}, said).outputs]
     clock = driver.clock
     for number, (_, output) in enumerate(notes):
         if output.topic == OVERVIEW_PAGE.source:
@@ -168,7 +176,7 @@ SELDOM = {(MONITOR.name, m.Tick), (PROPOSER.name, m.Alert), (OVERVIEW_PAGE.name,
 """Outputs that ``a_busy_driver`` lacks: ticks come from the worker; the others need a bug or rare records."""
 
 
-@pytest.mark.parametrize("stage", STAGES[:5], ids=named(STAGES[:5]))
+@pytest.mark.parametrize("stage", STAGES[:6], ids=named(STAGES[:6]))
 def test_a_stage_writes_all_that_the_topology_says_where_it_says_and_nothing_else(stage: Stage) -> None:
     driver = a_busy_driver()
     declared = {

@@ -141,9 +141,17 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "rollout_id": maybe(names),
     "stage": maybe(st.integers(1, 10)),
     "full": st.booleans(),
+    "tag": texts.filter(bool),
+    "failing": st.booleans(),
+    "incident_id": names,
 }
+_NEEDED: dict[type, dict[str, st.SearchStrategy[Any]]] = {m.ReportTag: {"valid_until": instants}}
+"""Fields that some commands may leave out and others may not."""
 commands = st.one_of(
-    [st.builds(kind, **{name: _FIELDS[name] for name in kind.__struct_fields__}) for kind in MESSAGES[COMMANDS]]
+    [
+        st.builds(kind, **{name: (_FIELDS | _NEEDED.get(kind, {}))[name] for name in kind.__struct_fields__})
+        for kind in MESSAGES[COMMANDS]
+    ]
 )
 ticks = st.just(m.Tick(schema_version=1))
 inputs = st.one_of(invocations, feedback, references, commands, ticks)
@@ -165,7 +173,7 @@ def key_of(message: Any) -> bytes:
     if isinstance(message, m.Tick) or getattr(message, "type", None) == "tick":
         return TICK_KEY
     agent_name = getattr(message, "agent_name", None)
-    if getattr(message, "type", type(message).__name__) in {"HoldAll", "ResumeAll"}:
+    if getattr(message, "type", type(message).__name__) in {"HoldAll", "ResumeAll", "ReportTag"}:
         return FLEET_KEY
     return POLICY_KEY if agent_name is None else f"{agent_name}/{message.task_type}".encode()
 

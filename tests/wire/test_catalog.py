@@ -17,6 +17,7 @@ from crl_stream.wire.topics import (
     MESSAGES,
     OVERVIEW,
     OVERVIEW_EVENTS,
+    TAG_CONDITIONS,
     TOPIC_OF,
     Topics,
 )
@@ -74,10 +75,10 @@ def test_what_is_true_now_is_never_deleted_by_age() -> None:
             assert spec.segment_bytes is not None and spec.segment_bytes >= MIN_SEGMENT
 
 
-def test_every_topic_but_the_overviews_has_a_partition_for_each_of_the_log() -> None:
+def test_every_topic_but_those_about_all_tasks_has_a_partition_for_each_of_the_log() -> None:
     counts = {spec.name: spec.partition_count(12) for spec in load_catalog().topics}
-    assert {name for name, count in counts.items() if count != 12} == {OVERVIEW, OVERVIEW_EVENTS}
-    assert {counts[OVERVIEW], counts[OVERVIEW_EVENTS]} == {1}
+    assert {name for name, count in counts.items() if count != 12} == {OVERVIEW, OVERVIEW_EVENTS, TAG_CONDITIONS}
+    assert {counts[OVERVIEW], counts[OVERVIEW_EVENTS], counts[TAG_CONDITIONS]} == {1}
 
 
 def test_no_topic_depends_on_the_clock_of_whoever_writes_it() -> None:
@@ -117,7 +118,7 @@ def test_a_prefix_stands_before_topics_groups_and_changelogs() -> None:
     assert Topics("staging.").changelog("crl") == "staging.crl-tasks-changelog"
     assert (Topics("s.").group("crl"), Topics("s.").group("crl", "files")) == ("s.crl", "s.crl-files")
     assert [spec.name.format(app_id="crl") for spec in load_catalog().changelogs] == [
-        Topics().changelog("crl", table) for table in ("tasks", "proposals", "overview")
+        Topics().changelog("crl", table) for table in ("tasks", "proposals", "overview", "tags")
     ]
 
 

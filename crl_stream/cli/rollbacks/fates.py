@@ -101,7 +101,7 @@ def _fate_in(
         rollback_id = by_change.get((message.agent_name, message.task_type, message.epoch - 1))
         if rollback_id is not None:
             why = f"{message.to_variant} became active ({message.cause}): {message.reasoning}"
-            what = "taken back" if message.cause == "rollback_verified_worse" else "followed"
+            what = "taken back" if message.cause in {"rollback_verified_worse", "common_cause"} else "followed"
             return rollback_id, Event(
                 what=what, actor="monitor", timestamp=message.timestamp, reason=why, id=message.activation_id
             )

@@ -216,6 +216,22 @@ class ResumeAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
     """End the hold on the fleet, with one record in each partition. Tasks with their own hold stay held."""
 
 
+class ReportTag(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Report that a provider or model is failing in many tasks, or no longer is.
+
+    Only the role ``tags`` of a worker sends it, as one record to each partition of ``crl.commands``. A report holds no
+    task; a task whose active variant is degraded takes it as evidence that the cause is not the variant.
+    """
+
+    tag: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    """``provider:...`` or ``model:...``."""
+    failing: bool
+    incident_id: Identifier
+    """A report that the tag is no longer failing ends only the report of the same incident."""
+    valid_until: Timestamp
+    """A report that the tag is failing ends then, unless it is repeated."""
+
+
 AnyTaskCommand = (
     ActivateVariant
     | UndoRollback
@@ -238,4 +254,4 @@ AnyTaskCommand = (
     | DeferProposal
 )
 FleetCommand = HoldAll | ResumeAll
-AnyCommand = AnyTaskCommand | SetPolicy | FleetCommand
+AnyCommand = AnyTaskCommand | SetPolicy | FleetCommand | ReportTag

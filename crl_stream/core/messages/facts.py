@@ -6,7 +6,7 @@ after a crash has the same id and the same bytes.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -40,6 +40,7 @@ AlertKind = Literal[
     "rollout_aborted",
     "rollout_stalled",
     "one_runtime",
+    "common_cause",
 ]
 Severity = Literal["info", "warning", "critical"]
 
@@ -263,6 +264,39 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = 1
 
 
+class TagLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """When a tag counts as failing: the limits of ``[common_cause]`` in the policy of the task."""
+
+    tasks: int = 3
+    """Tasks that must have fallen; 0: tasks are not counted."""
+    share: float = 0.5
+    """Share of the tasks with the tag that must have fallen, 0 to 1."""
+    span_minutes: int = 30
+    """Minutes within which they must have fallen."""
+
+
+class TagCondition(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task says about a provider or model that its active variant uses (topic ``crl.tags``)."""
+
+    condition_id: Identifier
+    timestamp: Timestamp
+    tag: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    """``provider:...`` or ``model:...``."""
+    state: Literal["uses", "left", "fell", "recovered"]
+    """What happened: the active variant begins to use it (``uses``) or ceases to (``left``); it became degraded
+    (``fell``); or it is healthy again, or what replaced it is (``recovered``)."""
+    agent_name: Identifier
+    task_type: Identifier
+    variant_id: Identifier
+    """The active variant."""
+    limits: TagLimits
+    incarnation: int
+    position: Position
+    policy_hash: str
+    engine_version: str
+    schema_version: int = 1
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """A runtime has used a new active variant for the first time (topic ``crl.receipts``)."""
 
@@ -282,5 +316,14 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Fact = (
-    DegradationAlert | RollbackEvent | Decision | Activation | RolloutStep | Hindsight | CommandResult | Alert | Receipt
+    DegradationAlert
+    | RollbackEvent
+    | Decision
+    | Activation
+    | RolloutStep
+    | Hindsight
+    | CommandResult
+    | Alert
+    | Receipt
+    | TagCondition
 )

@@ -166,7 +166,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     open_alerts: list[AlertNote]
     """Open critical alerts, newest first.
 
-    At most 100: those that need attention (``no_target``, ``stuck``, ``data_gap``, ``fleet_hold``) take precedence
-    over others, and newer ones over older ones."""
+    At most 100: those that need attention (``no_target``, ``stuck``, ``data_gap``, ``fleet_hold``, ``common_cause``)
+    take precedence over others, and newer ones over older ones."""
     engine_version: str
     schema_version: int = 1

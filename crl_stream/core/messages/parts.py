@@ -45,6 +45,7 @@ ActivationCause = Literal[
     "rollback_verified_worse",
     "rollout",
     "rollout_aborted",
+    "common_cause",
 ]
 
 

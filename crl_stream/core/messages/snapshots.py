@@ -341,6 +341,22 @@ class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
     """Both figures in words."""
 
 
+class CommonCause(msgspec.Struct, frozen=True, kw_only=True):
+    """Variants that fell together, because of what they share; they are neither left nor chosen automatically."""
+
+    incident_id: Identifier
+    tag: str
+    """What the variants share: ``provider:...`` or ``model:...``."""
+    since: Timestamp
+    """When it was found."""
+    until: Timestamp
+    """It ends then at the latest, if none of the variants has recovered before."""
+    outcomes_left: int
+    """It ends after so many outcomes of the task at the latest."""
+    variants: list[str]
+    """The variants with this tag, by name."""
+
+
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a task at ``as_of`` (topic ``crl.tasks`` and the web views)."""
 
@@ -396,6 +412,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Absent until shadow mode has reported a rollback under the settings in force."""
     one_runtime: OneRuntime | None = None
     """The runtime that alone speaks for a rollback, while that prevents it."""
+    common_cause: CommonCause | None = None
+    """What variants of the task share, while it is failing."""
     schema_version: int = 1
 
 

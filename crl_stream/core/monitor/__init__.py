@@ -3,6 +3,8 @@
 Read the modules in the order in which an outcome passes through them:
 
     step               the processing of one message, from beginning to end
+    fall               when a fall began, what was delivered in it, and whether other variants fell as well
+    tags               which provider and model a variant shares with others
     turn               the message being processed, with its row, its position in the log and its policy
     rules              a policy prepared for the hot path
     row                everything that is kept about a task, in one record
@@ -18,6 +20,7 @@ Read the modules in the order in which an outcome passes through them:
     sources            which runtime each outcome came from, and what each runtime reported last
     verification       whether the latest rollback stays, or is taken back
     scorecard          whether a rollback that shadow mode only reported was right
+    common_cause       whether variants fell together, because of a provider or model that they share
     protection         what follows from a verdict: alert, rollback or recovery
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines

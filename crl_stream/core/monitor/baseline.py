@@ -38,12 +38,12 @@ def age(past: Sums, reward: int, flags: int, memory: int) -> None:
 def lifetime_of(variant: Variant) -> Sums:
     """Return the lifetime, or what came since a person accepted a level."""
     life, origin = variant.life, variant.origin
-    return life if origin is None else _less(life, origin)
+    return life if origin is None else less(life, origin)
 
 
 def before_window(variant: Variant) -> Sums:
     """Return the lifetime without the judged outcomes of the window."""
-    return _less(lifetime_of(variant), variant.judged)
+    return less(lifetime_of(variant), variant.judged)
 
 
 def recent_or_long(variant: Variant) -> Sums:
@@ -60,7 +60,8 @@ def recent_or_long(variant: Variant) -> Sums:
     return before_window(variant) if past.reward * n < reward * few else past
 
 
-def _less(sums: Sums, part: Sums) -> Sums:
+def less(sums: Sums, part: Sums) -> Sums:
+    """Return ``sums`` without ``part`` of them."""
     return Sums(
         sums.n - part.n,
         sums.successes - part.successes,

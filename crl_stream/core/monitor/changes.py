@@ -12,7 +12,7 @@ from crl_stream.core.messages.facts import HindsightFinding
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import Promise
-from crl_stream.core.monitor.row import Configuration, OneRuntime, StandingOrder, Variant, Watched
+from crl_stream.core.monitor.row import Configuration, Incident, OneRuntime, StandingOrder, Variant, Watched
 
 
 # -- a variant's condition: healthy or degraded ------------------------------------------------------
@@ -143,10 +143,33 @@ class TakenBack(NamedTuple):
     to: Variant
     rollback_id: str
     words: str
+    cause: ActivationCause = "rollback_verified_worse"
+    """``common_cause`` if both fell together."""
 
 
 class VerificationEnded(NamedTuple):
     """The latest rollback stays: its target has held up, a person confirmed it, or there is nothing to return to."""
+
+
+class CommonCauseFound(NamedTuple):
+    """Variants with the same tag fell together; a wider incident replaces a narrower one."""
+
+    incident: Incident
+    words: str
+    """What each of the variants delivered, and what it had delivered before."""
+
+
+class CommonCauseEnded(NamedTuple):
+    """The task's incident is over."""
+
+    incident: Incident
+    why: str
+    cleared: list[Variant]
+    """The variants that are judged from scratch."""
+    back: Variant | None = None
+    """The variant that becomes active again; None if the active one stays."""
+    left: Promise | None = None
+    """What the active variant delivers, to verify the return against."""
 
 
 # -- which variant is active -------------------------------------------------------------------------
@@ -312,6 +335,8 @@ Change = (
     | TakenBack
     | LookedBack
     | VerificationEnded
+    | CommonCauseFound
+    | CommonCauseEnded
     | Activated
     | WouldPromote
     | Decided

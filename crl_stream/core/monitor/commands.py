@@ -24,6 +24,7 @@ from crl_stream.core.monitor.changes import (
     Unpinned,
     VerificationEnded,
 )
+from crl_stream.core.monitor.common_cause import end_of
 from crl_stream.core.monitor.decision_matrix import barred, no_rollback, span_of
 from crl_stream.core.monitor.dedupe import remember
 from crl_stream.core.monitor.lifecycle import apply, find_past
@@ -160,7 +161,7 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
         return _undo_abort(turn, command)
     if row.previous is None or row.cause == "undo":
         raise Refused(f"there is no change to undo (latest change: {row.cause or 'none'})")
-    taken_back = row.cause == "rollback_verified_worse"
+    taken_back = row.cause in {"rollback_verified_worse", "common_cause"}
     if taken_back and command.rollback_id == row.cause_id:
         raise Refused(
             f"{command.rollback_id} was taken back automatically; undo the latest change without naming it to "
@@ -260,7 +261,7 @@ def _hold(turn: Turn, command: m.HoldTask) -> str:
     return f"{text}; no automatic changes, but alerts continue"
 
 
-def _resume(turn: Turn, _: m.ResumeTask) -> str:
+def _resume(turn: Turn, command: m.ResumeTask) -> str:
     row = turn.row
     fleet = turn.at.fleet
     stays = (
@@ -268,9 +269,13 @@ def _resume(turn: Turn, _: m.ResumeTask) -> str:
         if fleet is None
         else f"the fleet is held by {fleet.actor} until {to_text(fleet.until or 0)}; crl resume --all releases it"
     )
-    if row.held is None:
+    incident = row.incident
+    if row.held is None and incident is None:
         raise Refused(f"the task itself is not held; {stays}" if stays else "the task is not held")
-    apply(turn, [HoldEnded()])
+    if row.held is not None:
+        apply(turn, [HoldEnded()])
+    if incident is not None:
+        apply(turn, [end_of(turn, incident, f"ended by {command.actor}", stays=True)])
     return f"resumed, but still held: {stays}" if stays else f"resumed{_no_promotion(turn)}"
 
 

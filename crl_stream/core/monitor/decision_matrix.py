@@ -11,6 +11,7 @@ from crl_stream.core.monitor.changes import Activated, Decided, WouldPromote
 from crl_stream.core.monitor.promise import compare, is_better, promise_of
 from crl_stream.core.monitor.row import DECIDED, MICRO, PROMOTED_IN_SHADOW, RETIRED, StandingOrder, TaskRow, Variant
 from crl_stream.core.monitor.rules import rules_of
+from crl_stream.core.monitor.tags import covers
 from crl_stream.core.monitor.targets import rank
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.witnesses import contradicted, sole_source
@@ -120,7 +121,7 @@ def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) ->
 
 
 def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None, *, rollout: bool = True) -> str | None:
-    """Return the mode, pin, hold or ``rollout`` that blocks every promotion in the task; None if nothing does."""
+    """Return the mode, pin, hold, incident or ``rollout`` that blocks every promotion in the task, or None."""
     if policy.operations.mode == "observe":
         return "observe mode: alerts only"
     if row.pinned is not None:
@@ -131,11 +132,13 @@ def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None, *, rollout
         return f"the fleet is held by {fleet.actor}"
     if rollout and row.rollout is not None:
         return f"a rollout of {row.rollout.variant_id} is in progress"
+    if row.incident is not None:
+        return f"{row.incident.tag} is failing ({row.incident.incident_id})"
     return None
 
 
 def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
-    """Return what prevents a rollback of the active variant now: mode, holds, one runtime; None if nothing does."""
+    """Return what prevents a rollback of the active variant: mode, holds, one runtime, an incident; or None."""
     mode, why = policy.operations.mode, list[str]()
     if mode == "observe":
         why.append("observe mode: alerts only")
@@ -147,6 +150,13 @@ def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> st
         why.append(f"the fleet is held by {fleet.actor} {span_of(fleet, row)}")
     if row.one_runtime is not None:
         why.append(f"one runtime against the others: {row.one_runtime.words}")
+    incident = row.incident
+    if incident is not None and row.active is not None and covers(incident, row.variants[row.active]):
+        left = incident.until_n - row.n
+        why.append(
+            f"{incident.tag} is failing ({incident.incident_id}): held until a variant on it recovers, at most "
+            f"{left} {'outcome' if left == 1 else 'outcomes'}; only a better variant without it may be chosen"
+        )
     return "; ".join(why) if why else None
 
 

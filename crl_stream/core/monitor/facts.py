@@ -9,7 +9,7 @@ positions have one source.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import (
@@ -23,6 +23,8 @@ from crl_stream.core.messages import (
     Receipt,
     RollbackEvent,
     RolloutStep,
+    TagCondition,
+    TagLimits,
 )
 from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause
@@ -31,6 +33,7 @@ from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import delivered_as, promise_of
 from crl_stream.core.monitor.row import MICRO, Rollout, Sums, Variant
 from crl_stream.core.monitor.staging import delivered_so_far, takes_part
+from crl_stream.core.monitor.tags import tags_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.version import ENGINE_VERSION
 
@@ -92,7 +95,8 @@ def alert(
 # -- a variant's condition ---------------------------------------------------------------------------
 def became_degraded(turn: Turn, change: c.BecameDegraded) -> Sequence[Any]:
     """Return the transition into the degraded state."""
-    return (_degradation(turn, change.variant, change.grounds, change.alert_id, recovered=False),)
+    fell = _degradation(turn, change.variant, change.grounds, change.alert_id, recovered=False)
+    return (fell, *_conditions(turn, change.variant, "fell")) if fell.active else (fell,)
 
 
 def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
@@ -103,6 +107,8 @@ def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
     clean = variant.clean + 1
     words = f"recovered: {clean} healthy verdicts in a row, {change.needed} needed"
     told += _end_of_alert(turn, variant, words, float(clean), float(change.needed))
+    if variant.variant_id == row.active:
+        told += _conditions(turn, variant, "recovered")
     if variant.variant_id == row.active and row.no_target_n >= 0:
         about, cause = variant.variant_id, variant.alert_id
         told.append(
@@ -268,7 +274,9 @@ def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
 def taken_back(turn: Turn, change: c.TakenBack) -> Sequence[Any]:
     """Return the change of the active variant, the end of the alerts that it closes, and the alert about it."""
     about = change.variant.variant_id
-    told = _activation(turn, change.to, "rollback_verified_worse", change.rollback_id, change.words)
+    told = _activation(turn, change.to, change.cause, change.rollback_id, change.words)
+    if change.cause == "common_cause":
+        return told  # the alert about the incident says it
     told.append(
         alert(
             turn,
@@ -304,6 +312,48 @@ def looked_back(turn: Turn, change: c.LookedBack) -> Sequence[Any]:
             **common(turn),
         ),
     )
+
+
+def verification_ended(turn: Turn, _: c.VerificationEnded) -> Sequence[Any]:
+    """Return that the task has recovered with another variant, unless what they share is failing."""
+    row = turn.row
+    if row.incident is not None or row.active is None or row.variants[row.active].degraded:
+        return ()
+    return _conditions(turn, row.variants[row.active], "recovered")
+
+
+def common_cause_found(turn: Turn, change: c.CommonCauseFound) -> Sequence[Any]:
+    """Return the alert about variants that fell together, and the end of the alerts that it replaces."""
+    row, incident, told = turn.row, change.incident, list[Any]()
+    cause, task = incident.incident_id, f"{row.agent_name}/{row.task_type}"
+    if row.incident is not None:
+        words = f"resolved: {incident.tag} is failing too"
+        told.append(alert(turn, "common_cause", "info", words, about=row.incident.tag, cause_id=cause, resolved=True))
+    if row.no_target_n >= 0:
+        words, about = f"resolved: {incident.tag} is failing", row.active or ""
+        told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
+    action = (
+        f"variants fell together ({change.words}); none of them is rolled back or promoted until one recovers, at most "
+        f"{incident.until_n - incident.since_n} outcomes; to end this: crl resume {task}"
+    )
+    told.append(alert(turn, "common_cause", "critical", action, about=incident.tag, cause_id=cause))
+    return told
+
+
+def common_cause_ended(turn: Turn, change: c.CommonCauseEnded) -> Sequence[Any]:
+    """Return the end of the alert about the incident, and of the alerts about variants that are judged from scratch."""
+    row, incident, words = turn.row, change.incident, f"resolved: {change.why}"
+    cause = incident.incident_id
+    told: list[Any] = [alert(turn, "common_cause", "info", words, about=incident.tag, cause_id=cause, resolved=True)]
+    for variant in change.cleared:
+        told += _end_of_alert(turn, variant, words)
+        if variant.variant_id == row.active and row.no_target_n >= 0:
+            about = variant.variant_id
+            told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
+    told.append(tag_condition(turn, incident.tag, "recovered"))
+    if change.back is not None:
+        told += _activation(turn, change.back, "common_cause", cause, f"{incident.tag}: {change.why}")
+    return told
 
 
 # -- changes of the active variant -------------------------------------------------------------------
@@ -589,6 +639,24 @@ def command_result(turn: Turn, command: Any, outcome: Any, detail: str) -> Comma
         epoch=turn.row.epoch,
         **common(turn),
     )
+
+
+def tag_condition(turn: Turn, tag: str, state: Literal["uses", "left", "fell", "recovered"]) -> TagCondition:
+    """Return what the task says about a tag."""
+    row, limits = turn.row, turn.policy.common_cause
+    return TagCondition(
+        condition_id=turn.identify("tag", state, tag),
+        tag=tag,
+        state=state,
+        variant_id=row.active or "",
+        limits=TagLimits(tasks=limits.min_tasks, share=limits.share, span_minutes=limits.span_minutes),
+        incarnation=row.incarnation,
+        **common(turn),
+    )
+
+
+def _conditions(turn: Turn, variant: Variant, state: Literal["fell", "recovered"]) -> list[Any]:
+    return [tag_condition(turn, tag, state) for tag in tags_of(variant)]
 
 
 def receipt(turn: Turn, runtime_id: str, late: int) -> Receipt:

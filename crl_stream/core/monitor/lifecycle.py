@@ -43,7 +43,7 @@ from crl_stream.core.monitor.window import forget, restart_judging, unstage
 
 REVIEWABLE: Final = 8
 """How many rollbacks of a task are remembered for a later review."""
-_KNOWN: Final = frozenset(("rollback", "rollback_verified_worse", "undo", "rollout"))
+_KNOWN: Final = frozenset(("rollback", "rollback_verified_worse", "common_cause", "undo", "rollout"))
 """Causes of activations of a variant that is already known, so the evidence against it gets no head start."""
 
 
@@ -165,11 +165,29 @@ def _take_back(turn: Turn, change: c.TakenBack) -> None:
     past = find_past(turn.row, change.rollback_id)
     if past is not None:
         past.review = past.review or "taken_back"
-    _activate(turn, change.to, "rollback_verified_worse", change.rollback_id)
+    _activate(turn, change.to, change.cause, change.rollback_id)
 
 
 def _end_verification(turn: Turn, _: c.VerificationEnded) -> None:
     turn.row.left = None
+
+
+def _find_common_cause(turn: Turn, change: c.CommonCauseFound) -> None:
+    turn.row.incident, turn.row.no_target_n = change.incident, -1
+
+
+def _end_common_cause(turn: Turn, change: c.CommonCauseEnded) -> None:
+    row = turn.row
+    row.incident = None
+    for variant in change.cleared:
+        restart_judging(variant)
+        variant.degraded, variant.alerted, variant.clean, variant.degraded_at = False, False, 0, -1
+        if variant.variant_id == row.active:
+            row.latch, row.held_n, row.no_target_n = False, -1, -1
+    if change.back is not None and change.left is not None and row.active is not None:
+        left = Left(change.incident.incident_id, row.active, *change.left)
+        _activate(turn, change.back, "common_cause", left.rollback_id)
+        row.left = left if turn.policy.rollback.verify else None
 
 
 # -- changes of the active variant -------------------------------------------------------------------
@@ -409,7 +427,9 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.RolledBack: (facts.rolled_back, _roll_back),
     c.TakenBack: (facts.taken_back, _take_back),
     c.LookedBack: (facts.looked_back, _look_back),
-    c.VerificationEnded: (facts.nothing, _end_verification),
+    c.VerificationEnded: (facts.verification_ended, _end_verification),
+    c.CommonCauseFound: (facts.common_cause_found, _find_common_cause),
+    c.CommonCauseEnded: (facts.common_cause_ended, _end_common_cause),
     c.Activated: (facts.activated, _activate_for),
     c.WouldPromote: (facts.would_promote, _would_promote),
     c.Decided: (facts.decided, _decide),
@@ -452,6 +472,7 @@ MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "activation": ("Does the task have an active variant?", ("none", "active")),
     "verification": ("Is the latest rollback still being verified?", ("settled", "verifying")),
     "rollout": ("Is a variant replacing the active one in stages?", ("none", "running", "paused")),
+    "cause": ("Is something failing that variants of the task share?", ("clear", "failing")),
     "latch": ("Has shadow mode already reported that the active variant would be rolled back?", ("armed", "latched")),
     "hindsight": ("Does a rollback that shadow mode reported wait to be judged?", ("nothing", "watching")),
     "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
@@ -471,6 +492,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("condition", "degraded", c.RolloutAborted, "healthy", "by a person, or for want of a lead"),
     Transition("condition", "degraded", c.GivenUp, "healthy", "retired or forgotten"),
     Transition("condition", "degraded", c.LevelAccepted, "healthy", "judging starts again from zero"),
+    Transition("condition", "degraded", c.CommonCauseEnded, "healthy", "unless its last outcomes are bad still"),
     Transition("alert", "silent", c.AlertOpened, "alerted", "became degraded, and was not rolled back at once"),
     Transition("alert", "alerted", c.Recovered, "silent"),
     Transition("alert", "alerted", c.Activated, "silent"),
@@ -479,6 +501,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("alert", "alerted", c.RolloutAborted, "silent"),
     Transition("alert", "alerted", c.GivenUp, "silent"),
     Transition("alert", "alerted", c.LevelAccepted, "silent"),
+    Transition("alert", "alerted", c.CommonCauseEnded, "silent", "unless its last outcomes are bad still"),
     Transition("quarantine", "free", c.RolledBack, "quarantined", "enforced"),
     Transition("quarantine", "free", c.RolloutAborted, "quarantined", "candidate degraded"),
     Transition(
@@ -513,11 +536,15 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("rollout", "paused", c.RolledBack, "none", "enforced"),
     Transition("rollout", "running", c.TakenBack, "none"),
     Transition("rollout", "paused", c.TakenBack, "none"),
+    Transition("cause", "clear", c.CommonCauseFound, "failing", "variants with the same tag fell together"),
+    Transition("cause", "failing", c.CommonCauseFound, "failing", "of a wider tag"),
+    Transition("cause", "failing", c.CommonCauseEnded, "clear", "one recovered, released, or no recovery in time"),
     Transition("latch", "armed", c.RolledBack, "latched", "shadow mode"),
     Transition("latch", "latched", c.RolledBack, "armed", "enforced"),
     Transition("latch", "latched", c.TakenBack, "armed"),
     Transition("latch", "latched", c.Activated, "armed"),
     Transition("latch", "latched", c.Recovered, "armed", "of the active variant"),
+    Transition("latch", "latched", c.CommonCauseEnded, "armed", "of the active variant, judged from scratch"),
     Transition("latch", "latched", c.LevelAccepted, "armed", "of the active variant"),
     Transition("hindsight", "nothing", c.RolledBack, "watching", "shadow mode"),
     Transition("hindsight", "watching", c.RolledBack, "watching", "shadow mode"),
@@ -544,6 +571,7 @@ def states_of(row: TaskRow, variant: Variant) -> dict[str, str]:
         "activation": "none" if row.active is None else "active",
         "verification": "settled" if row.left is None else "verifying",
         "rollout": "none" if row.rollout is None else "running" if row.rollout.paused is None else "paused",
+        "cause": "clear" if row.incident is None else "failing",
         "latch": "latched" if row.latch else "armed",
         "hindsight": "nothing" if row.watched is None else "watching",
         "pin": "unpinned" if row.pinned is None else "pinned",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from crl_stream.core.instant import to_text
+from crl_stream.core.messages import Candidate
 from crl_stream.core.monitor.changes import (
     AlertOpened,
     BecameDegraded,
@@ -24,12 +25,14 @@ from crl_stream.core.monitor.changes import (
     RolledBack,
     StayedDegraded,
 )
+from crl_stream.core.monitor.common_cause import find_incident, found_cause
 from crl_stream.core.monitor.grounds import grounds_of
 from crl_stream.core.monitor.promise import delivered
 from crl_stream.core.monitor.rollout import abort
 from crl_stream.core.monitor.row import Variant
 from crl_stream.core.monitor.scorecard import watch
 from crl_stream.core.monitor.staging import takes_part
+from crl_stream.core.monitor.tags import covers
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.verdict import DEGRADED, HEALTHY, Verdict, is_suspect, judge
@@ -58,7 +61,7 @@ def protect(turn: Turn, variant: Variant, *, outcome: bool) -> Sequence[Change]:
 
 def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change]:
     row = turn.row
-    target = None
+    target = incident = None
     tries = _may_roll_back(turn, variant)
     # Grounds are expensive to compute, and most outcomes of a degraded variant do not need them.
     started, alert_id, grounds = not variant.degraded, variant.alert_id, None
@@ -75,8 +78,17 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
         if _is_time(turn, row.held_n):
             changes.append(HeldBack(variant, _who_holds(turn), alert_id))
     elif tries:
+        incident = row.incident if covers(row.incident, variant) else None
         ranked = candidates(row, turn.rules, verdict.worst)
-        target = next((candidate.variant_id for candidate in ranked if candidate.chosen), None)
+        target = _chosen(ranked)
+        if (
+            target is not None
+            and incident is None
+            and (incident := find_incident(turn, variant, reported=True)) is not None
+        ):
+            changes.append(found_cause(turn, incident))
+            ranked = candidates(row, turn.rules, verdict.worst, incident.tag)
+            target = _chosen(ranked)
         if target is not None:
             rollback_id = turn.identify("rb", "rollback", variant.variant_id)
             grounds = grounds or grounds_of(variant, verdict, turn.rules)
@@ -86,7 +98,9 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
             left = delivered(variant, turn.rules) if turn.policy.rollback.verify else None
             seen = None if turn.rules.enforced else watch(row, variant, chosen, grounds, rollback_id, turn.rules)
             changes.append(RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left, seen))
-        elif _is_time(turn, row.no_target_n):
+            if incident is not None and turn.rules.enforced:
+                changes.append(QuarantineLifted(variant))  # what it shares with others has failed, not the variant
+        elif incident is None and _is_time(turn, row.no_target_n):
             changes.append(FoundNoTarget(variant, ranked, alert_id))
     if takes_part(row, variant):
         aborted = abort(turn, variant, grounds or grounds_of(variant, verdict, turn.rules), alert_id)
@@ -94,10 +108,15 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
             return [*changes, aborted]
     if tries and alone is None and row.one_runtime is not None and (target is None or not turn.rules.enforced):
         changes.append(OneRuntimeEnded(variant, alert_id))
-    # Without an enforced rollback, the variant stays degraded, and an alert about a rollback never stays open.
-    if grounds is not None and started and (target is None or not turn.rules.enforced):
+    # Without an enforced rollback, the variant stays degraded, and an alert about a rollback never stays open.  The
+    # alert about an incident stays open and covers all of its variants.
+    if grounds is not None and started and incident is None and (target is None or not turn.rules.enforced):
         changes.append(AlertOpened(variant, grounds, alert_id))
     return changes
+
+
+def _chosen(ranked: Sequence[Candidate]) -> str | None:
+    return next((candidate.variant_id for candidate in ranked if candidate.chosen), None)
 
 
 def _may_roll_back(turn: Turn, variant: Variant) -> bool:

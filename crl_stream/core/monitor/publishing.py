@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from crl_stream.core.messages import Receipt
+from crl_stream.core.monitor.facts import tag_condition
 from crl_stream.core.monitor.row import SILENCE, TaskRow
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.snapshot import active_variant, task_snapshot, variant_catalogue
 from crl_stream.core.monitor.standing_orders import next_end
+from crl_stream.core.monitor.tags import tags_of
 from crl_stream.core.monitor.turn import Turn
 
 EARLIEST: Final = 10
@@ -28,6 +30,12 @@ def is_due(row: TaskRow, rules: Rules) -> bool:
 def publish_state(turn: Turn, *, due: bool = False) -> None:
     """Publish what has changed, and set ``row.wake``; with ``due``, always publish a snapshot."""
     row, rules = turn.row, turn.rules
+    if (turn.facts or turn.retagged) and row.active is not None:
+        tags = tags_of(row.variants[row.active])
+        if tags or row.told:
+            turn.facts += [tag_condition(turn, tag, "left") for tag in row.told if tag not in tags]
+            turn.facts += [tag_condition(turn, tag, "uses") for tag in tags if tag not in row.told]
+            row.told = list(tags)
     if row.active is not None and (
         turn.active_changed or row.shown_exploration != rules.exploration or row.shown_mode != rules.mode
     ):
@@ -50,7 +58,7 @@ def publish_state(turn: Turn, *, due: bool = False) -> None:
         wake, silent = row.shown_time + rules.snapshot_ms, row.time + SILENCE
         if silent > wake:
             wake = silent
-    if row.reviews or row.pinned is not None or row.held is not None:
+    if row.reviews or row.pinned is not None or row.held is not None or row.incident is not None:
         end = next_end(row)
         if end and (wake == 0 or end < wake):
             wake = end

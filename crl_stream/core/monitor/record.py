@@ -28,6 +28,7 @@ from crl_stream.core.monitor.runtimes import follow_runtime, watch_clock
 from crl_stream.core.monitor.sources import attribute
 from crl_stream.core.monitor.staging import stage
 from crl_stream.core.monitor.standing_orders import is_over
+from crl_stream.core.monitor.tags import note_tags
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.variants import add_variant
 from crl_stream.core.monitor.window import count_flaws, pack_outcome, take_in
@@ -78,6 +79,9 @@ def record(
         _count_shadow(variant.shadow, success, reward)
         return "applied", None, None, False
 
+    provider, model = invocation.provider, invocation.model
+    if provider is not None or model is not None:
+        turn.retagged = note_tags(variant, provider, model)
     explored = invocation.variant_source == "explore"
     if row.active is None and not explored and not variant.quarantined and variant.state != RETIRED:
         apply(turn, [Activated(variant, "first_seen", invocation.invocation_id, "The first variant seen")])

@@ -75,6 +75,13 @@ class Configuration(msgspec.Struct, array_like=True, gc=False):
     modifications: bytes = b"[]"
 
 
+class Tags(msgspec.Struct, array_like=True, gc=False):
+    """The provider and model of the latest outcomes that named one."""
+
+    provider: str | None = None
+    model: str | None = None
+
+
 class Variant(msgspec.Struct, array_like=True, gc=False):
     """One variant of a task."""
 
@@ -142,6 +149,8 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
 
     Older engines noted none, so the first outcomes of the window may have no mark.
     """
+    tags: Tags | None = None
+    """What the latest outcomes named; None as long as none has named anything."""
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
@@ -321,6 +330,41 @@ class OneRuntime(msgspec.Struct, array_like=True, gc=False):
     words: str
 
 
+class Incident(msgspec.Struct, array_like=True, gc=False):
+    """Variants with the same tag fell together; times in milliseconds, ``..._n`` in outcomes of the task."""
+
+    incident_id: str
+    tag: str
+    """What the variants share, like ``provider:openai``."""
+    since: int
+    """When it was found."""
+    since_n: int
+    began: int
+    """Log offset of the outcome with which the fall began."""
+    offset: int
+    """Log offset at which it was found; only later outcomes can show a recovery."""
+    until: int
+    until_n: int
+    """It ends without a recovery when one of these has passed."""
+    clean: int
+    """How many outcomes of a variant show its recovery."""
+    first: str
+    """The variant that was active when the fall began."""
+    fall: Sums
+    """What the variants delivered from the beginning of the fall until it was found."""
+    before: dict[str, Sums]
+    """What each variant had delivered before the fall; variants that were hardly known are left out."""
+
+
+class TagReport(msgspec.Struct, array_like=True, gc=False):
+    """A tag is failing in many tasks, according to the log."""
+
+    incident_id: str
+    until: int
+    """Until when this holds, in milliseconds."""
+    words: str
+
+
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """All variants of a task, and which one is active.
 
@@ -402,6 +446,10 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """How often such rollbacks were right; None before the first one."""
     one_runtime: OneRuntime | None = None
     """Whose word alone speaks for a rollback, while that prevents it."""
+    incident: Incident | None = None
+    """Variants with the same tag fell together, and none of them has recovered yet."""
+    told: list[str] = []
+    """The tags that the active variant was last announced to use."""
 
     @property
     def key(self) -> TaskKey:

@@ -14,6 +14,7 @@ from crl_stream.core.messages import (
     ActiveRollout,
     ActiveVariant,
     BaselineSnapshot,
+    CommonCause,
     FailureKinds,
     Modification,
     OneRuntime,
@@ -62,6 +63,7 @@ from crl_stream.core.monitor.row import (
 from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.scorecard import horizon
 from crl_stream.core.monitor.staging import delivered_so_far
+from crl_stream.core.monitor.tags import covered
 from crl_stream.core.monitor.turn import Context, Turn
 from crl_stream.core.monitor.verdict import is_newcomer, judge, own_baseline_of
 from crl_stream.core.policy import Policy
@@ -118,6 +120,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         runtimes_forgotten=row.forgotten,
         no_rollback=None if row.active is None else no_rollback(row, policy, at.fleet),
         verification=_verification(row, rules_of(policy)),
+        common_cause=_common_cause(row),
         rollout=None if row.rollout is None else _rollout(row, row.rollout, at, policy),
         scorecard=None if row.card is None else _scorecard(row, rules_of(policy)),
         one_runtime=_one_runtime(row),
@@ -194,6 +197,20 @@ def _scorecard(row: TaskRow, rules: Rules) -> RollbackScorecard | None:
         watched=None if watched is None else watched.rollback_id,
         watched_outcomes=0 if watched is None or active is None else active.life.n - watched.started.n,
         outcomes_needed=0 if watched is None else horizon(rules),
+    )
+
+
+def _common_cause(row: TaskRow) -> CommonCause | None:
+    incident = row.incident
+    if incident is None:
+        return None
+    return CommonCause(
+        incident_id=incident.incident_id,
+        tag=incident.tag,
+        since=to_text(incident.since),
+        until=to_text(incident.until),
+        outcomes_left=max(0, incident.until_n - row.n),
+        variants=[variant.variant_id for variant in covered(row, incident.tag)],
     )
 
 

@@ -40,7 +40,7 @@ def noticed(row: TaskRow, fleet: StandingOrder | None) -> list[Change]:
 
 
 def next_end(row: TaskRow) -> int:
-    """Return when the next pin, hold or deferral expires without further outcomes, in milliseconds; 0 if none will.
+    """Return when the next pin, hold, incident or deferral ends without further outcomes, in milliseconds; 0: none.
 
     The next snapshot after that tells the proposer.
     """
@@ -49,6 +49,8 @@ def next_end(row: TaskRow) -> int:
         for order in (row.pinned, row.held)
         if order is not None and order.until is not None and (order.until_n is None or row.n >= order.until_n)
     ]
+    if row.incident is not None:
+        ends.append(row.incident.until)
     for review in row.reviews:
         if review.until is not None and review.outcome == "applied":
             end = from_text(review.until)

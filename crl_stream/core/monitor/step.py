@@ -15,6 +15,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import Feedback, Invocation
 from crl_stream.core.monitor.changes import RolledBack, TakenBack
 from crl_stream.core.monitor.commands import apply_command
+from crl_stream.core.monitor.common_cause import follow, overdue
 from crl_stream.core.monitor.decision_matrix import decision, promotion
 from crl_stream.core.monitor.feedback import take_feedback
 from crl_stream.core.monitor.lifecycle import apply
@@ -58,6 +59,8 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
     turn = Turn(row, at, policy)
     if row.pinned is not None or row.held is not None:
         apply(turn, expired(row))
+    if row.incident is not None:
+        apply(turn, overdue(turn))
     if at.fleet is not None or row.shown_fleet:
         apply(turn, noticed(row, at.fleet))
     disposition: Literal["applied", "duplicate", "too_late", "rejected"]
@@ -70,6 +73,8 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
         disposition = apply_command(turn, message)
     if variant is not None:
         active, changed = variant.variant_id == row.active, False
+        if row.incident is not None:
+            apply(turn, follow(turn, variant))
         if judged:
             if active and row.left is not None:
                 changes = verify(turn, variant)
@@ -101,14 +106,15 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
 def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
     """Advance a row whose ``wake`` time has passed to ``at.timestamp_ms``; return the facts.
 
-    Expired pins and holds end, and unpublished state is published.  Nothing is judged: a rollback or promotion that a
-    hold prevented waits for the next outcome.
+    Expired pins, holds and incidents end, and unpublished state is published.  Nothing is judged: a rollback or
+    promotion that a hold prevented waits for the next outcome.
     """
     row.offset, row.incarnation = at.offset, at.incarnation
     if at.timestamp_ms > row.time:
         row.time = at.timestamp_ms
     turn = Turn(row, at, policy)
     apply(turn, expired(row))
+    apply(turn, overdue(turn, ticks=True))
     apply(turn, noticed(row, at.fleet))
     publish_state(turn, due=True)
     return turn.facts
@@ -121,6 +127,7 @@ def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
         row.time = at.timestamp_ms
     turn = Turn(row, at, policy)
     apply(turn, expired(row))
+    apply(turn, overdue(turn, ticks=True))
     apply(turn, noticed(row, at.fleet))
     turn.active_changed = True  # ``noticed`` overlooks a new hold that begins in the same millisecond
     publish_state(turn, due=True)

@@ -11,6 +11,7 @@ from crl_stream.core.monitor.promise import Promise, compare, delivered, is_bett
 from crl_stream.core.monitor.row import RETIRED, SIZE, Rollout, TaskRow, Variant
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.staging import delivered_so_far
+from crl_stream.core.monitor.tags import tags_of
 from crl_stream.core.monitor.verdict import DEGRADED, is_hopeless, judge
 
 CLEARLY: Final = 2.0
@@ -26,7 +27,9 @@ def _precedence(variant: Variant) -> tuple[bool, float, int, str]:
     return (variant.quarantined, *rank(variant))
 
 
-def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> list[Candidate]:
+def candidates(
+    row: TaskRow, rules: Rules, worst: Detector | None = None, failing: str | None = None
+) -> list[Candidate]:
     """Return every other variant, best first; at most one is chosen.
 
     The guide's target has the highest Q with n >= 5, and is not the current variant or quarantined.  Beyond the guide's
@@ -35,8 +38,11 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
 
     If the verdict is about a metric that an added detector defines (``worst``), reward and success need not have
     fallen.  Then it is enough that a target is not degraded, and that it does not promise less of them.
+
+    Variants with the tag ``failing``, or with that of the task's incident, are not chosen.
     """
     found, chosen = [], False
+    avoided = {failing, None if row.incident is None else row.incident.tag} - {None}
     active = row.variants.get(row.active) if row.active is not None else None
     # After so long without a target, a full window without a success is no longer taken for chance.
     certain = row.no_target_n >= 0 and row.n - row.no_target_n >= rules.policy.rollback.renotify
@@ -47,6 +53,9 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
         if variant is active:
             continue
         why_not = _objection(variant, rules)
+        if why_not is None and avoided:
+            shared = next((tag for tag in tags_of(variant) if tag in avoided), None)
+            why_not = None if shared is None else f"{shared} is failing"
         if why_not is None and left is not None:
             why_not = _comparison(variant, left, rules, now=row.n, is_added=is_added)
         if why_not is None and row.rollout is not None and row.rollout.variant_id == variant.variant_id:

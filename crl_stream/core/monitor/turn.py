@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from crl_stream.core.ids import fact_id
-from crl_stream.core.monitor.row import StandingOrder, TaskRow
+from crl_stream.core.monitor.row import StandingOrder, TagReport, TaskRow
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.policy import Policy
 
@@ -23,6 +24,8 @@ class Context(msgspec.Struct, gc=False):
     policy_hash: str
     fleet: StandingOrder | None = None
     """The hold on the whole fleet, if there is one."""
+    tags: Mapping[str, TagReport] = {}
+    """The tags that are failing in many tasks, according to the log."""
     brief: bool = False
     """Whether snapshots omit what the proposer does not read: windows, and sentences for people."""
 
@@ -30,7 +33,7 @@ class Context(msgspec.Struct, gc=False):
 class Turn:
     """The processing of one message for one row."""
 
-    __slots__ = ("active_changed", "at", "catalogue_changed", "facts", "policy", "row", "rules")
+    __slots__ = ("active_changed", "at", "catalogue_changed", "facts", "policy", "retagged", "row", "rules")
 
     def __init__(self, row: TaskRow, at: Context, policy: Policy) -> None:
         self.row, self.at, self.policy, self.rules = row, at, policy, rules_of(policy)
@@ -39,6 +42,8 @@ class Turn:
         """Whether ``crl.active-variants`` needs a new record."""
         self.catalogue_changed = False
         """Whether ``crl.variants`` needs a new record."""
+        self.retagged = False
+        """Whether the outcome named another provider or model than the variant's last one."""
 
     def identify(self, prefix: str, kind: str, detail: str = "") -> str:
         """Return the id of a fact of ``kind`` about this message; ``detail`` distinguishes facts of the same kind."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from crl_stream.core.monitor.changes import Change, QuarantineLifted, TakenBack, VerificationEnded
+from crl_stream.core.monitor.common_cause import fell_together
 from crl_stream.core.monitor.promise import Promise, compare, is_better, promise_of
 from crl_stream.core.monitor.row import RETIRED, Variant
 from crl_stream.core.monitor.turn import Turn
@@ -22,18 +23,20 @@ def verify(turn: Turn, target: Variant) -> Sequence[Change]:
     """Return the changes that follow from the outcomes of the latest rollback's ``target``, which is still active.
 
     It is compared from ``min_recent`` judged outcomes on, until its window is full; under a hold, nothing is taken
-    back.  The verification also ends if the variant that was left can no longer be used.
+    back.  The verification also ends if the variant that was left can no longer be used.  If both have a common cause,
+    which a few outcomes can show, it is not worse, and what follows is that of an incident.
     """
     row, rules, left = turn.row, turn.rules, turn.row.left
     assert left is not None
     back = row.variants.get(left.variant_id)
     if back is None or back.state == RETIRED or not turn.policy.rollback.verify:
         return [VerificationEnded()]
-    judged = target.judged
+    judged, may_act = target.judged, rules.enforced and row.held is None and turn.at.fleet is None
+    if may_act and (together := fell_together(turn, target, back)):
+        return together
     if judged.n < rules.min_recent:
         return _NOTHING
     promised, delivers = Promise(left.n, left.value, left.successes, left.flawless), promise_of(judged)
-    may_act = rules.enforced and row.held is None and turn.at.fleet is None
     if may_act and is_better(promised, delivers, rules.confidence):
         words = f"worse than {left.variant_id} in its first {judged.n} outcomes: {compare(delivers, promised)}"
         return [QuarantineLifted(back), TakenBack(target, back, left.rollback_id, words)]

@@ -81,6 +81,6 @@ def health(overview: Overview, now: int) -> Word:
     HEALTHY: fewer than 3 enforced rollbacks in 30 days, fewer than 5 pending proposals, no open critical alert, and no
     active variant that is degraded or whose last 10 or more outcomes include no success.
     ATTENTION NEEDED: more than 3 enforced rollbacks in 7 days, or an open alert of kind no_target, stuck,
-    data_gap or fleet_hold.  STABLE: everything else.
+    data_gap, fleet_hold or common_cause.  STABLE: everything else.
     """
     return Condition(overview, now).word

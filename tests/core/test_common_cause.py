@@ -1,0 +1,510 @@
+"""A common cause: an outage that all variants of a provider share is held through, and a lone collapse is not."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from builders import a_command, an_invocation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crl_stream.core import messages as m
+from crl_stream.core.monitor.row import StandingOrder, Sums, TagReport, TaskRow, decode_row, encode_row
+from crl_stream.core.monitor.step import Context, pass_time
+from crl_stream.core.monitor.tags import LONGEST, tags_of
+from crl_stream.core.policy import CommonCause, Degradation, Operations, Policy
+
+from .histories import histories
+from .task import HOUR, Task
+
+ONE = {"provider": "one"}
+GUARDED = Policy(degradation=Degradation(guard="evidence", baseline="recent", success_floor=2.0))
+
+
+def with_siblings(policy: Policy | None = None, *, other: dict[str, str] | None = None, **fields: Any) -> Task:
+    """Build a task whose ``default`` and ``spare`` name provider ``one``; ``other`` gives the fields of a third."""
+    task = Task(policy)
+    task.run("default", "S" * 60, **(ONE | fields))
+    task.run("spare", "SSSSSSSSSF" * 4, variant_source="explore", **(ONE | fields))
+    if other is not None:
+        task.run("elsewhere", "SSSSF" * 6, variant_source="explore", **other)
+    return task
+
+
+def live(task: Task, outcomes: str, **fields: Any) -> list[Any]:
+    """Fold outcomes of the variant that is active at that time."""
+    facts: list[Any] = []
+    for letter in outcomes:
+        facts += task.run(task.row.active or "", letter, **({"active_epoch": task.row.epoch} | ONE | fields))
+    return facts
+
+
+def in_outage(policy: Policy | None = None, **fields: Any) -> Task:
+    """Build a task in the incident that an outage of provider ``one`` caused."""
+    task = with_siblings(policy, **fields)
+    while task.row.incident is None:
+        live(task, "F", **fields)
+        assert task.row.n < 200
+    return task
+
+
+def test_an_outage_of_all_variants_is_held_through_and_leaves_no_quarantine() -> None:
+    task = in_outage()
+    assert (task.row.active, task.row.cause) == ("default", "common_cause")
+    assert not any(variant.quarantined for variant in task.row.variants.values())
+    before = len(task.stated(m.Activation))
+    live(task, "F" * 80)
+    assert len(task.stated(m.Activation)) == before
+    assert task.stated(m.ActiveVariant)[-1].quarantined == []
+
+
+def test_it_takes_four_outcomes_of_the_target_to_see_that_a_rollback_had_no_ground() -> None:
+    task = with_siblings()
+    while task.row.active == "default":
+        live(task, "F")
+    live(task, "F" * 3)
+    assert task.row.incident is None
+    facts = live(task, "F")
+    [activation] = [fact for fact in facts if isinstance(fact, m.Activation)]
+    assert (activation.from_variant, activation.to_variant, activation.cause) == ("spare", "default", "common_cause")
+    assert activation.reasoning == "spare fell together with default, so the rollback had no ground"
+
+
+def test_the_incident_is_one_alert_that_says_what_fell_and_how_to_end_it() -> None:
+    task = in_outage()
+    live(task, "F" * 60)
+    [alert] = task.alerts("common_cause")
+    assert (alert.severity, alert.resolved) == ("critical", False)
+    assert alert.subject == "backend-architect/api-design provider:one"
+    assert alert.text == (
+        "backend-architect/api-design provider:one: variants fell together (default: reward -1.000 against 1.000, "
+        "success 0.0% against 100.0%; spare: reward -1.000 against 0.800, success 0.0% against 90.0%); none of them "
+        "is rolled back or promoted until one recovers, at most 200 outcomes; to end this: "
+        "crl resume backend-architect/api-design"
+    )
+    assert not any(found.timestamp > alert.timestamp for found in task.alerts("no_target"))
+    assert not any(found.timestamp > alert.timestamp for found in task.alerts("rollback_taken_back"))
+    assert not any(found.timestamp > alert.timestamp for found in task.alerts("degradation") if not found.resolved)
+
+
+def test_the_verdict_stays_visible_and_the_snapshot_says_why_nothing_happens() -> None:
+    task = in_outage()
+    incident = task.row.incident
+    assert incident is not None
+    live(task, "F" * 20)
+    shown = task.stated(m.TaskSnapshot)[-1]
+    assert task.snapshot("default").verdict == "DEGRADED"
+    assert shown.common_cause == m.CommonCause(
+        incident_id=incident.incident_id,
+        tag="provider:one",
+        since=task.alerts("common_cause")[0].timestamp,
+        until="2025-11-20T14:31:48.000Z",
+        outcomes_left=200 - (shown.n_outcomes - incident.since_n),
+        variants=["default", "spare"],
+    )
+    assert shown.no_rollback is not None
+    assert shown.no_rollback.startswith(f"provider:one is failing ({incident.incident_id}): held until a variant on it")
+
+
+@pytest.mark.parametrize("policy", [Policy(), GUARDED], ids=["guide", "guarded"])
+def test_it_ends_by_itself_when_the_active_variant_has_recovered_and_nothing_is_left_behind(policy: Policy) -> None:
+    task = in_outage(policy)
+    live(task, "F" * 40)
+    live(task, "S" * 8)
+    assert task.row.incident is not None
+    live(task, "S")
+    assert task.row.incident is None
+    [_, ended] = task.alerts("common_cause")
+    assert (ended.resolved, ended.severity) == (True, "info")
+    assert ended.action == "resolved: default recovered: reward 0.800, success 90.0% in its last 10 outcomes"
+    live(task, "S" * 60)
+    assert (task.row.active, task.variant("default").degraded) == ("default", False)
+    assert task.row.cause == "common_cause"
+
+
+def test_it_ends_when_another_variant_of_the_provider_has_recovered() -> None:
+    task = in_outage()
+    live(task, "F" * 20)
+    task.run("spare", "S" * 10, variant_source="explore", **ONE)
+    assert task.row.incident is None
+    # The active variant is known to fail still, so it is not judged from scratch.
+    live(task, "F")
+    assert (task.row.active, task.row.cause) == ("spare", "rollback")
+
+
+def test_without_a_recovery_it_ends_after_so_many_outcomes_and_protection_acts_again() -> None:
+    task = in_outage(Policy(common_cause=CommonCause(hold_outcomes=50)))
+    live(task, "F" * 50)
+    assert task.row.incident is not None
+    live(task, "F")
+    ended = task.alerts("common_cause")[1]
+    assert ended.action == "resolved: no recovery within 50 outcomes; protection acts again"
+    assert (task.row.active, task.row.cause) == ("spare", "rollback")
+    live(task, "S" * 30)
+    assert (task.row.active, task.row.incident) == ("spare", None)
+
+
+def test_an_outage_that_outlasts_the_incident_begins_another_one_after_a_few_outcomes_of_a_target() -> None:
+    task = in_outage(Policy(common_cause=CommonCause(hold_outcomes=50)))
+    live(task, "F" * 100)
+    assert task.row.incident is not None
+    assert len([alert for alert in task.alerts("common_cause") if not alert.resolved]) == 2
+    assert (task.row.active, task.row.cause) == ("default", "common_cause")
+    assert not any(variant.quarantined for variant in task.row.variants.values())
+
+
+def test_without_outcomes_it_ends_after_so_many_hours() -> None:
+    task = in_outage()
+    task.pass_time(24 * HOUR)
+    task.run("spare", "S", variant_source="explore", **ONE)
+    assert task.alerts("common_cause")[1].action == "resolved: no recovery within 24 hours; protection acts again"
+
+
+def test_a_variant_that_collapses_alone_is_still_rolled_back() -> None:
+    task = with_siblings()
+    while task.row.active == "default":
+        live(task, "F")
+        if task.row.n % 5 == 0:
+            task.run("spare", "S", variant_source="explore", **ONE)
+    live(task, "SSSSSSSSSF" * 3)
+    assert (task.row.active, task.row.incident) == ("spare", None)
+    assert task.variant("default").quarantined
+
+
+def test_a_better_variant_of_another_provider_is_chosen_and_nothing_is_quarantined() -> None:
+    task = with_siblings(other={"provider": "two"})
+    fields = {"elsewhere": {"provider": "two"}}
+    for _ in range(60):
+        active = task.row.active or ""
+        letter = "S" if active == "elsewhere" else "F"
+        live(task, letter, **fields.get(active, ONE))
+    assert (task.row.active, task.row.cause) == ("elsewhere", "rollback")
+    assert task.row.incident is not None
+    assert not any(variant.quarantined for variant in task.row.variants.values())
+    rolled = task.stated(m.RollbackEvent)[-1]
+    [spare] = [one for one in rolled.candidates if one.variant_id in {"spare", "default"} and one.why_not]
+    assert spare.why_not == "provider:one is failing"
+
+
+def test_a_variant_of_another_provider_that_collapses_meanwhile_is_rolled_back_but_not_to_the_failing_provider() -> (
+    None
+):
+    task = with_siblings(other={"provider": "two"})
+    task.run("third", "SSSFF" * 6, variant_source="explore", provider="three")
+    provider = {"elsewhere": "two", "third": "three"}
+    for _ in range(60):
+        active = task.row.active or ""
+        live(task, "S" if active in provider else "F", provider=provider.get(active, "one"))
+    assert task.row.active == "elsewhere"
+    while task.row.active == "elsewhere":
+        live(task, "F", provider="two")
+    assert (task.row.active, task.row.cause) == ("third", "rollback")
+    assert [v.variant_id for v in task.row.variants.values() if v.quarantined] == ["elsewhere"]
+
+
+def test_before_the_first_rollback_what_exploration_shows_is_enough_if_it_is_clear() -> None:
+    task = with_siblings()
+    task.run("third", "SSSSSSSSSF" * 4, variant_source="explore", **ONE)
+    # Fails too early to be degraded, while two others are tried.
+    live(task, "F" * 2)
+    task.run("third", "FF", variant_source="explore", **ONE)
+    task.run("spare", "FF", variant_source="explore", **ONE)
+    live(task, "F" * 10)
+    assert task.row.incident is not None
+    assert task.stated(m.RollbackEvent) == []
+    assert [fact.cause for fact in task.stated(m.Activation)] == ["first_seen"]
+
+
+def test_a_variant_that_had_fallen_before_is_no_evidence() -> None:
+    task = with_siblings()
+    while task.row.active == "default":
+        live(task, "F")
+    task.order(m.LiftQuarantine, variant_id="default")
+    task.run("default", "F" * 14, variant_source="explore", **ONE)
+    task.run("third", "SSSSF" * 6, variant_source="explore", **ONE)
+    live(task, "S" * 30)
+    live(task, "F")
+    task.run("default", "FFFF", variant_source="explore", **ONE)
+    for _ in range(20):
+        if task.row.active == "spare":
+            live(task, "F")
+    assert (task.row.active, task.alerts("common_cause")) == ("third", [])
+
+
+def test_a_target_that_fails_half_of_its_first_outcomes_is_no_evidence_yet() -> None:
+    task = with_siblings()
+    while task.row.active == "default":
+        live(task, "F")
+    live(task, "FSFS")
+    assert (task.row.active, task.row.incident) == ("spare", None)
+
+
+def test_a_recovery_must_be_clearly_better_than_what_was_delivered_in_the_fall() -> None:
+    task = in_outage()
+    assert task.row.incident is not None
+    task.row.incident.fall = Sums(20, 15, 0, 10_000_000, 20_000_000)
+    live(task, "S" * 9 + "F")
+    assert task.row.incident is not None
+
+
+def reported(task: Task) -> None:
+    task.tags = {"provider:one": TagReport("tag-1", task.now + HOUR, "3 of 4 tasks on provider:one fell")}
+
+
+def test_a_report_from_other_tasks_spares_the_first_rollback_and_is_told() -> None:
+    task = with_siblings()
+    reported(task)
+    live(task, "F" * 20)
+    assert (task.row.active, task.row.epoch, task.stated(m.RollbackEvent)) == ("default", 1, [])
+    [alert] = task.alerts("common_cause")
+    assert "3 of 4 tasks on provider:one fell" in alert.text
+    live(task, "S" * 10)
+    assert task.row.incident is None
+
+
+def test_a_report_does_not_reverse_a_rollback_whose_target_holds_up() -> None:
+    task = with_siblings()
+    while task.row.active == "default":
+        live(task, "F")
+    reported(task)
+    live(task, "SSSSSSSSSF" * 2)
+    assert (task.row.active, task.alerts("common_cause")) == ("spare", [])
+
+
+def test_a_report_that_is_over_or_about_another_provider_is_no_evidence() -> None:
+    for tag, hours in (("provider:one", -1), ("provider:two", 1)):
+        task = with_siblings()
+        task.tags = {tag: TagReport("tag-1", task.now + hours * HOUR, "")}
+        while task.row.active == "default":
+            live(task, "F")
+        assert task.row.incident is None
+
+
+def test_a_task_says_when_its_active_variant_uses_a_tag_falls_and_recovers() -> None:
+    task = with_siblings(model="large")
+    live(task, "F" * 3, model="large")
+    said = [(found.tag, found.state) for found in task.stated(m.TagCondition)]
+    both = ["provider:one", "model:large"]
+    assert said == [(tag, state) for state in ("uses", "fell") for tag in both]
+    task.order(m.HoldTask)
+    live(task, "S" * 50, model="large")
+    assert [(found.tag, found.state) for found in task.stated(m.TagCondition)][4:] == [(t, "recovered") for t in both]
+    live(task, "S", model="small")
+    assert [(found.tag, found.state) for found in task.stated(m.TagCondition)][6:] == [
+        ("model:large", "left"),
+        ("model:small", "uses"),
+    ]
+
+
+def test_the_model_is_blamed_if_only_variants_with_the_same_model_fell_and_the_provider_if_others_did_too() -> None:
+    small, large = {"provider": "one", "model": "small"}, {"provider": "one", "model": "large"}
+    task = Task()
+    task.run("default", "S" * 60, **large)
+    task.run("spare", "SSSSSSSSSF" * 4, variant_source="explore", **large)
+    task.run("cheap", "SSSSF" * 6, variant_source="explore", **small)
+    seen = []
+    for _ in range(80):
+        live(task, "F", **(small if task.row.active == "cheap" else large))
+        if task.row.incident is not None and task.row.incident.tag not in seen:
+            seen.append(task.row.incident.tag)
+    assert seen == ["model:large", "provider:one"]
+    # The task returns to the variant that was active when the fall began, however many were tried since.
+    assert (task.row.active, task.row.cause) == ("default", "common_cause")
+    opened = [alert.subject.split()[1] for alert in task.alerts("common_cause") if not alert.resolved]
+    closed = [alert.subject.split()[1] for alert in task.alerts("common_cause") if alert.resolved]
+    assert (opened, closed) == (["model:large", "provider:one"], ["model:large"])
+    assert not any(variant.quarantined for variant in task.row.variants.values())
+
+
+@pytest.mark.parametrize("why", ["task", "fleet", "observe"])
+def test_under_a_hold_or_in_observe_mode_no_incident_begins(why: str) -> None:
+    task = with_siblings(Policy(operations=Operations(mode="observe")) if why == "observe" else None)
+    if why == "task":
+        task.order(m.HoldTask)
+    elif why == "fleet":
+        task.fleet = StandingOrder("ann", "look", task.now)
+    live(task, "F" * 40)
+    assert task.row.incident is None
+
+
+def test_crl_resume_ends_it_and_says_so() -> None:
+    task = in_outage()
+    result = task.order(m.ResumeTask)
+    assert (result.outcome, result.detail) == ("applied", "resumed")
+    assert task.row.incident is None
+    assert task.alerts("common_cause")[1].action == "resolved: ended by ada"
+
+
+def test_nothing_is_promoted_while_it_lasts() -> None:
+    task = in_outage()
+    task.run("spare", "F", variant_source="explore", **ONE)
+    task.run("excellent", "S" * 40, variant_source="explore", provider="two")
+    live(task, "F" * 5)
+    assert task.row.active == "default"
+    incident = task.row.incident
+    assert incident is not None
+    assert task.snapshot("excellent").not_applied == f"provider:one is failing ({incident.incident_id})"
+
+
+def test_the_return_can_be_undone_and_a_person_may_activate_another_variant_meanwhile() -> None:
+    task = in_outage()
+    assert task.order(m.UndoRollback, expected_epoch=task.row.epoch).outcome == "applied"
+    assert task.row.active == "spare"
+    assert task.row.incident is not None
+
+
+def test_it_is_a_setting() -> None:
+    task = with_siblings(Policy(common_cause=CommonCause(hold_outcomes=0)))
+    live(task, "F" * 60)
+    assert (task.row.incident, task.alerts("common_cause")) == (None, [])
+
+
+def test_shadow_mode_reports_the_incident_instead_of_a_rollback() -> None:
+    task = with_siblings(Policy(operations=Operations(mode="shadow")))
+    live(task, "F" * 2)
+    task.run("spare", "FFFF", variant_source="explore", **ONE)
+    live(task, "F" * 12)
+    assert task.stated(m.RollbackEvent) == []
+    assert len(task.alerts("common_cause")) == 1
+
+
+def test_registered_provider_and_model_count_until_an_outcome_names_others() -> None:
+    task = Task()
+    task.order(m.RegisterVariant, variant_id="default", provider="one", model="large")
+    assert tags_of(task.variant("default")) == ("provider:one", "model:large")
+    task.run("default", "S", provider="two")
+    assert tags_of(task.variant("default")) == ("provider:two", "model:large")
+    task.run("default", "S")
+    task.run("default", "S", model="x" * (LONGEST + 1), provider="")
+    assert tags_of(task.variant("default")) == ("provider:two", "model:large")
+
+
+def test_a_row_remembers_an_incident() -> None:
+    row: TaskRow = decode_row(encode_row(in_outage().row))
+    assert row.incident == in_outage().row.incident
+
+
+def test_a_tick_ends_it_when_its_time_has_passed() -> None:
+    task = in_outage()
+    incident = task.row.incident
+    assert incident is not None
+    assert 0 < task.row.wake <= incident.until
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories)
+def test_without_tags_the_rule_changes_nothing(messages: list[Any]) -> None:
+    """Facts and rows are the same, byte for byte, with the rule and without it."""
+    both = Task(), Task(Policy(common_cause=CommonCause(hold_outcomes=0)))
+    facts = [[msg for message in messages for msg in task.take(message)] for task in both]
+    assert facts[0] == facts[1]
+    assert encode_row(both[0].row) == encode_row(both[1].row)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(30, 150), st.sampled_from([0.0, 0.1]), st.sampled_from([Policy(), GUARDED]))
+def test_after_any_outage_the_task_has_recovered_by_itself(
+    seed: int, length: int, exploration: float, policy: Policy
+) -> None:
+    """No incident outlives the outage by more than its bound, and no variant stays in quarantine because of it."""
+    random, task = Random(seed), Task(policy)
+    task.run("default", "S" * 60, **ONE)
+    task.run("spare", "SSSSSSSSSF" * 4, variant_source="explore", **ONE)
+    rates = {"default": 0.97, "spare": 0.9}
+    for number in range(length + 150):
+        explores = random.random() < exploration
+        name = "default" if not task.row.active else task.row.active
+        if explores:
+            name = "spare" if name == "default" else "default"
+        if explores and task.variant(name).quarantined:
+            continue
+        good = random.random() < (0.0 if number < length else rates[name])
+        outcome = an_invocation(
+            name,
+            "success" if good else "failure",
+            invocation_id=f"out-{number}",
+            active_epoch=task.row.epoch,
+            variant_source="explore" if explores else None,
+            **ONE,
+        )
+        task.take(outcome)
+        if number == length - 1:
+            assert task.row.incident is not None
+    assert task.row.incident is None
+
+
+def test_old_rows_are_read_and_a_command_of_an_older_policy_too() -> None:
+    """A row of an engine without incidents has neither field; a policy without the section has the defaults."""
+    task = with_siblings()
+    data = encode_row(task.row)
+    assert decode_row(data).incident is None
+    command = a_command(m.HoldTask)
+    assert task.take(command)
+
+
+def moved_elsewhere(policy: Policy | None = None) -> Task:
+    """Build a task that an outage of provider ``one`` has moved to ``elsewhere``, a worse variant of another one."""
+    task = with_siblings(policy, other={"provider": "two"})
+    while task.row.active != "elsewhere":
+        live(task, "F")
+    assert task.row.incident is not None
+    return task
+
+
+def test_the_task_returns_from_another_provider_when_the_first_variant_has_recovered() -> None:
+    task = moved_elsewhere()
+    live(task, "SSSSF" * 3, provider="two")
+    facts = task.run("default", "S" * 10, variant_source="explore", **ONE)
+    [activation] = [fact for fact in facts if isinstance(fact, m.Activation)]
+    assert (activation.to_variant, activation.cause) == ("default", "common_cause")
+    assert activation.reasoning == (
+        "provider:one: default recovered: reward 1.000, success 100.0% in its last 10 outcomes"
+    )
+    live(task, "S" * 40)
+    assert (task.row.active, task.row.left) == ("default", None)
+
+
+def test_a_return_without_a_recovery_is_verified_and_taken_back_if_the_outage_is_not_over() -> None:
+    task = moved_elsewhere(Policy(common_cause=CommonCause(hold_outcomes=60)))
+    for letter in "SSSSF" * 12:
+        if task.row.active == "elsewhere":
+            live(task, letter, provider="two")
+    assert (task.row.active, task.row.cause) == ("default", "common_cause")
+    live(task, "F" * 10)
+    assert (task.row.active, task.row.cause) == ("elsewhere", "rollback_verified_worse")
+    assert not any(variant.quarantined for variant in task.row.variants.values())
+
+
+@pytest.mark.parametrize("why", ["pinned", "held", "activated", "tick"])
+def test_the_task_stays_where_people_have_decided_so_and_a_tick_changes_no_active_variant(why: str) -> None:
+    task = moved_elsewhere()
+    if why == "pinned":
+        task.order(m.PinVariant)
+    elif why == "held":
+        task.order(m.HoldTask)
+    elif why == "activated":
+        task.run("third", "S" * 5, variant_source="explore", provider="two")
+        task.order(m.ActivateVariant, variant_id="third")
+    active = task.row.active
+    if why == "tick":
+        task.now += 25 * HOUR
+        pass_time(task.row, Context(0, task.offset, task.now, 0, "0" * 16), task.policy)
+    else:
+        task.run("default", "S" * 10, variant_source="explore", **ONE)
+    assert (task.row.incident, task.row.active) == (None, active)
+
+
+def test_a_common_cause_that_shows_only_after_the_task_moved_to_another_provider_lifts_the_quarantine() -> None:
+    task = Task()
+    task.run("default", "S" * 60, **ONE)
+    task.run("spare", "SSSSF" * 6, variant_source="explore", **ONE)
+    task.run("elsewhere", "SSSSSSSSSF" * 4, variant_source="explore", provider="two")
+    while task.row.active == "default":
+        live(task, "F")
+    assert (task.row.active, task.variant("default").quarantined) == ("elsewhere", True)
+    task.run("spare", "FFFF", variant_source="explore", **ONE)
+    live(task, "S", provider="two")
+    assert task.row.incident is not None
+    assert (task.row.active, task.variant("default").quarantined) == ("elsewhere", False)
