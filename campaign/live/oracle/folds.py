@@ -14,7 +14,7 @@ from crl_stream.stages.entries import command_positions, decode_batch
 from crl_stream.stages.inlet import reference_commands
 from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import decode_partition, partition_key
-from crl_stream.stages.topology import INLET, MONITOR, PROPOSER, Table, outputs_of
+from crl_stream.stages.topology import INLET, MONITOR, PROPOSER, Goes, Table, outputs_of
 from crl_stream.wire.codec import Rejected, decode
 from crl_stream.wire.dead_letter import read_letter, read_mark
 from crl_stream.wire.records import Output
@@ -23,6 +23,8 @@ from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, DECISIONS, PARTITION_RO
 OUTPUTS: Final = (*outputs_of(INLET, MONITOR), *PROPOSER.standing)
 SHELL_KINDS: Final = OWN_ALERTS | {"data_gap"}
 """Kinds of alerts that do not follow from the log."""
+JOINT: Final = frozenset(sink.topic for sink in MONITOR.sinks if sink.goes is Goes.FIRST)
+"""Topics with one partition, to which all partitions of the log write; each keeps only its own order."""
 
 
 class Folds:
@@ -100,7 +102,7 @@ class Folds:
         for topic in OUTPUTS:
             if topic in PROPOSER.standing and not self.topics.request.services:
                 continue
-            for partition in self.partitions:
+            for partition in range(1) if topic in JOINT else self.partitions:
                 records = [
                     r for r in await self.topics.all(self.topics.names(topic), partition) if self._is_folded(topic, r)
                 ]
@@ -139,7 +141,7 @@ class Folds:
         if more := there - should:
             self.findings.complain("foreign", len(more), f"{where}: not from the fold: {min(more, key=repr)}")
         # Several stages write to the same partitions of dead letters, and each keeps only its own order.
-        if topic != DEAD_LETTERS and there == should and distinct != wanted:
+        if topic != DEAD_LETTERS and topic not in JOINT and there == should and distinct != wanted:
             self.findings.complain("disordered", 1, f"{where}: the order differs from the log")
 
     def _compare_last(self, topic: str, partition: int, records: list[Any]) -> None:
