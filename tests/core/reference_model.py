@@ -136,7 +136,7 @@ class Member:
     degraded_at: int | None = None
     degraded: bool = False
     declined: int = 0
-    """Its outcomes when a rollout of it ended for want of a lead."""
+    """Its outcomes when a rollout of it ended because it had no lead."""
     clean: int = 0
     """Healthy verdicts since the last degraded one, while degraded."""
 
