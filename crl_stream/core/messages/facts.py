@@ -168,7 +168,7 @@ class RolloutStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     candidate: Delivered
     """What the candidate has delivered since the rollout began."""
     control: Delivered
-    """What the active variant has delivered in the same time."""
+    """What the active variant has delivered over the same time."""
     epoch: int
     position: Position
     policy_hash: str

@@ -15,7 +15,7 @@ Read the modules in the order in which an outcome passes through them:
     baseline           what a window is compared with
     likelihood         the arithmetic behind the evidence
     window             the last outcomes of a variant, their sums, and Q
-    staging            what the candidate of a rollout and the active variant deliver in the same time
+    staging            what the candidate of a rollout and the active variant deliver over the same time
     runtimes           which runtimes follow which epoch
     sources            which runtime each outcome came from, and what each runtime reported last
     verification       whether the latest rollback stays, or is taken back

@@ -129,7 +129,7 @@ class LookedBack(NamedTuple):
     would: int
     """How many bad outcomes the target would have had among the same number, in millionths."""
     meanwhile: bool
-    """Whether that comes from the target's own outcomes in the same time, and not from its promise."""
+    """Whether that comes from the target's own outcomes over the same time, and not from its promise."""
     avoidable: int
     """Bad outcomes that the rollback would have avoided."""
     caused: int

@@ -23,11 +23,11 @@ The comparison is made with every outcome of a rollback's target, and a false in
 A healthy variant with 88 % successes looks fallen only if four of its first four or five outcomes are failures.
 """
 CLEARLY: Final = 2.0
-"""Standard errors by which what was delivered before or after the fall must lead over the fall itself."""
+"""Standard errors by which outcomes before or after the fall must be better than those in it."""
 
 
 def began_at(fallen: Variant, rules: Rules) -> int | None:
-    """Return the offset at which the fall of a variant began: where the end of its window lost most (CUSUM).
+    """Return the offset at which the fall of a variant began: from there on, its window lost most (CUSUM).
 
     Page, *Continuous inspection schemes*, Biometrika 41 (1954).  None if no part of the window lost anything.
     """

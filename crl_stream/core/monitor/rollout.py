@@ -99,7 +99,7 @@ def next_stage(row: TaskRow, actor: str, words: str, *, full: bool = False) -> S
 def abort(turn: Turn, candidate: Variant, grounds: Grounds, alert_id: str) -> RolloutAborted | None:
     """Return the end of the rollout because its ``candidate`` is degraded; None if it goes on.
 
-    The verdict is about the last outcomes of the candidate.  In the same time, the active variant must also have
+    The verdict is about the last outcomes of the candidate.  Over the same time, the active variant must also have
     delivered more by two standard errors, in any of the three means: since the rollout began, or lately.  Chance
     decides which of them an invocation uses, so an outage of both hardly ever looks like that.  Under a hold, nothing
     happens.

@@ -231,7 +231,7 @@ class Left(msgspec.Struct, array_like=True, gc=False):
 
 
 class Stratum(msgspec.Struct, array_like=True, gc=False):
-    """What the candidate of a rollout and the active variant delivered in the same time."""
+    """What the candidate of a rollout and the active variant delivered over the same time."""
 
     candidate: Sums
     control: Sums

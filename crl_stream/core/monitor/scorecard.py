@@ -2,13 +2,13 @@
 
 The outcomes that led to a rollback were selected for being bad, so only later ones count: up to ``horizon`` outcomes of
 the variant that stayed active.  They are compared with the promise that the target had when the rollback was reported,
-or with the target's own outcomes in the same time where there are enough of them, which is the fairer comparison: both
-variants then had the same work and the same outages.
+or with the target's own outcomes over the same time if there are enough, which is the fairer comparison: both variants
+then had the same work and the same outages.
 
 A rollback was right if the variant delivered less than its target and less than its own baseline, both by
 ``rollback.confidence`` standard errors.  It was wrong if the variant recovered by itself, or delivered no less than
-either.  A variant that never worked is compared with the target alone.  Everything else is open: too few outcomes, or
-a difference that may be chance.
+one of the two.  A variant that never worked is compared with the target alone.  Everything else is open: too few
+outcomes, or a difference that may be chance.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the candidate of a rollout and the active variant deliver in the same time.
+"""What the candidate of a rollout and the active variant deliver over the same time.
 
 Chance assigns the invocations in the proportion of a stage, so within a stage both meet the same conditions.  Over
 several stages, the active variant is compared as if it had worked in the candidate's proportions (direct

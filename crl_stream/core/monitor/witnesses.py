@@ -5,8 +5,8 @@ a rollback that rests on one runtime is made only if the others do not contradic
 from a second runtime.  The verdict still follows from the window; only the automatic action waits.
 
 Outcomes that name no runtime count as one source, so leaving out the name does not evade the rule.  They contradict
-nothing, because it is unknown how many runtimes they come from.  Nor does a runtime contradict that has sent nothing
-for as long as two long invocations take.
+nothing, because it is unknown how many runtimes they come from.  A runtime that has sent nothing for as long as two
+long invocations take does not contradict either.
 """
 
 from __future__ import annotations
