@@ -176,7 +176,7 @@ class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hold_hours: Hours = 24.0
     """Hours after which it ends without a recovery."""
     clean_outcomes: AtLeastOne = 10
-    """Outcomes of a variant that show its recovery; at most a window."""
+    """Outcomes that a variant needs to show its recovery; at most a window."""
     min_tasks: Count = 3
     """Tasks with the same provider or model that must fall together before other tasks are told; 0: not counted."""
     share: Ratio = 0.5

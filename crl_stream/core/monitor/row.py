@@ -347,7 +347,7 @@ class Incident(msgspec.Struct, array_like=True, gc=False):
     until_n: int
     """The incident ends without a recovery when either limit is reached."""
     clean: int
-    """How many outcomes of a variant show its recovery."""
+    """How many outcomes a variant needs to show its recovery."""
     first: str
     """The variant that was active when the fall began."""
     fall: Sums
