@@ -198,7 +198,7 @@ def _activation(activation: m.Activation) -> Entry:
 
 
 def _rollout_step(step: m.RolloutStep) -> Entry:
-    """Build an entry for a step that nobody ordered; those of people have command results."""
+    """Build an entry for an automatic step; steps that people order have command results."""
     return Entry(
         timestamp=step.timestamp,
         task=_task_of(step),

@@ -1,4 +1,4 @@
-"""``crl rollout``: let a variant replace the active one in stages, and follow how it does."""
+"""``crl rollout``: let a variant replace the active one in stages, and follow its progress."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.wire.topics import TASKS
 
-app = typer.Typer(help="Replace the active variant in stages, or show how far that is.", no_args_is_help=True)
+app = typer.Typer(help="Replace the active variant in stages, and show the progress.", no_args_is_help=True)
 
 
 @app.command()
@@ -45,7 +45,7 @@ def start(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Give a known variant a small share of the invocations, and more while it is not worse than the active one.
+    """Give a known variant a small share of the invocations, then more as long as it is not worse than the active one.
 
     After the last stage it becomes active. If it is degraded, all invocations use the active variant again, and the
     variant is quarantined.
@@ -98,7 +98,7 @@ def pause(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Keep a rollout at its stage until resumed; it is still aborted if its variant is degraded."""
+    """Keep a rollout at its stage until you resume it. It is still aborted if its candidate is degraded."""
     _order(context, m.PauseRollout, task, reason, actor, timeout, json)
 
 
@@ -111,7 +111,7 @@ def resume(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Let a paused rollout go on."""
+    """Resume a paused rollout."""
     _order(context, m.ResumeRollout, task, reason, actor, timeout, json)
 
 
@@ -119,13 +119,13 @@ def resume(
 def promote(
     context: typer.Context,
     task: Task,
-    full: Annotated[bool, typer.Option("--full", help="Skip all further stages: the variant becomes active.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Skip the other stages: the candidate becomes active.")] = False,
     reason: Reason = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Begin the next stage now, whatever it waits for; after the last one, the variant becomes active."""
+    """Begin the next stage now, without waiting; after the last stage, the candidate becomes active."""
     _order(context, m.PromoteRollout, task, reason, actor, timeout, json, full=full)
 
 
@@ -138,12 +138,12 @@ def abort(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """End a rollout: all invocations use the active variant again. Its variant is not quarantined."""
+    """End a rollout: all invocations use the active variant again. The candidate is not quarantined."""
     _order(context, m.AbortRollout, task, reason, actor, timeout, json)
 
 
 def lines_of(task: str, rollout: m.RolloutSnapshot) -> Iterator[str]:
-    """Return lines that say how far a rollout is and what it waits for."""
+    """Return lines that say how far a rollout has come and what it waits for."""
     stages = ", ".join(f"{100 * share:.3g} %" for share in rollout.stages)
     yield (
         f"{task}: {rollout.variant_id} gets {100 * rollout.share:.3g} % of the invocations "

@@ -10,9 +10,9 @@ from crl_stream.stages.fleet_summary import ON_CARD
 
 
 def fleet_scorecard(tasks: Iterable[Mapping[str, Any]] | None, summary: Mapping[str, int]) -> dict[str, int] | None:
-    """Return the figures of all scorecards together; None if nothing has been judged yet.
+    """Return the sums of all scorecards; None if nothing has been judged yet.
 
-    ``tasks`` are all tasks as in ``/api/tasks``; if they are not all listed, None, and ``summary`` has the figures.
+    ``tasks`` are all tasks as in ``/api/tasks``, or None if not all are listed; the figures then come from ``summary``.
     """
     if tasks is not None:
         cards = [card for task in tasks if (card := task.get("scorecard"))]

@@ -87,7 +87,7 @@ def rollout(found: dict[str, Any]) -> Iterator[str]:
     running = found.get("rollout")
     if running is not None:
         yield (
-            f"{running['variant_id']} is rolled out: {100 * running['share']:.3g} % of the invocations, stage "
+            f"{running['variant_id']} is being rolled out: {100 * running['share']:.3g} % of the invocations, stage "
             f"{running['stage']} of {len(running['stages'])}; the next stage waits for: {running['waits_for']}"
         )
 
@@ -107,13 +107,13 @@ def standing_orders(found: dict[str, Any]) -> Iterator[str]:
 
 
 def common_cause(found: dict[str, Any]) -> Iterator[str]:
-    """Return a line about what variants of the task share, while it is failing."""
+    """Return a line about the task's incident: the provider or model that is failing, and how this ends."""
     failing = found.get("common_cause")
     if failing is not None:
         left = failing["outcomes_left"]
         yield (
-            f"{failing['tag']} is failing since {failing['since']} ({failing['incident_id']}): "
-            f"{', '.join(failing['variants'])} fell together and are neither left nor chosen until one recovers, "
-            f"until {failing['until']}, or for {left} more {'outcome' if left == 1 else 'outcomes'}; "
+            f"{failing['tag']} has been failing since {failing['since']} ({failing['incident_id']}): "
+            f"{', '.join(failing['variants'])} fell together; they are neither left nor chosen automatically until one "
+            f"recovers, until {failing['until']}, or for {left} more {'outcome' if left == 1 else 'outcomes'}; "
             f"crl resume {found['agent_name']}/{found['task_type']} ends this"
         )

@@ -115,7 +115,7 @@ class Resolver:
         """Return the variant for the next invocation; None if the task is unknown and there is no default.
 
         During a rollout, ``invocation_id`` determines the variant, so the same id gets the same one everywhere; without
-        it, chance does.
+        it, the choice is random.
         """
         if self._background is None:
             self._start()

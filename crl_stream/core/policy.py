@@ -165,20 +165,20 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_outcomes: AtLeastOne = 20
     """Outcomes of the candidate that each stage needs."""
     patience: AtLeastOne = 400
-    """Outcomes of the candidate after which operators are told that a stage does not end."""
+    """Outcomes of the candidate after which operators are told that a stage has stalled."""
 
 
 class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What happens if variants with the same provider or model fall together; without these, nothing."""
+    """What happens if variants with the same provider or model fall together; other variants are not affected."""
 
     hold_outcomes: Count = 200
     """Outcomes of the task after which an incident ends without a recovery; 0: never hold for a common cause."""
     hold_hours: Hours = 24.0
     """Hours after which it ends without a recovery."""
     clean_outcomes: AtLeastOne = 10
-    """Outcomes of a variant that show its recovery; at most a window."""
+    """Outcomes that a variant needs to show its recovery; at most a window."""
     min_tasks: Count = 3
-    """Tasks with the same provider or model that must fall together, so that other tasks know of it; 0: not counted."""
+    """Tasks with the same provider or model that must fall together before other tasks are told; 0: not counted."""
     share: Ratio = 0.5
     """Share of the tasks with that provider or model that must have fallen."""
     span_minutes: AtLeastOne = 30

@@ -1,8 +1,8 @@
 """How many tasks with the same provider or model have fallen: one row for each tag, folded from ``crl.tags``.
 
-A task announces when its active variant begins or ceases to use a tag, falls, and recovers.  If enough of a tag's tasks
+A task announces when its active variant starts or stops using a tag, falls, or recovers.  If enough of a tag's tasks
 fall within a span, the tag is failing, and every partition of the log is told.  The limits come with each message, so
-the policy in the log decides and not a setting of the process.
+the policy in the log decides, not a setting of the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from crl_stream.core.messages import ReportTag, TagCondition
 from crl_stream.core.packing import pack
 
 MOST: Final = 2_000
-"""Tasks that a row remembers; beyond that, those are forgotten that have been silent longest and have not fallen."""
+"""Tasks that a row remembers; beyond that, it forgets those that have not fallen, the longest silent first."""
 _MINUTE: Final = 60_000
 
 
@@ -35,7 +35,7 @@ class TagRow(msgspec.Struct, array_like=True, gc=False):
 
     tag: str
     incarnation: int = 0
-    """Of ``crl.tags``, like the offset of the last record that was applied."""
+    """Incarnation of ``crl.tags``; with ``offset``, the position of the last record that was applied."""
     offset: int = -1
     tasks: dict[str, Member] = {}
     """The tasks that use the tag, or have fallen lately, by ``agent_name/task_type``."""

@@ -1,7 +1,8 @@
 """Changes a part of the fleet's policy without losing what somebody else changes at the same time.
 
-A policy is one document, so a change is read, edit and write. All policies are in one partition of ``crl.commands``, so
-after writing one can see whether another policy came in between, and repeat the change on top of it.
+A policy is one document, so a change reads, edits and writes all of it. All policies are in one partition of
+``crl.commands``. After writing, the partition shows whether another policy came in between; if so, the change is
+repeated on top of that policy.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ class Changed(NamedTuple):
     """The fleet's policy when it was first read."""
     policies: PolicySet
     sent: Ordered | None
-    """The command that was written; None if the policy already was as wanted."""
+    """The command that was written; None if the policy was already as wanted."""
 
 
 async def change_policy(
     settings: Settings, session: KafkaSession, change: Callable[[PolicySet], PolicySet], *, actor: str, reason: str
 ) -> Changed:
-    """Write what ``change`` makes of the fleet's policy, on behalf of ``actor`` (a name) for ``reason`` (a sentence).
+    """Apply ``change`` to the fleet's policy and write the result, for ``actor`` (a name) and ``reason`` (a sentence).
 
     Raises ``UsageError`` if the result is too large for a record, and ``Unavailable`` if Kafka does not accept it or
-    others change the policy all the time.
+    others keep changing the policy.
     """
     before = await read_fleet_policy(settings, session)
     base, policies = before.ordered, before.policies
@@ -55,8 +56,8 @@ async def change_policy(
         between = last_ordered(earlier)
         if between is None or (base is not None and between.offset <= base.offset):
             return Changed(before, wanted, sent)
-        # It was overwritten, because it came after the policy was read.
+        # That policy was overwritten, because it came after the fleet's policy was read.
         base, policies = sent, between.policies
     raise Unavailable(
-        f"Others have changed the policy {TRIES} times meanwhile.", hint="see crl policy show, then try again"
+        f"Others changed the policy {TRIES} times in the meantime.", hint="see crl policy show, then try again"
     )

@@ -82,8 +82,8 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
             "Approval is refused while that variant is active.",
         ],
         "enforce": [
-            f"sets operations.mode to enforce for {task} in the policy of the fleet, under your name.",
-            "From then on, rollbacks and promotions of this task are made and no longer only reported.",
+            f"sets operations.mode to enforce for {task} in the fleet's policy, in your name.",
+            "From then on, rollbacks and promotions of this task are made, no longer only reported.",
             *enforcing_lines(task),
         ],
     }[change.action]
@@ -98,7 +98,7 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
 def enforcing_lines(task: str) -> list[str]:
     """Return how to keep the rollbacks of ``task`` enforced: ``crl policy apply`` sends a whole settings file."""
     return [
-        "Put this into crl.toml, or the next crl policy apply takes it back:",
+        "Put this into crl.toml, or the next crl policy apply reverts it:",
         f'  [tasks."{task}".operations]',
         '  mode = "enforce"',
     ]

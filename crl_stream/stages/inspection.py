@@ -104,7 +104,7 @@ def summary(
 
 
 def scorecard(task: TaskRow, rules: Rules) -> dict[str, int] | None:
-    """Return how often the rollbacks that shadow mode reported were right; None if there were none or it has ended."""
+    """Return how often rollbacks reported in shadow mode were right; None if there were none, or in another mode."""
     card = task.card
     if card is None or rules.mode != "shadow" or card.judging != rules.judging:
         return None

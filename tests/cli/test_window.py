@@ -96,7 +96,7 @@ def test_a_rollout_in_progress_is_shown_with_its_share_and_what_it_waits_for(crl
     with serving([], review=HELD | {"rollout": running}) as port:
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
         text = crl.run("window", TASK)
-    assert "v9 is rolled out: 5 % of the invocations, stage 1 of 2; the next stage waits for: 3 of 20" in text.out
+    assert "v9 is being rolled out: 5 % of the invocations, stage 1 of 2; the next stage waits for: 3 of 20" in text.out
 
 
 def test_an_incident_is_shown_with_its_variants_its_limits_and_the_way_to_end_it(crl: Program) -> None:
@@ -113,8 +113,9 @@ def test_an_incident_is_shown_with_its_variants_its_limits_and_the_way_to_end_it
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
         text, page = crl.run("window", TASK), crl.run("window", TASK, "--json")
     assert (
-        "provider:one is failing since 2025-11-19T14:30:00.000Z (cc-20251119-0123456789ab): v1, v2 fell together and "
-        "are neither left nor chosen until one recovers, until 2025-11-20T14:30:00.000Z, or for 1 more outcome; "
+        "provider:one has been failing since 2025-11-19T14:30:00.000Z (cc-20251119-0123456789ab): v1, v2 fell "
+        "together; they are neither left nor chosen automatically until one recovers, until 2025-11-20T14:30:00.000Z, "
+        "or for 1 more outcome; "
         f"crl resume {TASK} ends this"
     ) in text.out.replace("\n", " ")
     assert json.loads(page.out)["common_cause"] == incident

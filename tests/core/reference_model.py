@@ -136,7 +136,7 @@ class Member:
     degraded_at: int | None = None
     degraded: bool = False
     declined: int = 0
-    """Its outcomes when a rollout of it ended for want of a lead."""
+    """Its outcomes when a rollout of it ended because it had no lead."""
     clean: int = 0
     """Healthy verdicts since the last degraded one, while degraded."""
 
@@ -246,7 +246,7 @@ class Rollout:
         return Estimate.of(mine, metric), Estimate(max(1, n), max(1, n) * mean)
 
     def lately(self, metric: Callable[[Outcome], Fraction]) -> tuple[Estimate, Estimate]:
-        """Estimate both over the last 20 to 40 outcomes of the candidate in this stage, and the same time."""
+        """Estimate both over the last 20 to 40 outcomes of the candidate in this stage, and over the same time."""
         blocks: list[list[tuple[bool, Outcome]]] = []
         for one in self.order:
             if not blocks or sum(mine for mine, _ in blocks[-1]) >= WINDOW:
@@ -425,7 +425,7 @@ class Model:
             self._end(rollout)
 
     def _may_skip(self, target: Member) -> bool:
-        """Whether a rollback may choose a member that is being rolled out: it was better in the same time."""
+        """Whether a rollback may choose a member that is being rolled out: it was better over the same time."""
         rollout = self.rollout
         if rollout is None or target is not rollout.candidate:
             return True

@@ -150,7 +150,7 @@ def expected(before: dict[str, str], event: type, mode: str) -> dict[str, str]:
     return after
 
 
-_NOT_TRIED = "by a person, or for want of a lead"
+_NOT_TRIED = "by a person, or because it had no lead"
 _OTHER_MODE = {"enforce": {"shadow mode", _NOT_TRIED}, "shadow": {"enforced", _NOT_TRIED}}
 
 

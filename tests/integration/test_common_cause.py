@@ -87,7 +87,7 @@ async def test_an_outage_is_held_through_and_ends_by_itself_while_a_lone_collaps
     assert {task: found.quarantined for task, found in newest_active.items() if found.quarantined} == {APART: ["best"]}
     code, out, err = await installation.run_crl("window", f"{AGENT}/{SHARED[0]}", worker_web_port=worker.url[-5:])
     assert code == 0, err
-    assert "provider:one is failing since" in out
+    assert "provider:one has been failing since" in out
     assert "best, good fell together" in out
     code, out, err = await installation.run_crl("status", "--json", worker_web_port=worker.url[-5:])
     assert {task["common_cause"] for task in json.loads(out)["tasks"] if task["task_type"] in SHARED} == {

@@ -21,7 +21,7 @@ class Enforced(NamedTuple):
     digest: str
     actor: str
     pending: list[int] | None
-    """Partitions that have not taken it up yet; None if no worker has ever run."""
+    """Partitions that have not applied the policy yet; None if no worker has ever run."""
     words: str
 
     def as_json(self) -> dict[str, Any]:
@@ -30,7 +30,7 @@ class Enforced(NamedTuple):
 
 
 def enforced(policies: PolicySet, key: TaskKey) -> PolicySet:
-    """Return the policies with an override for the task that differs from what now applies to it only in the mode."""
+    """Return the policies with an override for the task; it changes only the mode of what applies to the task now."""
     own = policies.for_task(key)
     if own.operations.mode == "enforce":
         return policies
@@ -40,7 +40,7 @@ def enforced(policies: PolicySet, key: TaskKey) -> PolicySet:
 
 
 async def enforce(settings: Settings, session: KafkaSession, key: TaskKey, *, actor: str, reason: str) -> Enforced:
-    """Set the task's mode to ``enforce`` as ``crl policy apply`` does; say what to do if that fails after approval."""
+    """Set the task's mode to ``enforce`` as ``crl policy apply`` does; if that fails after approval, say what to do."""
     try:
         done = await change_policy(settings, session, lambda now: enforced(now, key), actor=actor, reason=reason)
         if done.sent is None:

@@ -132,7 +132,7 @@ async def review(
 ) -> m.CommandResult:
     """Send one review and return the monitor's result; ``CommandRefused`` names any earlier reviewer and the reason.
 
-    The approval of a proposal to enforce rollbacks is only recorded; ``enforcing`` changes the policy.
+    This only records the approval of a proposal to enforce rollbacks; ``enforcing`` changes the policy.
     """
     return await _send(access, await find(access, proposal_id), kind, reason, actor, timeout, fields)
 

@@ -122,7 +122,7 @@ class PauseRollout(RolloutCommand, frozen=True, omit_defaults=True, kw_only=True
 
 
 class ResumeRollout(RolloutCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Let a paused rollout go on."""
+    """Resume a paused rollout."""
 
 
 class PromoteRollout(RolloutCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -160,7 +160,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The exact effect of an approved proposal."""
 
     action: Literal["register", "activate", "retire", "enforce"]
-    """``enforce`` is a change of the policy, which ``crl proposals approve`` makes; the monitor only records it."""
+    """``enforce`` changes the policy: ``crl proposals approve`` does so, and the monitor only records the approval."""
     variant_id: Identifier
     parent: Identifier | None = None
     model_tier: ShortText | None = None
@@ -219,8 +219,8 @@ class ResumeAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
 class ReportTag(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """Report that a provider or model is failing in many tasks, or no longer is.
 
-    Only the role ``tags`` of a worker sends it, as one record to each partition of ``crl.commands``. A report holds no
-    task; a task whose active variant is degraded takes it as evidence that the cause is not the variant.
+    Only the role ``tags`` of a worker sends it, as one record to each partition of ``crl.commands``. A report alone
+    holds no task; a task whose active variant is degraded takes it as evidence that the variant is not the cause.
     """
 
     tag: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -229,7 +229,7 @@ class ReportTag(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
     incident_id: Identifier
     """A report that the tag is no longer failing ends only the report of the same incident."""
     valid_until: Timestamp
-    """A report that the tag is failing ends then, unless it is repeated."""
+    """A report that the tag is failing expires then, unless it is repeated."""
 
 
 AnyTaskCommand = (

@@ -143,7 +143,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
 
 
 class RolloutStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="rollout_step"):
-    """A rollout began, went on or ended (topic ``crl.decisions``)."""
+    """A rollout began, continued or ended (topic ``crl.decisions``)."""
 
     step_id: Identifier
     timestamp: Timestamp
@@ -151,7 +151,7 @@ class RolloutStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     task_type: Identifier
     rollout_id: Identifier
     step: Literal["started", "stage_passed", "paused", "resumed", "completed", "aborted", "ended"]
-    """``ended``: another variant became active.  ``aborted``: by a degradation of the candidate, or by a person."""
+    """``ended``: another variant became active.  ``aborted``: the candidate was degraded, or a person aborted it."""
     variant_id: Identifier
     """The candidate."""
     control_variant: Identifier
@@ -168,7 +168,7 @@ class RolloutStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     candidate: Delivered
     """What the candidate has delivered since the rollout began."""
     control: Delivered
-    """What the active variant has delivered in the same time."""
+    """What the active variant has delivered over the same time."""
     epoch: int
     position: Position
     policy_hash: str
@@ -198,11 +198,11 @@ class Hindsight(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     outcomes: int
     """Outcomes of ``from_variant`` since the rollback was reported."""
     bad: int
-    """How many of them were no success."""
+    """How many of them were not a success."""
     bad_of_target: float
-    """How many there would have been in as many outcomes of ``to_variant``."""
+    """How many the same number of outcomes of ``to_variant`` would have included."""
     compared_with: Literal["promise", "outcomes"]
-    """Whether ``bad_of_target`` follows from the promise of ``to_variant``, or from its own outcomes in that time."""
+    """Whether ``bad_of_target`` comes from the promise of ``to_variant``, or from its own outcomes in that time."""
     avoidable: int
     """Bad outcomes that the rollback would have avoided; 0 unless it was right."""
     caused: int
@@ -276,15 +276,15 @@ class TagLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TagCondition(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task says about a provider or model that its active variant uses (topic ``crl.tags``)."""
+    """What a task announces about a provider or model that its active variant uses (topic ``crl.tags``)."""
 
     condition_id: Identifier
     timestamp: Timestamp
     tag: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     """``provider:...`` or ``model:...``."""
     state: Literal["uses", "left", "fell", "recovered"]
-    """What happened: the active variant begins to use it (``uses``) or ceases to (``left``); it became degraded
-    (``fell``); or it is healthy again, or what replaced it is (``recovered``)."""
+    """What happened to the active variant: it began to use the tag (``uses``) or stopped using it (``left``); it became
+    degraded (``fell``); or it, or the variant that replaced it, is healthy again (``recovered``)."""
     agent_name: Identifier
     task_type: Identifier
     variant_id: Identifier

@@ -77,7 +77,7 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     fleet_held: Order | None = None
     """The fleet's hold; the task may have its own as well."""
     weights: dict[str, int] | None = None
-    """Share of the invocations that each variant gets, in thousandths, in total 1,000; absent: all go to
+    """Share of the invocations that each variant gets, in thousandths that add up to 1,000; absent: all go to
     ``variant_id``. Runtimes do not explore while there are weights. ``topics/README.md`` says how to choose."""
     rollout: ActiveRollout | None = None
     schema_version: int = 1
@@ -308,17 +308,17 @@ class RollbackScorecard(msgspec.Struct, frozen=True, kw_only=True):
     caused: int
     """Bad invocations that the judged ones would have caused."""
     outcomes: int
-    """The outcomes by which the judged ones were judged."""
+    """How many outcomes the judged ones were judged by, in total."""
     watched: Identifier | None = None
     """The rollback that is being judged now."""
     watched_outcomes: int = 0
     """Its outcomes so far."""
     outcomes_needed: int = 0
-    """With this many, it is judged."""
+    """How many outcomes it takes to judge it."""
 
 
 class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the degraded active variant is not rolled back: one runtime accounts for it, and the others contradict.
+    """Why the degraded active variant is not rolled back: one runtime accounts for the loss, and others contradict.
 
     The figures are those of the last ``one_runtime`` alert.
     """
@@ -342,7 +342,7 @@ class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommonCause(msgspec.Struct, frozen=True, kw_only=True):
-    """Variants that fell together, because of what they share; they are neither left nor chosen automatically."""
+    """Variants that fell together because of what they share; they are neither left nor chosen automatically."""
 
     incident_id: Identifier
     tag: str
@@ -350,9 +350,9 @@ class CommonCause(msgspec.Struct, frozen=True, kw_only=True):
     since: Timestamp
     """When it was found."""
     until: Timestamp
-    """It ends then at the latest, if none of the variants has recovered before."""
+    """The incident ends then at the latest, even if none of the variants has recovered."""
     outcomes_left: int
-    """It ends after so many outcomes of the task at the latest."""
+    """The incident ends after this many more outcomes of the task at the latest."""
     variants: list[str]
     """The variants with this tag, by name."""
 
@@ -403,7 +403,7 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     runtimes_forgotten: int = 0
     """How often a runtime was forgotten because the task had more runtimes than ``limits.runtimes``."""
     no_rollback: str | None = None
-    """What prevents a rollback of the active variant now (a hold, the mode, one runtime); absent if nothing does."""
+    """What prevents a rollback of the active variant (mode, hold, one runtime, incident); absent if nothing does."""
     verification: Verification | None = None
     """The latest rollback, while it may still be taken back."""
     rollout: RolloutSnapshot | None = None
@@ -411,9 +411,9 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     scorecard: RollbackScorecard | None = None
     """Absent until shadow mode has reported a rollback under the settings in force."""
     one_runtime: OneRuntime | None = None
-    """The runtime that alone speaks for a rollback, while that prevents it."""
+    """The only runtime that makes the active variant look degraded, while that prevents a rollback."""
     common_cause: CommonCause | None = None
-    """What variants of the task share, while it is failing."""
+    """The task's incident: what its variants share, while that is failing."""
     schema_version: int = 1
 
 

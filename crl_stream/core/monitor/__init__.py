@@ -15,18 +15,18 @@ Read the modules in the order in which an outcome passes through them:
     baseline           what a window is compared with
     likelihood         the arithmetic behind the evidence
     window             the last outcomes of a variant, their sums, and Q
-    staging            what the candidate of a rollout and the active variant deliver in the same time
+    staging            what the candidate of a rollout and the active variant deliver over the same time
     runtimes           which runtimes follow which epoch
     sources            which runtime each outcome came from, and what each runtime reported last
     verification       whether the latest rollback stays, or is taken back
     scorecard          whether a rollback that shadow mode only reported was right
-    common_cause       whether variants fell together, because of a provider or model that they share
+    common_cause       whether variants fell together because of a provider or model that they share
     protection         what follows from a verdict: alert, rollback or recovery
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines
     detectors/         one file for each metric
     grounds            the reason for a verdict, with figures and outcomes
-    witnesses          whether one runtime alone speaks for a change, and the others against it
+    witnesses          whether a change rests on one runtime alone, and others contradict it
     promise            what a variant can be expected to deliver, and whether that is more than another one
     targets            which variant a rollback chooses
     changes            what can happen to a task, as values
@@ -42,7 +42,7 @@ Everything other than outcomes:
     feedback           scores that arrive late
     commands           what operators send
     refusal            why a command is not applied
-    rollout_orders     what operators order about rollouts
+    rollout_orders     what operators send about rollouts
     registration       what an operator registers about a variant
     standing_orders    pins and holds, and when they end
     variants           which variants a task knows

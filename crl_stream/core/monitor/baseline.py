@@ -61,7 +61,7 @@ def recent_or_long(variant: Variant) -> Sums:
 
 
 def less(sums: Sums, part: Sums) -> Sums:
-    """Return ``sums`` without ``part`` of them."""
+    """Return ``sums`` minus ``part``, which is included in them."""
     return Sums(
         sums.n - part.n,
         sums.successes - part.successes,

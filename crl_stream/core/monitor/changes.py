@@ -87,7 +87,7 @@ class FoundNoTarget(NamedTuple):
 
 
 class FoundOneRuntime(NamedTuple):
-    """The active variant is degraded, but one runtime accounts for it, and the others contradict."""
+    """The active variant is degraded, but one runtime accounts for the loss, and others contradict."""
 
     variant: Variant
     found: OneRuntime
@@ -95,7 +95,7 @@ class FoundOneRuntime(NamedTuple):
 
 
 class OneRuntimeEnded(NamedTuple):
-    """The active variant is still degraded, but the other runtimes do not contradict any more."""
+    """The active variant is still degraded, but the other runtimes no longer contradict."""
 
     variant: Variant
     alert_id: str
@@ -125,11 +125,11 @@ class LookedBack(NamedTuple):
     outcomes: int
     """How many outcomes of the variant it is judged by."""
     bad: int
-    """How many of them were no success."""
+    """How many of them were not a success."""
     would: int
-    """How many the target would have had in as many outcomes, in millionths."""
+    """How many bad outcomes the target would have had among the same number, in millionths."""
     meanwhile: bool
-    """Whether that comes from the target's own outcomes in the same time, and not from its promise."""
+    """Whether that comes from the target's own outcomes over the same time, and not from its promise."""
     avoidable: int
     """Bad outcomes that the rollback would have avoided."""
     caused: int
@@ -233,7 +233,7 @@ class StagePassed(NamedTuple):
 
 
 class RolloutPaused(NamedTuple):
-    """The rollout stays at its stage until a person lets it go on."""
+    """The rollout stays at its stage until a person resumes it."""
 
     order: StandingOrder
 
@@ -258,7 +258,7 @@ class RolloutAborted(NamedTuple):
     actor: str
     words: str
     rollback_id: str
-    """Id of the rollback; for a person's order, the command's id."""
+    """Id of the rollback; if a person ends the rollout, the command's id."""
     grounds: Grounds | None = None
     """Why the candidate is degraded; None if a person ends the rollout, and then nothing is quarantined."""
     alert_id: str = ""

@@ -1,4 +1,4 @@
-"""Finds out whether variants fell together, because of what they share: a provider or a model.
+"""Finds out whether variants fell together because of what they share: a provider or a model.
 
 In an outage of a provider, the active variant looks degraded, and so does each target of a rollback.  Before the
 active variant is rolled back, and while a rollback is being verified, the engine asks whether other variants with the
@@ -37,10 +37,10 @@ _NOTHING: Final[Sequence[Change]] = ()
 
 
 def fell_together(turn: Turn, target: Variant, back: Variant) -> Sequence[Change]:
-    """Return the changes if what the latest rollback left, ``back``, fell together with others, such as its ``target``.
+    """Return what follows if ``back``, which the latest rollback left, fell together with others such as ``target``.
 
-    Then the rollback had no ground, and the task returns to the variant that was active when the fall began.  It stays
-    with ``target`` if that delivers more, or has not the tag, or if a variant without the tag can replace it.
+    The rollback was then unfounded, and the task returns to the variant that was active when the fall began.  It stays
+    with ``target`` if that delivers more or does not have the tag, or if a variant without the tag can replace it.
     """
     row, left = turn.row, turn.row.left
     if left is None or covers(row.incident, target):
@@ -85,9 +85,10 @@ def follow(turn: Turn, variant: Variant) -> Sequence[Change]:
 
 
 def overdue(turn: Turn, *, ticks: bool = False) -> Sequence[Change]:
-    """Return the end of the task's incident if it has lasted as long as it may; protection then acts again.
+    """Return the end of the task's incident if it has reached its time limit or its limit of outcomes.
 
-    A tick (``ticks``) ends it without a return, because a tick changes no active variant.
+    Protection then acts again.  A tick (``ticks``) ends the incident without a return to the first variant, because a
+    tick changes no active variant.
     """
     row, incident = turn.row, turn.row.incident
     if incident is None:
@@ -102,9 +103,9 @@ def overdue(turn: Turn, *, ticks: bool = False) -> Sequence[Change]:
 
 
 def end_of(turn: Turn, incident: Incident, why: str, *, stays: bool = False) -> CommonCauseEnded:
-    """Return the end of the incident: its variants are judged from scratch, except those that are known to fail still.
+    """Return the end of the incident: its variants are judged from scratch, except those known to be failing still.
 
-    So neither outcomes of the fall cause a rollback afterwards, nor does a collapse that outlasts the fall go unseen.
+    So outcomes of the fall cause no rollback afterwards, and a collapse that outlasts the fall does not go unseen.
     If another variant took over meanwhile, the task returns to the first one, unless it ``stays``.
     """
     cleared = [
@@ -119,9 +120,9 @@ def end_of(turn: Turn, incident: Incident, why: str, *, stays: bool = False) -> 
 def _detour_from(turn: Turn, incident: Incident, cleared: Sequence[Variant]) -> tuple[Variant, Promise] | None:
     """Return the variant that was active when the fall began, and what the one that took over delivers.
 
-    None if the task need not return: nothing without the tag took over, or the first variant promises no more than it,
-    or is failing still, or people have decided otherwise since.  What the other delivers verifies the return: if the
-    outage is not over, the first outcomes show it, and the task goes on with the other variant.
+    None if the task need not return: no variant without the tag took over, the first variant promises no more than that
+    one or is still failing, or people have decided otherwise since.  The return is verified against what the other
+    variant delivers: if the outage is not over, the first outcomes show it, and the other variant takes over again.
     """
     row = turn.row
     active, first = row.variants.get(row.active or ""), row.variants.get(incident.first)

@@ -110,7 +110,7 @@ def show(value: float, limit: float) -> str:
 def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
     """Return why no variant of the task may be promoted now, such as a hold on the ``fleet``; None if one may be.
 
-    One runtime that makes the active variant look bad must not replace it by way of a promotion either.
+    One runtime that makes the active variant look bad must not cause its replacement by a promotion either.
     """
     order = barred(row, policy, fleet)
     if order is None and (left := cooldown_left(row, policy)):

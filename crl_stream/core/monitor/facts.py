@@ -203,7 +203,7 @@ def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
 
 
 def found_one_runtime(turn: Turn, change: c.FoundOneRuntime) -> Sequence[Any]:
-    """Return the alert that one runtime alone speaks for a rollback, and that the others contradict it."""
+    """Return the alert that a rollback would rest on one runtime alone, and that the others contradict it."""
     found, about = change.found, change.variant.variant_id
     where = "what those outcomes have in common" if found.runtime_id is None else f"the host of {found.runtime_id}"
     action = (
@@ -219,7 +219,7 @@ def found_one_runtime(turn: Turn, change: c.FoundOneRuntime) -> Sequence[Any]:
 
 
 def one_runtime_ended(turn: Turn, change: c.OneRuntimeEnded) -> Sequence[Any]:
-    """Return the end of the alert about one runtime, because the others do not contradict it any more."""
+    """Return the end of the alert about one runtime, because the others no longer contradict it."""
     return _end_of_one_runtime(turn, "resolved: the other runtimes no longer contradict", change.alert_id)
 
 
@@ -276,7 +276,7 @@ def taken_back(turn: Turn, change: c.TakenBack) -> Sequence[Any]:
     about = change.variant.variant_id
     told = _activation(turn, change.to, change.cause, change.rollback_id, change.words)
     if change.cause == "common_cause":
-        return told  # the alert about the incident says it
+        return told  # the alert about the incident already says so
     told.append(
         alert(
             turn,
@@ -315,7 +315,7 @@ def looked_back(turn: Turn, change: c.LookedBack) -> Sequence[Any]:
 
 
 def verification_ended(turn: Turn, _: c.VerificationEnded) -> Sequence[Any]:
-    """Return that the task has recovered with another variant, unless what they share is failing."""
+    """Return the announcements that the task has recovered with another variant, unless it has an incident."""
     row = turn.row
     if row.incident is not None or row.active is None or row.variants[row.active].degraded:
         return ()
@@ -552,7 +552,7 @@ def _rollout_step(
     share: int | None = None,
     rollback_id: str | None = None,
 ) -> RolloutStep:
-    """Return a step of the rollout in progress that leads ``more`` stages on, or to another ``share`` (thousandths)."""
+    """Return a step of the rollout in progress: ``more`` stages further, or to another ``share`` (thousandths)."""
     row, rollout = turn.row, _running(turn)
     stage = rollout.stage + more
     candidate, control = delivered_so_far(row)
@@ -642,7 +642,7 @@ def command_result(turn: Turn, command: Any, outcome: Any, detail: str) -> Comma
 
 
 def tag_condition(turn: Turn, tag: str, state: Literal["uses", "left", "fell", "recovered"]) -> TagCondition:
-    """Return what the task says about a tag."""
+    """Return what the task announces about a tag."""
     row, limits = turn.row, turn.policy.common_cause
     return TagCondition(
         condition_id=turn.identify("tag", state, tag),

@@ -13,21 +13,21 @@ from crl_stream.core.monitor.verdict import baseline_of
 from crl_stream.core.monitor.window import judged_outcomes, outcomes
 
 LEAST: Final = 4
-"""Outcomes since the fall began that the other variants need together, before they can show that they fell too."""
+"""Outcomes since the fall began that the other variants need together before they can show that they fell too."""
 KNOWN: Final = 10
-"""Outcomes before the fall that a variant needs, so that it is known what it delivers."""
+"""Outcomes that a variant needs before the fall, so that its usual level is known."""
 CERTAIN: Final = 3.0
 """Standard errors by which the other variants must deliver less than before the fall.
 
 The comparison is made with every outcome of a rollback's target, and a false incident keeps a failing variant active.
-A healthy variant of 88 % looks fallen only if four of its first four or five outcomes are failures.
+A healthy variant with 88 % successes looks fallen only if four of its first four or five outcomes are failures.
 """
 CLEARLY: Final = 2.0
-"""Standard errors by which what was delivered before or after the fall must lead over the fall itself."""
+"""Standard errors by which outcomes before or after the fall must be better than those in it."""
 
 
 def began_at(fallen: Variant, rules: Rules) -> int | None:
-    """Return the offset at which the fall of a variant began: where the end of its window lost most (CUSUM).
+    """Return the offset at which the fall of a variant began: from there on, its window lost most (CUSUM).
 
     Page, *Continuous inspection schemes*, Biometrika 41 (1954).  None if no part of the window lost anything.
     """
@@ -43,10 +43,10 @@ def began_at(fallen: Variant, rules: Rules) -> int | None:
 
 
 def fell(others: Iterable[Variant], began: int) -> bool:
-    """Return whether the others together delivered clearly less since the fall began than each of them did before.
+    """Return whether the others together have delivered clearly less since the fall began than before it.
 
-    Together, because exploration gives each only a few outcomes.  What is expected is the mean of what each promises,
-    weighted by its outcomes since then; it counts as no better known than the least known of them.
+    They are taken together because exploration gives each only a few outcomes.  The expected level is the mean of what
+    each promises, weighted by its outcomes since then; it counts as no better known than the least known of them.
     """
     came, expected, least = Sums(), [0, 0, 0], 0
     for other in others:

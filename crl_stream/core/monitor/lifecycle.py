@@ -142,7 +142,7 @@ def _begin_watch(turn: Turn, change: c.RolledBack) -> None:
     row, watched = turn.row, change.watched
     row.latch, row.watched = True, watched
     if watched is not None and (row.card is None or row.card.judging != watched.judging):
-        # What other settings reported says nothing about those in force.
+        # Rollbacks that other settings reported say nothing about the settings in force.
         row.card = Card(watched.judging)
 
 
@@ -281,7 +281,7 @@ def _start_rollout(turn: Turn, change: c.RolloutStarted) -> None:
     row, candidate = turn.row, change.candidate
     kept = candidate.baseline
     candidate.degraded, candidate.alerted, candidate.clean = False, False, 0
-    candidate.epoch = row.epoch  # outcomes of an earlier rollout, or activation, tell nothing about this one
+    candidate.epoch = row.epoch  # outcomes of an earlier rollout or activation say nothing about this one
     row.rollout = Rollout(
         change.rollout_id,
         candidate.variant_id,
@@ -300,7 +300,7 @@ def _start_rollout(turn: Turn, change: c.RolloutStarted) -> None:
 
 
 def _begin_stage(turn: Turn, candidate: Variant) -> None:
-    """Compare only what comes from here on: only within a stage do both variants meet the same conditions."""
+    """Compare only outcomes from here on: both variants meet the same conditions only within a stage."""
     row = turn.row
     assert row.active is not None
     active = row.variants[row.active]
@@ -474,11 +474,11 @@ MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "rollout": ("Is a variant replacing the active one in stages?", ("none", "running", "paused")),
     "cause": ("Is something failing that variants of the task share?", ("clear", "failing")),
     "latch": ("Has shadow mode already reported that the active variant would be rolled back?", ("armed", "latched")),
-    "hindsight": ("Does a rollback that shadow mode reported wait to be judged?", ("nothing", "watching")),
+    "hindsight": ("Is a rollback that shadow mode reported waiting to be judged?", ("nothing", "watching")),
     "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
     "hold": ("Does anything happen automatically?", ("automatic", "held")),
 }
-"""The state machines, four for a variant and six for a task: the question that each answers, and its states."""
+"""The state machines, four for a variant and eight for a task: the question that each answers, and its states."""
 
 _VERDICT: Final = "DEGRADED verdict"
 TRANSITIONS: Final[tuple[Transition, ...]] = (
@@ -489,10 +489,10 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("condition", "degraded", c.Activated, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.TakenBack, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.RolloutStarted, "healthy", "judging starts again from zero"),
-    Transition("condition", "degraded", c.RolloutAborted, "healthy", "by a person, or for want of a lead"),
+    Transition("condition", "degraded", c.RolloutAborted, "healthy", "by a person, or because it had no lead"),
     Transition("condition", "degraded", c.GivenUp, "healthy", "retired or forgotten"),
     Transition("condition", "degraded", c.LevelAccepted, "healthy", "judging starts again from zero"),
-    Transition("condition", "degraded", c.CommonCauseEnded, "healthy", "unless its last outcomes are bad still"),
+    Transition("condition", "degraded", c.CommonCauseEnded, "healthy", "unless its last outcomes are still bad"),
     Transition("alert", "silent", c.AlertOpened, "alerted", "became degraded, and was not rolled back at once"),
     Transition("alert", "alerted", c.Recovered, "silent"),
     Transition("alert", "alerted", c.Activated, "silent"),
@@ -501,7 +501,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("alert", "alerted", c.RolloutAborted, "silent"),
     Transition("alert", "alerted", c.GivenUp, "silent"),
     Transition("alert", "alerted", c.LevelAccepted, "silent"),
-    Transition("alert", "alerted", c.CommonCauseEnded, "silent", "unless its last outcomes are bad still"),
+    Transition("alert", "alerted", c.CommonCauseEnded, "silent", "unless its last outcomes are still bad"),
     Transition("quarantine", "free", c.RolledBack, "quarantined", "enforced"),
     Transition("quarantine", "free", c.RolloutAborted, "quarantined", "candidate degraded"),
     Transition(
@@ -537,7 +537,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("rollout", "running", c.TakenBack, "none"),
     Transition("rollout", "paused", c.TakenBack, "none"),
     Transition("cause", "clear", c.CommonCauseFound, "failing", "variants with the same tag fell together"),
-    Transition("cause", "failing", c.CommonCauseFound, "failing", "of a wider tag"),
+    Transition("cause", "failing", c.CommonCauseFound, "failing", "with a wider tag"),
     Transition("cause", "failing", c.CommonCauseEnded, "clear", "one recovered, released, or no recovery in time"),
     Transition("latch", "armed", c.RolledBack, "latched", "shadow mode"),
     Transition("latch", "latched", c.RolledBack, "armed", "enforced"),

@@ -1,6 +1,6 @@
 """A rollout: a candidate replaces the active variant in stages, as long as it does not deliver less.
 
-Both are compared over the same time, so what befalls both of them tells nothing about the candidate.  The candidate is
+Both are compared over the same time, so whatever affects both says nothing about the candidate.  The candidate is
 judged like a newcomer whose baseline is what the active variant delivers meanwhile; if it is degraded, the rollout is
 aborted.  This module decides; ``lifecycle`` makes the changes.
 """
@@ -32,7 +32,7 @@ from crl_stream.core.policy import Policy
 STAGES: Final = (0.05, 0.25, 0.5)
 """The stages of a person's rollout if the policy has none."""
 MONITOR: Final = "monitor"
-"""The actor of what nobody ordered."""
+"""The actor of automatic steps."""
 WHOLE: Final = 1_000
 """All invocations, in thousandths."""
 
@@ -56,19 +56,18 @@ def start(
 
 
 def in_stages(turn: Turn, promoted: Activated | WouldPromote) -> Change:
-    """Return an automatic promotion as a rollout if the policy has stages, else as it is."""
+    """Return an automatic promotion as a rollout if the policy has stages, else unchanged."""
     if not turn.rules.shares or isinstance(promoted, WouldPromote):
         return promoted
     return start(turn, promoted.to, cause="auto_apply", cause_id=promoted.cause_id, actor=MONITOR, words=promoted.words)
 
 
 def advance(turn: Turn) -> Sequence[Change]:
-    """Return the next stage of the rollout in progress if it is due, or what follows if it does not come.
+    """Return the next stage of the rollout in progress if it is due, or what follows if it is overdue.
 
     After the last stage, the candidate becomes active.  A rollout that a person ordered goes on if the candidate is not
     worse; one that began automatically must be better by ``rollback.confidence`` to take the last step.  If a stage
-    takes longer than ``rollout.patience`` outcomes at its share, operators are told; a rollout that nobody ordered
-    ends.
+    takes longer than ``rollout.patience`` outcomes at its share, operators are told; an automatic rollout ends.
     """
     row, policy = turn.row, turn.policy
     rollout = row.rollout
@@ -100,7 +99,7 @@ def next_stage(row: TaskRow, actor: str, words: str, *, full: bool = False) -> S
 def abort(turn: Turn, candidate: Variant, grounds: Grounds, alert_id: str) -> RolloutAborted | None:
     """Return the end of the rollout because its ``candidate`` is degraded; None if it goes on.
 
-    The verdict is about the last outcomes of the candidate.  In the same time, the active variant must also have
+    The verdict is about the last outcomes of the candidate.  Over the same time, the active variant must also have
     delivered more by two standard errors, in any of the three means: since the rollout began, or lately.  Chance
     decides which of them an invocation uses, so an outage of both hardly ever looks like that.  Under a hold, nothing
     happens.
@@ -145,7 +144,7 @@ def waits_for(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str 
 
 
 def needs_lead(rollout: Rollout) -> bool:
-    """Return whether the candidate must be better, not only as good: it may become active, and nobody ordered that."""
+    """Return whether being as good is not enough: the next step makes it active, and no person ordered that."""
     return rollout.cause == "auto_apply" and is_last(rollout)
 
 

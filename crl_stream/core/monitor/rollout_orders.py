@@ -1,4 +1,4 @@
-"""What operators order about rollouts: start, pause, resume, promote, abort."""
+"""What operators send about rollouts: start, pause, resume, promote, abort."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def pause_rollout(turn: Turn, command: m.PauseRollout) -> str:
 
 
 def resume_rollout(turn: Turn, command: m.ResumeRollout) -> str:
-    """Let the rollout go on."""
+    """Resume the rollout."""
     rollout = _running(turn, command)
     if rollout.paused is None:
         raise Refused(f"the rollout of {rollout.variant_id} is not paused")

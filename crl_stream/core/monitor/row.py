@@ -54,14 +54,14 @@ class Sums(msgspec.Struct, array_like=True, gc=False):
 class Frozen(msgspec.Struct, array_like=True, gc=False):
     """A baseline that is not the variant's own past.
 
-    It is that of a variant when it was replaced, a level when a person accepted it, or what the active variant delivers
-    during a rollout.  The first two stay as they are.
+    It is what the replaced variant had delivered, a level that a person accepted, or what the active variant delivers
+    during a rollout.  Only the last of these still changes.
     """
 
     variant_id: str
     sums: Sums
     concurrent: bool = False
-    """Whether it is the active variant's, for the candidate of a rollout in progress."""
+    """Whether it is what the active variant delivers during the rollout in progress."""
 
 
 class Configuration(msgspec.Struct, array_like=True, gc=False):
@@ -143,7 +143,7 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     origin: Sums | None = None
     """The lifetime when a person last accepted the variant's level; outcomes up to then are no baseline any more."""
     declined: int = 0
-    """``life.n`` when a rollout of it ended without a degradation; it is promoted again at twice as many outcomes."""
+    """``life.n`` when a rollout of it ended without a degradation; it may be promoted again at twice as many."""
     sources: bytearray = msgspec.field(default_factory=bytearray)
     """The mark of the runtime that each outcome of the window came from (``sources``), oldest first.
 
@@ -231,14 +231,14 @@ class Left(msgspec.Struct, array_like=True, gc=False):
 
 
 class Stratum(msgspec.Struct, array_like=True, gc=False):
-    """What the candidate of a rollout and the active variant delivered in the same time."""
+    """What the candidate of a rollout and the active variant delivered over the same time."""
 
     candidate: Sums
     control: Sums
 
 
 class Rollout(msgspec.Struct, array_like=True, gc=False):
-    """A rollout in progress: how far it is, and what its candidate has delivered meanwhile."""
+    """A rollout in progress: how far it has come, and what its candidate has delivered."""
 
     rollout_id: str
     variant_id: str
@@ -260,9 +260,9 @@ class Rollout(msgspec.Struct, array_like=True, gc=False):
     candidate: Sums = msgspec.field(default_factory=Sums)
     """What the candidate delivered in this stage; what the active variant delivered in it is the baseline."""
     past: list[Stratum] = []
-    """The stages before."""
+    """The earlier stages."""
     recent: list[Stratum] = []
-    """The last outcomes of this stage: the current block of them, and the one before."""
+    """The last outcomes of this stage, in blocks: the current one and the one before."""
     paused: StandingOrder | None = None
     stalled: bool = False
     """Whether operators were told that this stage does not end."""
@@ -305,11 +305,11 @@ class Card(msgspec.Struct, array_like=True, gc=False):
     caused: int = 0
     """Bad outcomes that they would have caused, right or wrong."""
     outcomes: int = 0
-    """The outcomes by which the right and wrong ones were judged."""
+    """How many outcomes the right and wrong ones were judged by, in total."""
 
 
 class OneRuntime(msgspec.Struct, array_like=True, gc=False):
-    """Why the degraded active variant is not rolled back: one runtime's word against that of the others.
+    """Why the degraded active variant is not rolled back: one runtime accounts for the loss, and others contradict.
 
     The figures are those of the last alert.
     """
@@ -345,9 +345,9 @@ class Incident(msgspec.Struct, array_like=True, gc=False):
     """Log offset at which it was found; only later outcomes can show a recovery."""
     until: int
     until_n: int
-    """It ends without a recovery when one of these has passed."""
+    """The incident ends without a recovery when either limit is reached."""
     clean: int
-    """How many outcomes of a variant show its recovery."""
+    """How many outcomes a variant needs to show its recovery."""
     first: str
     """The variant that was active when the fall began."""
     fall: Sums
@@ -445,7 +445,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     card: Card | None = None
     """How often such rollbacks were right; None before the first one."""
     one_runtime: OneRuntime | None = None
-    """Whose word alone speaks for a rollback, while that prevents it."""
+    """The only runtime that makes the active variant look degraded, while that prevents a rollback."""
     incident: Incident | None = None
     """Variants with the same tag fell together, and none of them has recovered yet."""
     told: list[str] = []

@@ -85,7 +85,7 @@ class Rules:
         self.comparable = self.checks[: evidence.WRITTEN_OUT] + tuple(
             [check for check in self.further if "squares" not in check[0].sums]
         )
-        """The detectors that the sums of a runtime suffice for: they have no squares of rewards."""
+        """The detectors that need no squares of rewards, which the sums of a runtime do not have."""
         self.limits = self.checks[0][1], self.checks[1][1], self.checks[2][1]
         self.floors = self.checks[0][2], self.checks[1][2], self.checks[2][2]
         """The limits and floors of the inlined detectors."""
@@ -108,7 +108,7 @@ class Rules:
         self.runtime_share = round(policy.rollback.runtime_share * MICRO)
         """Share of a window's loss that one runtime may account for, in millionths; 1,000,000 sets no limit."""
         self.silence = round(2_000 * policy.learning.baseline_seconds_high)
-        """Milliseconds without an outcome after which a runtime contradicts nobody: two long invocations."""
+        """Milliseconds without an outcome after which a runtime cannot contradict others: two long invocations."""
         self.mode, self.exploration = operations.mode, operations.exploration
         self.enforced = operations.mode == "enforce"
         """Whether decisions are carried out."""

@@ -2,13 +2,13 @@
 
 The outcomes that led to a rollback were selected for being bad, so only later ones count: up to ``horizon`` outcomes of
 the variant that stayed active.  They are compared with the promise that the target had when the rollback was reported,
-or with the target's own outcomes in the same time where there are enough of them, which is the fairer comparison: both
-variants then had the same work and the same outages.
+or with the target's own outcomes over the same time if there are enough, which is the fairer comparison: both variants
+then had the same work and the same outages.
 
 A rollback was right if the variant delivered less than its target and less than its own baseline, both by
 ``rollback.confidence`` standard errors.  It was wrong if the variant recovered by itself, or delivered no less than
-either.  A variant that never worked is compared with the target alone.  Everything else is open: too few outcomes, or
-a difference that may be chance.
+one of the two.  A variant that never worked is compared with the target alone.  Everything else is open: too few
+outcomes, or a difference that may be chance.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.verdict import baseline_of
 
 MOST: Final = 50
-"""Outcomes after which a would-be rollback is judged, if a window is not longer: the guide's ``min_invocations``."""
+"""Outcomes after which a reported rollback is judged, unless a window is longer: the guide's ``min_invocations``."""
 COMPARED: Final = frozenset(detector.name for detector in DETECTORS[:WRITTEN_OUT])
 """The metrics by which two variants are compared; a rollback because of any other metric stays open."""
 _NOTHING: Final[Sequence[Change]] = ()
 
 
 def horizon(rules: Rules) -> int:
-    """Return how many outcomes decide about a would-be rollback: 50, or a window if that is longer."""
+    """Return how many outcomes a reported rollback is judged by: 50, or a window if that is longer."""
     return rules.size if rules.size > MOST else MOST
 
 
 def in_words(right: int, judged: int, avoidable: int, caused: int) -> str:
-    """Return a scorecard as people read it.
+    """Return a scorecard in words.
 
     >>> in_words(9, 9, 212, 0), in_words(4, 6, 1, 3)
     ('9 of 9 right, 212 bad invocations avoidable', '4 of 6 right, 1 bad invocation avoidable, 3 caused')
@@ -73,7 +73,7 @@ def watch(row: TaskRow, variant: Variant, target: Variant, grounds: Grounds, rol
 
 
 def beginnings(row: TaskRow, variant: Variant) -> tuple[Sums, ...]:
-    """Return the sums that a late score of one of ``variant``'s outcomes before the reported rollback amends as well.
+    """Return the sums before the reported rollback, which a late score of an older outcome of ``variant`` amends too.
 
     Otherwise the score would count as part of what happened next.
     """
@@ -119,7 +119,7 @@ def _judge(
     other = promise_of(watched.promised if meanwhile is None else meanwhile)
     finding, words = _finding(watched, promise_of(seen), other, rules, ended, recovered=recovered)
     bad = seen.n - seen.successes
-    # Outcomes of the target, in millionths: its rate is seldom a whole number of outcomes.
+    # In millionths of an outcome: the rate of the target seldom gives a whole number.
     would = seen.n * (other.n * MICRO - other.successes) // other.n if other.n else 0
     gain = bad * MICRO - would
     avoidable = gain // MICRO if finding == "right" and gain > 0 else 0

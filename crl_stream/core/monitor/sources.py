@@ -4,7 +4,7 @@ A window notes one byte for each outcome: the mark of its runtime, 0 if it named
 have different marks; any other has the mark that its name suggests, which it may share.
 
 For each runtime, the row also keeps the sums of its last 10 to 19 judged outcomes of the active variant in the current
-epoch.  At 20, the first 10 are dropped, so every outcome counts once or not at all, and a late score can be put right.
+epoch.  At 20, the first 10 are dropped, so every outcome counts once or not at all, and a late score can correct them.
 A runtime that sends a thousand outcomes does not change what the others have reported.
 """
 
@@ -69,7 +69,7 @@ def attribute(
 
 
 def _turn_over(runtime: Runtime) -> None:
-    """After every tenth outcome, drop the ten before the last ten, and remember the sums of these."""
+    """After every tenth outcome, drop the ten before the last ten, and remember the sums of the last ten."""
     if runtime.n > BATCH:
         runtime.n = BATCH
         runtime.successes -= runtime.first_successes
@@ -86,7 +86,7 @@ def start_again(runtime: Runtime) -> None:
 
 
 def amend_runtime(row: TaskRow, variant: Variant, invocation: int, change: int) -> None:
-    """Change the reward of an outcome in the window by ``change`` millionths in what its runtime reported.
+    """Amend what a runtime reported: the reward of an outcome in the window changes by ``change`` millionths.
 
     If that runtime has reported too many outcomes since, there is nothing to change.
     """
@@ -111,7 +111,7 @@ def amend_runtime(row: TaskRow, variant: Variant, invocation: int, change: int) 
 def judged_sources(variant: Variant) -> Iterator[tuple[int, Sums]]:
     """Return the mark of the runtime and the sums, without squares, of each judged outcome of the window.
 
-    Outcomes of which an older engine noted no source count as those that name no runtime.
+    Outcomes for which an older engine noted no source count as outcomes that name no runtime.
     """
     sources = variant.sources
     first = len(variant.window) // SIZE - len(sources)

@@ -1,4 +1,4 @@
-"""What the candidate of a rollout and the active variant deliver in the same time.
+"""What the candidate of a rollout and the active variant deliver over the same time.
 
 Chance assigns the invocations in the proportion of a stage, so within a stage both meet the same conditions.  Over
 several stages, the active variant is compared as if it had worked in the candidate's proportions (direct
@@ -14,9 +14,9 @@ from crl_stream.core.monitor.promise import Promise, promise_of
 from crl_stream.core.monitor.row import ERROR, MICRO, STAGED, SUCCESS, Stratum, Sums, TaskRow, Variant
 
 _ELSEWHERE: Final = frozenset(("stale", "file", "default"))
-"""Sources of variants of runtimes that do not know the present weights."""
+"""Variant sources of runtimes that do not know the present weights."""
 _FINE: Final = 20
-"""Bits after the binary point in which counts are divided."""
+"""Bits after the binary point that divided counts keep."""
 
 
 def stage(row: TaskRow, variant: Variant, source: str | None, reward: int, flags: int, size: int) -> int:
@@ -78,7 +78,7 @@ def delivered_so_far(row: TaskRow) -> tuple[Promise, Promise]:
 
 
 def delivered_lately(row: TaskRow) -> tuple[Promise, Promise]:
-    """Return what both have delivered since one to two windows of the candidate ago, within this stage."""
+    """Return what both have delivered during the candidate's last one to two windows, within this stage."""
     rollout = row.rollout
     assert rollout is not None
     whole = Stratum(Sums(), Sums())
@@ -99,7 +99,7 @@ def _add(sums: Sums, more: Sums) -> None:
 def _standardised(strata: Sequence[Stratum]) -> tuple[Promise, Promise]:
     """Return the candidate's promise, and that of the active variant with each stage weighted like the candidate's.
 
-    Its number of outcomes is that of a plain mean with the same variance.
+    The second promise has the number of outcomes that would give a plain mean the same variance.
     """
     told = [stratum for stratum in strata if stratum.candidate.n and stratum.control.n]
     candidate, spread, value, successes, flawless = Sums(), 0, 0, 0, 0

@@ -7,7 +7,7 @@ from typing import Final
 from crl_stream.core.monitor.row import Incident, Tags, TaskRow, Variant
 
 LONGEST: Final = 128
-"""Characters of a provider or model; longer ones are no tags, so that rows stay small."""
+"""Characters of a provider or model; longer ones are not used as tags, so that rows stay small."""
 
 
 def note_tags(variant: Variant, provider: str | None, model: str | None) -> bool:

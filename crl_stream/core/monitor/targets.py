@@ -72,7 +72,7 @@ def candidates(
 
 
 def _unproven(row: TaskRow, rollout: Rollout) -> str | None:
-    """Return why a rollout's candidate may not skip its stages: it was not clearly better in the same time."""
+    """Return why a rollout's candidate may not skip its stages: it was not clearly better over the same time."""
     if rollout.paused is not None:
         return f"its rollout is paused by {rollout.paused.actor}"
     candidate, control = delivered_so_far(row)

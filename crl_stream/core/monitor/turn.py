@@ -43,7 +43,7 @@ class Turn:
         self.catalogue_changed = False
         """Whether ``crl.variants`` needs a new record."""
         self.retagged = False
-        """Whether the outcome named another provider or model than the variant's last one."""
+        """Whether the outcome named a different provider or model than the variant's last one did."""
 
     def identify(self, prefix: str, kind: str, detail: str = "") -> str:
         """Return the id of a fact of ``kind`` about this message; ``detail`` distinguishes facts of the same kind."""

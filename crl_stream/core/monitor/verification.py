@@ -23,8 +23,8 @@ def verify(turn: Turn, target: Variant) -> Sequence[Change]:
     """Return the changes that follow from the outcomes of the latest rollback's ``target``, which is still active.
 
     It is compared from ``min_recent`` judged outcomes on, until its window is full; under a hold, nothing is taken
-    back.  The verification also ends if the variant that was left can no longer be used.  If both have a common cause,
-    which a few outcomes can show, it is not worse, and what follows is that of an incident.
+    back.  The verification also ends if the variant that was left can no longer be used.  If both fell together, which
+    a few outcomes can show, the target is not worse, and an incident begins.
     """
     row, rules, left = turn.row, turn.rules, turn.row.left
     assert left is not None

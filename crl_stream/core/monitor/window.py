@@ -168,7 +168,7 @@ def restart_judging(variant: Variant) -> None:
 
 
 def unstage(variant: Variant) -> None:
-    """Count only new outcomes of the variant in a rollout that begins."""
+    """Exclude the variant's outcomes so far from the stage of a rollout that begins."""
     for index in range(SIZE - 1, len(variant.window), SIZE):
         variant.window[index] &= ~STAGED
 
@@ -181,7 +181,7 @@ def amend(
     formula: Formula,
     beginnings: tuple[Sums, ...] = (),
 ) -> Outcome | None:
-    """Give an outcome a reward or quality that became known late; return it as it was, or None if it is not there.
+    """Give an outcome a reward or quality that became known late; return it as it was, or None if it is gone.
 
     Afterwards, lifetime, window sums and Q are as if the value had been known from the start.  ``evidence.reweigh``
     does the same for the evidence.  ``beginnings`` are the variant's first outcomes, up to some point in its lifetime;

@@ -1,12 +1,12 @@
-"""Whether one runtime alone speaks for a change, and what the other runtimes say.
+"""Whether a change rests on one runtime alone, and whether the other runtimes contradict it.
 
-A broken host makes a healthy variant look degraded, and a liar makes any variant look as it likes.  So a rollback that
-rests on one runtime needs the others not to contradict it, and a promotion needs outcomes from a second runtime.  The
-verdict stays what the window says; only the automatic action waits.
+A broken host makes a healthy variant look degraded, and a runtime that lies can make any variant look good or bad.  So
+a rollback that rests on one runtime is made only if the others do not contradict it, and a promotion only with outcomes
+from a second runtime.  The verdict still follows from the window; only the automatic action waits.
 
-Outcomes that name no runtime count as one source, so leaving the name out evades nothing, but they contradict nobody:
-no one can tell how many runtimes they come from.  A runtime that has sent nothing for two long invocations does not
-contradict either.
+Outcomes that name no runtime count as one source, so leaving out the name does not evade the rule.  They contradict
+nothing, because it is unknown how many runtimes they come from.  A runtime that has sent nothing for as long as two
+long invocations take does not contradict either.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from crl_stream.core.monitor.verdict import Verdict, is_suspect, judge
 WITNESSES: Final = 2
 """How many other runtimes it takes to contradict one: if two disagree, nobody can tell which of them is right."""
 ALIKE: Final = 4
-"""Others fail too only if each of their outcomes loses at least one part in so many of what the runtime's lose."""
+"""Others fail too only if they lose, per outcome, at least one part in this many of what the runtime loses."""
 FEWEST: Final = 3
-"""Outcomes that the rest of the window needs to say anything; below ``min_recent``, they must lose twice as much."""
+"""Outcomes that the rest of the window needs to count at all; below ``min_recent``, they must lose twice as much."""
 UNNAMED: Final = "have no known runtime_id"
 
 
 def one_runtime(row: TaskRow, variant: Variant, verdict: Verdict, rules: Rules) -> OneRuntime | None:
-    """Return whose word alone speaks for a rollback of the degraded ``variant``, the active one; None if it stands.
+    """Return the runtime that a rollback of the degraded active ``variant`` would rest on; None if it may be made.
 
-    It does not stand if one runtime accounts for more than ``rollback.runtime_share`` of the loss, which is by how much
+    It may not be made if one runtime accounts for more than ``rollback.runtime_share`` of the loss, which is how far
     outcomes of the window are below the baseline's mean; at least two others have together sent ``min_recent`` judged
     outcomes lately; and neither these nor the rest of the window fail as well.
     """
@@ -68,7 +68,7 @@ def one_runtime(row: TaskRow, variant: Variant, verdict: Verdict, rules: Rules) 
 
 
 def contradicted(row: TaskRow, rules: Rules) -> OneRuntime | None:
-    """Return whose word alone makes the active variant look degraded, even if the evidence does not suffice yet."""
+    """Return the only runtime that makes the active variant look degraded, even if the evidence is not enough yet."""
     active = row.variants.get(row.active) if row.active is not None else None
     if active is None or not is_suspect(active, rules):
         return None
@@ -78,7 +78,7 @@ def contradicted(row: TaskRow, rules: Rules) -> OneRuntime | None:
 def sole_source(row: TaskRow, variant: Variant, rules: Rules) -> str | None:
     """Return why a candidate is not promoted: its whole window comes from one source, and another runtime is at work.
 
-    None if several runtimes have tried it, if no other works with the active variant, or without a cap.
+    None if several runtimes have tried it, if no other works with the active variant, or if there is no cap.
     """
     sources = variant.sources
     size = len(variant.window) // SIZE
@@ -126,8 +126,9 @@ def _loss(sums: Sums, verdict: Verdict, worst: Detector) -> int:
 def _fails_too(sums: Sums, part: Sums, verdict: Verdict, rules: Rules, alike: int = ALIKE) -> bool:
     """Return whether these outcomes show the same failure as ``part``, those of the runtime that stands out.
 
-    They are degraded by the rule, without its evidence, and lose at least one ``alike``-th per outcome of what ``part``
-    loses; with the rule alone, chance would soon make a few outcomes look degraded, and the cap would not last.
+    They do if they are degraded by the rule, without its evidence, and lose per outcome at least one ``alike``-th of
+    what ``part`` loses.  With the rule alone, chance would soon make a few outcomes look degraded, and the cap would
+    not last.
     """
     baseline, worst = verdict.baseline, verdict.worst
     assert worst is not None
@@ -141,7 +142,7 @@ def _fails_too(sums: Sums, part: Sums, verdict: Verdict, rules: Rules, alike: in
 
 
 def _blame(metric: str, part: Sums, judged: Sums, share: int, runtime_id: str | None) -> str:
-    """Return how much of the window's loss is whose: ``18 of 20 failed outcomes come from runtime host-7``."""
+    """Return how much of the window's loss comes from where: ``18 of 20 failed outcomes come from runtime host-7``."""
     whose = UNNAMED if runtime_id is None else f"come from runtime {runtime_id}"
     if metric == "success_rate":
         return f"{part.n - part.successes} of {judged.n - judged.successes} failed outcomes {whose}"

@@ -1,4 +1,4 @@
-"""Enforce: the rollbacks that shadow mode only reported were right often enough to make them from now on.
+"""Enforce: the rollbacks that shadow mode only reported were right often enough to be made from now on.
 
 The monitor judges each of them by what happened next (``core/monitor/scorecard``).  The scorecard counts only
 rollbacks under the settings in force, so a change of the thresholds begins a new one.  Nothing is proposed if those
