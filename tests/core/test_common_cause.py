@@ -69,7 +69,7 @@ def test_it_takes_four_outcomes_of_the_target_to_see_that_a_rollback_had_no_grou
     facts = live(task, "F")
     [activation] = [fact for fact in facts if isinstance(fact, m.Activation)]
     assert (activation.from_variant, activation.to_variant, activation.cause) == ("spare", "default", "common_cause")
-    assert activation.reasoning == "spare fell together with default, so the rollback had no ground"
+    assert activation.reasoning == "spare fell together with default, so the rollback was unfounded"
 
 
 def test_the_incident_is_one_alert_that_says_what_fell_and_how_to_end_it() -> None:
@@ -81,7 +81,7 @@ def test_the_incident_is_one_alert_that_says_what_fell_and_how_to_end_it() -> No
     assert alert.text == (
         "backend-architect/api-design provider:one: variants fell together (default: reward -1.000 against 1.000, "
         "success 0.0% against 100.0%; spare: reward -1.000 against 0.800, success 0.0% against 90.0%); none of them "
-        "is rolled back or promoted until one recovers, at most 200 outcomes; to end this: "
+        "is rolled back or promoted until one recovers, for at most 200 outcomes; to end this: "
         "crl resume backend-architect/api-design"
     )
     assert not any(found.timestamp > alert.timestamp for found in task.alerts("no_target"))
@@ -105,7 +105,9 @@ def test_the_verdict_stays_visible_and_the_snapshot_says_why_nothing_happens() -
         variants=["default", "spare"],
     )
     assert shown.no_rollback is not None
-    assert shown.no_rollback.startswith(f"provider:one is failing ({incident.incident_id}): held until a variant on it")
+    assert shown.no_rollback.startswith(
+        f"provider:one is failing ({incident.incident_id}): held until a variant that uses it"
+    )
 
 
 @pytest.mark.parametrize("policy", [Policy(), GUARDED], ids=["guide", "guarded"])

@@ -447,7 +447,7 @@ def test_a_rollout_that_nobody_ordered_ends_when_there_is_no_lead_for_long() -> 
     assert steps(task) == ["started", "aborted"]
     assert not task.variant("v2").quarantined
     step = task.stated(m.RolloutStep)[-1]
-    assert "no longer waits: not better" in step.reasoning
+    assert "it waited too long: not better" in step.reasoning
     assert task.row.cause_id == step.step_id
 
 
@@ -461,7 +461,7 @@ def test_an_automatic_rollout_that_ended_begins_again_only_after_twice_as_many_o
     assert steps(task) == ["started", "aborted"]
     n = task.variant("v2").life.n
     task.run("default", "FSSS" * 10)
-    assert task.snapshot("v2").not_applied == f"its rollout was ended at {n} outcomes; it is tried again at {2 * n}"
+    assert task.snapshot("v2").not_applied == f"its rollout ended at {n} outcomes; it may be promoted again at {2 * n}"
     task.run("v2", "S" * n, variant_source="explore")
     task.run("default", "FS")
     assert steps(task) == ["started", "aborted", "started"]
@@ -471,7 +471,7 @@ def test_an_approved_promotion_begins_a_rollout_where_the_policy_has_stages() ->
     change = m.Change(action="activate", variant_id="v2")
     task = proven(STAGED, v2="S" * 12)
     detail = task.order(m.ApproveProposal, proposal_id="p1", change=change).detail
-    assert "p1 approved: ro-" in detail and "of v2 began with 5 % of invocations, then 25 %, 50 %" in detail
+    assert "p1 approved: ro-" in detail and "of v2 began with 5 % of the invocations, then 25 %, 50 %" in detail
     assert task.row.active == "default"
 
 

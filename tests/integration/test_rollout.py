@@ -60,7 +60,7 @@ async def test_a_bad_candidate_is_taken_back_from_a_small_share_and_a_good_one_r
     await crl(installation, "register", NAME, "v2")
     assert (await crl(installation, "rollout", "status"))["rollouts"] == []
     started = await crl(installation, "rollout", "start", NAME, "v2", "--reason", "cheaper")
-    assert "began with 30 % of invocations, then 50 %" in started["detail"]
+    assert "began with 30 % of the invocations, then 50 %" in started["detail"]
 
     with Client(settings_of(installation), runtime_id="r1", exploration=0.0) as client:
         assert await asyncio.to_thread(client.resolver.wait_for_epoch, AGENT, TASK, 1, 30.0)

@@ -199,7 +199,9 @@ def _undo_abort(turn: Turn, command: m.UndoRollback) -> str:
     past = find_past(row, row.rollback_id)
     again = f"crl rollout start {row.agent_name}/{row.task_type}"
     if past is None:
-        raise Refused(f"the latest change is a rollout that a person or its own end aborted; begin another: {again}")
+        raise Refused(
+            f"the latest change is a rollout that a person aborted or that ended by itself; begin another: {again}"
+        )
     if command.rollback_id is not None and command.rollback_id != row.rollback_id:
         raise Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id}")
     if past.review == "undone":

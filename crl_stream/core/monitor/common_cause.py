@@ -58,7 +58,7 @@ def fell_together(turn: Turn, target: Variant, back: Variant) -> Sequence[Change
     promised = Promise(left.n, left.value, left.successes, left.flawless)
     if is_better(delivers, promised, 0.0) or _has_way_out(turn, incident.tag):
         return [*changes, VerificationEnded()]
-    words = f"{target.variant_id} fell together with {to.variant_id}, so the rollback had no ground"
+    words = f"{target.variant_id} fell together with {to.variant_id}, so the rollback was unfounded"
     return [*changes, TakenBack(target, to, left.rollback_id, words, "common_cause")]
 
 

@@ -154,8 +154,8 @@ def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> st
     if incident is not None and row.active is not None and covers(incident, row.variants[row.active]):
         left = incident.until_n - row.n
         why.append(
-            f"{incident.tag} is failing ({incident.incident_id}): held until a variant on it recovers, at most "
-            f"{left} {'outcome' if left == 1 else 'outcomes'}; only a better variant without it may be chosen"
+            f"{incident.tag} is failing ({incident.incident_id}): held until a variant that uses it recovers, for at "
+            f"most {left} {'outcome' if left == 1 else 'outcomes'}; only a better variant that does not use it may be chosen"
         )
     return "; ".join(why) if why else None
 
@@ -213,7 +213,7 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
     if since < needed:
         return f"{since} outcomes since it was last active, {needed} needed"
     if variant.life.n < 2 * variant.declined:
-        return f"its rollout was ended at {variant.declined} outcomes; it is tried again at {2 * variant.declined}"
+        return f"its rollout ended at {variant.declined} outcomes; it may be promoted again at {2 * variant.declined}"
     leads = (("Q-value", variant.q - active.q), ("mean reward", mean_reward(variant) - mean_reward(active)))
     for name, lead in leads:
         if lead < auto.min_lead:

@@ -333,8 +333,8 @@ def common_cause_found(turn: Turn, change: c.CommonCauseFound) -> Sequence[Any]:
         words, about = f"resolved: {incident.tag} is failing", row.active or ""
         told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
     action = (
-        f"variants fell together ({change.words}); none of them is rolled back or promoted until one recovers, at most "
-        f"{incident.until_n - incident.since_n} outcomes; to end this: crl resume {task}"
+        f"variants fell together ({change.words}); none of them is rolled back or promoted until one recovers, for at "
+        f"most {incident.until_n - incident.since_n} outcomes; to end this: crl resume {task}"
     )
     told.append(alert(turn, "common_cause", "critical", action, about=incident.tag, cause_id=cause))
     return told
@@ -451,7 +451,7 @@ def rollout_started(turn: Turn, change: c.RolloutStarted) -> Sequence[Any]:
         epoch=row.epoch,
         **common(turn),
     )
-    return [step, *_end_of_alert(turn, candidate, "resolved: a rollout begins, and it is judged from scratch")]
+    return [step, *_end_of_alert(turn, candidate, "resolved: its rollout begins, and it is judged from scratch")]
 
 
 def stage_passed(turn: Turn, change: c.StagePassed) -> Sequence[Any]:
@@ -474,7 +474,7 @@ def rollout_stalled(turn: Turn, change: c.RolloutStalled) -> Sequence[Any]:
     rollout, task = _running(turn), f"{turn.row.agent_name}/{turn.row.task_type}"
     action = (
         f"its rollout waits at {rollout.shares[rollout.stage] / 10:g} % after {rollout.candidate.n} outcomes in this "
-        f"stage: {change.words}; go on with crl rollout promote {task}, or end it with crl rollout abort {task}"
+        f"stage: {change.words}; continue with crl rollout promote {task}, or end it with crl rollout abort {task}"
     )
     return (alert(turn, "rollout_stalled", "warning", action, about=rollout.variant_id, cause_id=rollout.rollout_id),)
 
@@ -508,7 +508,7 @@ def rollout_aborted(turn: Turn, change: c.RolloutAborted) -> Sequence[Any]:
         turn,
         "rollout_aborted",
         "critical",
-        f"its rollout was aborted at {rollout.shares[rollout.stage] / 10:g} %, all work uses {active}: "
+        f"its rollout was aborted at {rollout.shares[rollout.stage] / 10:g} %; all work now uses {active}: "
         f"{grounds.reason}",
         about=candidate.variant_id,
         number=grounds.number,

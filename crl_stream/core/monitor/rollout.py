@@ -83,7 +83,7 @@ def advance(turn: Turn) -> Sequence[Change]:
         return ()
     if rollout.cause == "auto_apply" and rollout.paused is None:
         step_id = turn.identify("step", "aborted", rollout.variant_id)
-        return [RolloutAborted(row.variants[rollout.variant_id], MONITOR, f"no longer waits: {why}", step_id)]
+        return [RolloutAborted(row.variants[rollout.variant_id], MONITOR, f"it waited too long: {why}", step_id)]
     return [RolloutStalled(why)]
 
 

@@ -51,7 +51,7 @@ def begin_rollout(
         raise Refused(f"{name} is retired; register it again first")
     if row.rollout is not None:
         if row.rollout.variant_id == name:
-            raise Refused(f"{name} is already being rolled out; crl rollout status shows how far it is")
+            raise Refused(f"{name} is already being rolled out; crl rollout status shows its progress")
         raise Refused(
             f"a rollout of {row.rollout.variant_id} is in progress; end it first: crl rollout abort "
             f"{row.agent_name}/{row.task_type}"
@@ -78,7 +78,7 @@ def begin_rollout(
     first, *others = [f"{share / 10:g} %" for share in started.shares]
     then = f", then {', '.join(others)}" if others else ""
     text = (
-        f"{started.rollout_id} of {name} began with {first} of invocations{then}; each stage takes at least "
+        f"{started.rollout_id} of {name} began with {first} of the invocations{then}; each stage takes at least "
         f"{started.min_outcomes} outcomes"
     )
     return f"{text}{_if_it_waits(turn)}"
@@ -99,7 +99,7 @@ def resume_rollout(turn: Turn, command: m.ResumeRollout) -> str:
     if rollout.paused is None:
         raise Refused(f"the rollout of {rollout.variant_id} is not paused")
     apply(turn, [RolloutResumed(command.actor, command.reason)])
-    return f"{rollout.variant_id} goes on from {_place(rollout)}{_if_it_waits(turn)}"
+    return f"{rollout.variant_id} continues at {_place(rollout)}{_if_it_waits(turn)}"
 
 
 def promote_rollout(turn: Turn, command: m.PromoteRollout) -> str:
@@ -149,7 +149,7 @@ def _if_it_waits(turn: Turn) -> str:
     """Return what the rollout waits for besides outcomes, as the end of a sentence."""
     row = turn.row
     block = barred(row, turn.policy, turn.at.fleet, rollout=False)
-    return "" if block is None else f"; no stage is passed yet: {block}{_protection(turn)}"
+    return "" if block is None else f"; the next stage does not begin yet: {block}{_protection(turn)}"
 
 
 def _protection(turn: Turn) -> str:

@@ -79,7 +79,7 @@ def _unproven(row: TaskRow, rollout: Rollout) -> str | None:
     if candidate.n < rollout.min_outcomes:
         return f"being rolled out: {candidate.n} of {rollout.min_outcomes} outcomes"
     if not is_better(candidate, control, CLEARLY):
-        return f"being rolled out, and not clearly better in the same time: {compare(candidate, control)}"
+        return f"being rolled out, and not clearly better over the same time: {compare(candidate, control)}"
     return None
 
 
