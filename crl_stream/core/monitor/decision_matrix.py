@@ -155,7 +155,8 @@ def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> st
         left = incident.until_n - row.n
         why.append(
             f"{incident.tag} is failing ({incident.incident_id}): held until a variant that uses it recovers, for at "
-            f"most {left} {'outcome' if left == 1 else 'outcomes'}; only a better variant that does not use it may be chosen"
+            f"most {left} {'outcome' if left == 1 else 'outcomes'}; only a better variant that does not use it may be "
+            "chosen"
         )
     return "; ".join(why) if why else None
 
