@@ -45,6 +45,12 @@ def another() -> Task:
     return task
 
 
+def pinned() -> Task:
+    task = rolling()
+    task.order(m.PinVariant, actor="bob")
+    return task
+
+
 def paused() -> Task:
     task = rolling()
     task.order(m.PauseRollout)
@@ -184,6 +190,7 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     (m.PauseRollout, {"rollout_id": "ro-1"}, rolling, "ro-1 is over; ro-20251119-"),
     (m.ResumeRollout, {}, rolling, "the rollout of v2 is not paused"),
     (m.PromoteRollout, {"stage": 2}, rolling, "stage 1 is in progress, not 2; look again: crl rollout status"),
+    (m.PromoteRollout, {}, pinned, "default is pinned by bob, so nothing replaces it; unpin the task first"),
     (m.AbortRollout, {}, two, "no rollout is in progress"),
     (m.RetireVariant, {"variant_id": "v2"}, rolling, "v2 is being rolled out; first: crl rollout abort"),
     (m.AcceptLevel, {"variant_id": "v2"}, rolling, "v2 is being rolled out, so it is compared with default"),

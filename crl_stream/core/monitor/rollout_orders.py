@@ -108,6 +108,8 @@ def promote_rollout(turn: Turn, command: m.PromoteRollout) -> str:
     rollout = _running(turn, command)
     if command.stage is not None and command.stage != rollout.stage + 1:
         raise Refused(f"stage {rollout.stage + 1} is in progress, not {command.stage}; look again: crl rollout status")
+    if row.pinned is not None:
+        raise Refused(f"{row.active} is pinned by {row.pinned.actor}, so nothing replaces it; unpin the task first")
     words = command.reason or f"requested by {command.actor}"
     if not known(turn, rollout.variant_id).life.n and (command.full or is_last(rollout)):
         raise Refused(
@@ -154,5 +156,6 @@ def _if_it_waits(turn: Turn) -> str:
 
 def _protection(turn: Turn) -> str:
     """Return whether a degraded candidate is still taken back, as the end of a sentence."""
-    why = no_rollback(turn.row, turn.policy, turn.at.fleet)
-    return "; it is still aborted if degraded" if why is None else f"; it is not aborted even if degraded: {why}"
+    if turn.rules.enforced and turn.row.held is None and turn.at.fleet is None:
+        return "; it is still aborted if degraded"
+    return f"; it is not aborted even if degraded: {no_rollback(turn.row, turn.policy, turn.at.fleet)}"
