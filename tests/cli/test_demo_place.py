@@ -10,7 +10,7 @@ import pytest
 from client.silent_kafka import an_active_variant
 
 from crl_stream.cli.demo.fleet import Fleet
-from crl_stream.cli.demo.place import EXPLORATION, PROCESSES, demo_folder, demo_session
+from crl_stream.cli.demo.place import EXPLORATION, PROCESSES, RUNTIME_SHARE, demo_folder, demo_session
 from crl_stream.cli.processes import ROLES_OF
 from crl_stream.cli.session import Session
 from crl_stream.client.keeping import keep
@@ -47,7 +47,9 @@ def test_whatever_the_settings_say_the_demo_is_told_of_the_defaults_in_a_place_o
     real, demo = session.settings, demo_session(session).settings
     guide = Policy()
     assert demo.policies.default == msgspec.structs.replace(
-        guide, operations=msgspec.structs.replace(guide.operations, exploration=EXPLORATION)
+        guide,
+        operations=msgspec.structs.replace(guide.operations, exploration=EXPLORATION),
+        rollback=msgspec.structs.replace(guide.rollback, runtime_share=RUNTIME_SHARE),
     )
     assert demo.kafka.topic_prefix == f"demo.{real.kafka.topic_prefix}"
     assert demo.worker.app_id != real.worker.app_id

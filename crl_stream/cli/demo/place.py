@@ -17,6 +17,8 @@ PREFIX: Final = "demo."
 """Prefix added in front of the topic prefix in the settings."""
 APP_ID: Final = "crl-demo"
 EXPLORATION: Final = 0.15
+RUNTIME_SHARE: Final = 1.0
+"""No limit: one of the demo's few runtimes may get most of the failures by chance, which would delay the rollback."""
 PROCESSES: Final = ("monitor", "services")
 """No notifier: the demo must not alert anyone."""
 
@@ -27,13 +29,14 @@ def demo_folder(settings: Settings) -> Path:
 
 
 def demo_flags(settings: Settings) -> dict[str, str]:
-    """Return the demo's settings, which override those of this call; its story assumes the default policy."""
+    """Return the demo's settings, which override those of this call; its story assumes the guide's policy."""
     folder, default = demo_folder(settings), leaves()
     changed = [name for name, origin in settings.origins.items() if name in default and origin.value != default[name]]
     flags = {name: str(default[name]) for name in changed if name.partition(".")[0] in POLICY_SECTIONS}
     return flags | {
         "profile": "guide",
         "operations.exploration": str(EXPLORATION),
+        "rollback.runtime_share": str(RUNTIME_SHARE),
         "kafka.topic_prefix": f"{PREFIX}{settings.kafka.topic_prefix}",
         "worker.app_id": APP_ID,
         "worker.instance_id": "",
