@@ -19,7 +19,7 @@ STAGED = Policy(rollout=Rollout(stages=(0.05, 0.25, 0.5)))
 
 
 def registered(policy: Policy | None = None, **others: str) -> Task:
-    """Build a task whose ``default`` is proven, and with a candidate that nobody has tried."""
+    """Build a task whose ``default`` is proven, and with a candidate without outcomes."""
     task = proven(policy, **others)
     task.order(m.RegisterVariant, variant_id=CANDIDATE)
     return task

@@ -430,7 +430,7 @@ def test_a_rollout_that_nobody_ordered_takes_the_last_step_only_with_a_clear_lea
 
 
 def without_lead() -> Task:
-    """Build a task with a rollout that nobody ordered, and whose candidate is as good as the active variant."""
+    """Build a task with an automatic rollout whose candidate is as good as the active variant."""
     policy = Policy(Degradation(guard="evidence"), rollout=Rollout(stages=(0.5,), min_outcomes=5, patience=40))
     task = Task(policy)
     task.run("default", "SSSF" * 10)

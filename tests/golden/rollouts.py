@@ -1,4 +1,4 @@
-"""Rollouts: completed, aborted, paused, ended by people and by rollbacks, and those that nobody ordered."""
+"""Rollouts: completed, aborted, paused, ended by people or rollbacks, and automatic ones."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def refused(scribe: Scribe, agent: str) -> None:
     task.order(m.RegisterVariant, variant_id="c")
     task.order(m.StartRollout, variant_id="c")
     task.run("a", "S")
-    for name in ("a", "nobody"):
+    for name in ("a", "unknown"):
         task.order(m.StartRollout, variant_id=name)
     task.order(m.PinVariant)
     task.order(m.StartRollout, variant_id="c")

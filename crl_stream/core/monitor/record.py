@@ -64,8 +64,7 @@ def record(
     success = status == "success"
     quality = ABSENT if share is None else round(share * MICRO)
     speed = speed_of(invocation, formula)
-    if errors > 255:
-        errors = 255
+    errors = 255 if errors > 255 else errors
     flags = SUCCESS if success else 0
     if status == "error":
         flags |= ERROR | FAILED
@@ -97,11 +96,7 @@ def record(
         turn.catalogue_changed = True  # its earlier outcomes, if any, were shadow outcomes
     row.n += 1
     count_flaws(variant, success, speed, quality)
-    runtime_id = invocation.runtime_id
-    runtime = None
-    if runtime_id is not None:
-        runtime = row.runtimes.get(runtime_id) if explored else follow_runtime(turn, runtime_id, seen_epoch)
-    attribute(row, variant, runtime, runtime_id, reward, flags)
+    _attribute(turn, variant, invocation, reward, flags)
     if row.waiting:
         settle_waiting(turn, variant, int.from_bytes(digest, "little"))
     watch_clock(turn, invocation.timestamp)
@@ -109,6 +104,17 @@ def record(
     if held is not None and is_over(held, row):
         apply(turn, [HoldEnded()])
     return "applied", None, variant, flags & JUDGED != 0
+
+
+def _attribute(turn: Turn, variant: Variant, invocation: Invocation, reward: int, flags: int) -> None:
+    """Note which runtime the outcome came from; one that only explores is not followed."""
+    row, runtime_id, runtime = turn.row, invocation.runtime_id, None
+    if runtime_id is not None:
+        if invocation.variant_source == "explore":
+            runtime = row.runtimes.get(runtime_id)
+        else:
+            runtime = follow_runtime(turn, runtime_id, invocation.active_epoch)
+    attribute(row, variant, runtime, runtime_id, reward, flags)
 
 
 def _count_shadow(shadow: Sums, success: bool, reward: int) -> None:

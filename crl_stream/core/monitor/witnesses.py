@@ -22,7 +22,7 @@ from crl_stream.core.monitor.sources import judged_sources
 from crl_stream.core.monitor.verdict import Verdict, is_suspect, judge
 
 WITNESSES: Final = 2
-"""How many other runtimes it takes to contradict one: if two disagree, nobody can tell which of them is right."""
+"""How many other runtimes it takes to contradict one: if only two disagree, either of them may be right."""
 ALIKE: Final = 4
 """Others fail too only if they lose, per outcome, at least one part in this many of what the runtime loses."""
 FEWEST: Final = 3
