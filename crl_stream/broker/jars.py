@@ -127,7 +127,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
 
 
 def _trust_the_named_authorities() -> None:
-    """Make ``requests`` trust the CA bundle that variables of OpenSSL or pip name; company proxies may need it."""
+    """Make ``requests`` trust the CA bundle named in variables of OpenSSL or pip; company proxies may need it."""
     if not any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
         named = (os.environ.get(name) for name in ("SSL_CERT_FILE", "PIP_CERT"))
         if bundle := next((path for path in named if path and Path(path).is_file()), None):

@@ -1,4 +1,4 @@
-"""Calibration: what the policy of a task costs, and what another one would, measured with the task's own history.
+"""Calibration: what a task's policy costs, and what others would cost, measured with the task's own history.
 
 Read in this order:
 

@@ -24,7 +24,7 @@ _GRID: Final[tuple[tuple[str, str, Mapping[str, Any]], ...]] = (
     ("production window=50", "production", {"lookback_window": 50}),
     ("production limits x2", "production", {"success_drop": 2.0, "reward_drop": 2.0, "error_increase": 2.0}),
 )
-"""Name, profile, and settings of ``[degradation]``; limits are factors."""
+"""Name, profile, and settings of ``[degradation]``; for a limit, the factor by which the profile's is multiplied."""
 _LIMITS: Final = ("success_drop", "reward_drop", "error_increase")
 
 
@@ -34,7 +34,7 @@ class Alternative(NamedTuple):
     name: str
     policy: Policy
     same_as: tuple[str, ...] = ()
-    """Names of alternatives that decide alike, which are not measured again."""
+    """Names of alternatives with the same decisions, which are not measured separately."""
 
 
 def alternatives(

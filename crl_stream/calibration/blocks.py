@@ -1,4 +1,4 @@
-"""Resampling that keeps failures in runs: what follows an outcome is what followed one like it in the history.
+"""Resampling that keeps failures in runs: after an outcome comes what followed a similar one in the history.
 
 Outcomes are drawn block by block, and within a block they follow each other as they did in the history.  A new block
 begins at a random place after an outcome of the same state, success or failure (matched-block bootstrap: Carlstein, Do,
@@ -18,7 +18,7 @@ from typing import Final
 from crl_stream.calibration.quantiles import gamma_quantile
 
 _SCALES: Final = (5, 20, 50, 100)
-"""Numbers of outcomes whose sums are examined."""
+"""Lengths of the blocks of outcomes whose sums are compared."""
 _FEWEST_SUMS: Final = 8
 _LEVEL: Final = 0.01
 """Probability that longer blocks are used for a history that is a Markov chain, approximately."""
@@ -68,10 +68,10 @@ def _long_run_variance(states: Sequence[bool], values: Sequence[float]) -> float
 
 
 class Stream:
-    """Draws outcomes without end, block by block; in the long run, each outcome as often as any other.
+    """Draws an endless series of outcomes, block by block; in the long run, all are drawn equally often.
 
     Args:
-        states: Of the outcomes of the history, in order; the last one is followed by the first one.
+        states: The states of the history's outcomes, in order; after the last one, the first one follows.
         length: Mean length of the blocks.
         random: Source of random numbers.
     """
@@ -84,7 +84,7 @@ class Stream:
         self._at = random.randrange(len(states))
 
     def draw(self) -> int:
-        """Return the place of the next outcome in the history."""
+        """Draw the next outcome; return its index in the history."""
         at = self._at
         if self._ends >= 1.0 or self._random.random() < self._ends:
             self._at = self._random.choice(self._after[self._states[at]])

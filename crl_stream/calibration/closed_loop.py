@@ -1,7 +1,7 @@
 """One simulated task in closed loop: the engine decides which variant is active, and so what it sees next.
 
 The engine is the real one.  The task is established first: every variant gets outcomes while nothing is enforced.  Then
-the same task lives on several times: once without any change, so that every rollback is false, and once for each fall
+the same task continues several times: once without any change, so that every rollback is false, and once for each fall
 of the active variant.  The next outcome of a variant is the same under every policy, so differences between policies
 are not luck.
 """
@@ -27,16 +27,17 @@ from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Policy
 
 HEALTHY: Final = 1_000
-"""Outcomes without any change."""
+"""Number of outcomes that are simulated without any change."""
 AFTER_FALL: Final = 300
-"""Outcomes after a fall; by then, people are assumed to have noticed it themselves."""
+"""Number of outcomes that are simulated after a fall; by then, people are assumed to have noticed it themselves."""
 SETTLING: Final = 60
-"""Outcomes without a further change after which a fallen variant has been left for good."""
+"""After this many outcomes without another change, a fallen variant counts as left for good."""
 _ESTABLISHED: Final = 200
-"""The most outcomes of the active variant before anything is counted."""
+"""Maximum number of outcomes of the active variant before counting begins."""
 _OTHERS_ESTABLISHED: Final = 100
 _CALMING: Final = 300
-"""The most outcomes to wait until the active variant is not degraded, so that a count begins with a healthy one."""
+"""Maximum number of outcomes to wait for a degraded active variant to recover, so that counting begins with a healthy
+one."""
 _BEGINNING_MS: Final = 1_767_607_200_000
 _STAMP: Final = "2026-01-05T10:00:00Z"
 _LONG: Final = 1_000_000_000
@@ -49,7 +50,7 @@ class Fall(NamedTuple):
     delay: int | None
     """Outcomes until the fallen variant was left; None if it was not."""
     lost: float
-    """Good outcomes lost against always using the best variant."""
+    """Good outcomes lost, compared with always using the best variant."""
 
 
 class Life(NamedTuple):
@@ -58,9 +59,9 @@ class Life(NamedTuple):
     false_rollbacks: int
     """1 if the active variant was rolled back without any change, else 0."""
     at_risk: int
-    """Outcomes until then."""
+    """Outcomes until that rollback, or all if there was none."""
     healthy_loss: float
-    """Good outcomes lost per outcome without any change, against never replacing the active variant."""
+    """Good outcomes lost per outcome without any change, compared with never replacing the active variant."""
     falls: tuple[Fall, ...]
     """In the order of ``FALLS``."""
 
@@ -76,13 +77,13 @@ class Source:
         self.healthy = {name: self._mean(name, stock.values) for name, stock in self.stocks.items()}
         """How good each variant is in the long run, 0 to 1."""
         self.fallen = tuple(self._mean(supply.active.name, supply.fallen(left)) for left in FALLS)
-        """The same of the active variant after each of ``FALLS``."""
+        """How good the active variant is in the long run after each of ``FALLS``, 0 to 1."""
 
     def _mean(self, name: str, values: Sequence[float]) -> float:
         return fmean(values[at] for at in self._places[name])
 
     def outcomes(self, name: str, seed: str) -> Iterator[Outcome]:
-        """Yield outcomes of a variant without end."""
+        """Yield an endless series of outcomes of a variant."""
         stock, places = self.stocks[name], self._places[name]
         stream = Stream(self._states[name], stock.length, Random(f"stream {name} {seed}"))
         while True:
@@ -93,7 +94,7 @@ def _places(stock: Stock, seed: str | None) -> Sequence[int]:
     size = len(stock.outcomes)
     if seed is None:
         return range(size)
-    # A copy is the same variant under another name, so it has the same history, whatever that is.
+    # A copy is the same variant under another name, so its resampled history must be the same.
     stream = Stream(stock.states, stock.length, Random(f"history {stock.copy_of or stock.name} {seed}"))
     return [stream.draw() for _ in range(size)]
 
@@ -115,7 +116,7 @@ def live(source: Source, policy: Policy, seed: str) -> Life:
 
 
 def _in_mode(policy: Policy, mode: Any) -> Policy:
-    # The clock of a simulation means nothing, and snapshots cost time and change nothing.
+    # A simulation has no real clock, and snapshots would cost time without changing the result.
     return replace(
         policy,
         operations=replace(policy.operations, mode=mode, max_skew_seconds=1e9),
@@ -173,7 +174,7 @@ class _Task:
                 if delay is None and any(change.from_variant == self._active for change in changes):
                     delay = number
             if delay is not None and number >= changed + SETTLING and self.row.active != self._active:
-                # By now the choice stands.  Simulating the rest would take most of the time.
+                # The choice will hardly change any more, and simulating the rest would take most of the time.
                 live_share = 1.0 - policy.operations.exploration
                 lost += live_share * (AFTER_FALL - number) * (best - values[self.row.active or self._active])
                 break
@@ -200,7 +201,7 @@ class _Task:
         return active, "live"
 
     def _fold(self, policy: Policy, name: str, why: Any, left: float = 1.0) -> list[Activation]:
-        """Draw and fold the next outcome of a variant, of whose successes ``left`` are left; return the changes."""
+        """Draw and fold the variant's next outcome, keeping a share ``left`` of its successes; return the changes."""
         outcome = self._draw(name, left)
         self.number += 1
         invocation_id = f"i{self.number}"

@@ -27,7 +27,7 @@ class _Axis(NamedTuple):
     unit: str
     ticks: Sequence[float]
     place: Callable[[float], float]
-    """From a figure to a share of the panel's width."""
+    """Converts a figure to a share of the panel's width."""
 
     def x(self, value: float) -> float:
         return self.left + _PANEL * min(1.0, max(0.0, self.place(value)))

@@ -40,7 +40,7 @@ def rate(tasks: Sequence[Events], groups: Sequence[Sequence[Events]]) -> Estimat
 
     Events are rare, so the interval is that of a gamma distribution with the estimated variance.  If the groups do not
     differ, it is the Bayesian interval of a Poisson rate under Jeffreys' prior.  The rate of resampled histories may
-    be far from that of the history, if it hangs on which of two variants seems better; the interval holds both.
+    be far from that of the history if it depends on which of two variants seems better; the interval contains both.
     """
     total, exposure = sum(task.number for task in tasks), sum(task.units for task in tasks)
     elsewhere, spread, likely = _of_groups(groups)
@@ -68,7 +68,7 @@ def _gamma_interval(value: float, relative: float) -> tuple[float, float]:
 def _of_groups(groups: Sequence[Sequence[Events]]) -> tuple[float, float, float]:
     """Return the mean rate of the groups, and the variance of their true rates relative to its square.
 
-    The variance is estimated twice: cautiously, and likely.
+    There are two estimates of the variance: a cautious one and the most likely one.
     """
     events = [sum(task.number for task in group) for group in groups]
     units = [sum(task.units for task in group) for group in groups]
@@ -84,7 +84,7 @@ def _of_groups(groups: Sequence[Sequence[Events]]) -> tuple[float, float, float]
 def _cautious(count: int) -> float:
     """Return the factor that makes a variance between ``count`` groups larger by its own standard error.
 
-    A difference of two uncertain variances is too small half the time, and 0 often; intervals would promise too much.
+    A difference of two uncertain variances is too small half the time, and often 0; intervals would be too narrow.
     """
     return 1.0 + sqrt(2.0 / (count - 1))
 

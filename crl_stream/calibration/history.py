@@ -19,13 +19,13 @@ class Late(NamedTuple):
     """A score that became known after its outcome."""
 
     lag: int
-    """How many outcomes of the task came in between."""
+    """Number of outcomes of the task between the outcome and its score."""
     reward: float | None
     quality: float | None
 
 
 class Outcome(NamedTuple):
-    """One outcome of a variant, as it can be played again."""
+    """One outcome of a variant, in a form that can be simulated again."""
 
     fields: dict[str, Any]
     """The ``FIELDS`` that were given."""
@@ -33,12 +33,12 @@ class Outcome(NamedTuple):
 
     @property
     def success(self) -> bool:
-        """Whether it is a success."""
+        """Whether the outcome is a success."""
         return bool(self.fields["status"] == "success")
 
     @property
     def error(self) -> bool:
-        """Whether it counts as an error for the error rate."""
+        """Whether the outcome counts as an error for the error rate."""
         return bool(self.fields["status"] == "error" or self.fields.get("error_count"))
 
 
@@ -51,7 +51,7 @@ class History(NamedTuple):
     newest: str | None
     """The variant of the newest outcome that was not exploration: most likely the active one."""
     outcomes: int
-    """Outcomes that are kept; the further counts are about all messages that were read."""
+    """Number of outcomes that are kept; the counts below cover all messages that were read."""
     read: int
     older: int
     """Outcomes that were left out because newer ones were enough."""
@@ -85,7 +85,7 @@ class HistoryReader:
         """Other tasks that were seen, for a hint."""
 
     def take(self, message: Any) -> None:
-        """Take in a message; one of another task is ignored."""
+        """Take in a message; messages of other tasks are ignored."""
         kind = type(message)
         if kind is not Invocation and kind is not Feedback:
             return
@@ -123,7 +123,7 @@ class HistoryReader:
         entry.late.append(Late(self._counts["read"] - 1 - entry.number, feedback.reward, feedback.quality))
 
     def history(self) -> History:
-        """Return what was collected."""
+        """Return the history that was collected."""
         variants: dict[str, list[Outcome]] = {}
         for entry in self._entries:
             variants.setdefault(entry.variant, []).append(Outcome(entry.fields, tuple(entry.late)))
@@ -142,10 +142,10 @@ class HistoryReader:
 
 
 class Scale:
-    """Says how good an outcome is, from 0 to 1.
+    """Measures how good an outcome is, from 0 to 1.
 
-    A good outcome is a success.  Only where nothing ever fails, an outcome counts ``(reward + 1) / 2``, with the reward
-    that the engine would compute under ``learning``, because the rewards are all there is to tell variants apart.
+    A success counts 1, anything else 0.  Only if nothing ever fails, an outcome counts ``(reward + 1) / 2``, with the
+    reward that the engine would compute under ``learning``, because then variants differ only in their rewards.
     """
 
     def __init__(self, history: History, learning: Learning) -> None:

@@ -1,4 +1,4 @@
-"""Measures every alternative on the same simulated tasks, in several processes, and sums the tasks up."""
+"""Measures every alternative on the same simulated tasks, in several processes, and adds up the results."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Sample(NamedTuple):
     """The simulated tasks of one policy."""
 
     tasks: Group
-    """Those that draw from the history."""
+    """Tasks that draw from the history itself."""
     groups: list[Group]
-    """Those that draw from resampled histories, one group for each."""
+    """Tasks that draw from resampled histories, one group for each history."""
 
 
 Harms = tuple[list[float], list[list[float]]]
@@ -49,14 +49,14 @@ Harms = tuple[list[float], list[list[float]]]
 
 
 class FallFigures(NamedTuple):
-    """How falls of one size are found."""
+    """How reliably and how soon falls of one size are found."""
 
     left: float
     """Share of the active variant's successes that is left."""
     caught: Estimate
     """Share of the tasks in which the fallen variant was left in time."""
     delay_median: float | None
-    """Outcomes until then, among those; None if there are none."""
+    """Median number of outcomes until it was left, where it was left in time; None if it never was."""
     delay_p90: int | None
     lost: Estimate
     """Good outcomes lost for each fall."""
@@ -71,12 +71,12 @@ class Figures(NamedTuple):
     false_rollbacks: Estimate
     """Per 1,000 invocations."""
     healthy_loss: Estimate
-    """Good outcomes lost per 1,000 without any change, against never replacing the active variant."""
+    """Good outcomes lost per 1,000 without any change, compared with never replacing the active variant."""
     falls: tuple[FallFigures, ...]
     harm: Estimate
     """Good outcomes lost per 1,000, without any change and by falls."""
     gain: Estimate
-    """By how much its harm is less than that of the first alternative."""
+    """By how much the policy's harm is less than that of the first alternative."""
     harms: Harms
     """The harm of each simulated task."""
 
@@ -86,7 +86,7 @@ class Figures(NamedTuple):
 
 
 class Simulation(NamedTuple):
-    """All that determines a measurement."""
+    """Everything that determines a measurement."""
 
     supply: Supply
     policies: tuple[Policy, ...]
@@ -162,7 +162,7 @@ def _begin(simulation: Simulation) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the first one has gone, even if it was killed and could not say so."""
+    """End this process when its parent has ended, even if the parent was killed and could not stop it."""
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -182,7 +182,7 @@ def _play(simulation: Simulation, cell: _Cell) -> Group:
 def figures(
     alternatives: Sequence[Alternative], samples: Sequence[Sample], supply: Supply, falls: float
 ) -> list[Figures]:
-    """Sum the simulated tasks up.
+    """Add up the simulated tasks and return the figures of each policy.
 
     Args:
         alternatives: The present one first.

@@ -44,10 +44,10 @@ def recommend(found: Sequence[Figures], budget: float) -> Recommendation:
 
 
 def _simplest_of_the_best(within: Sequence[Figures]) -> Figures:
-    """Return the first policy that is hardly worse than the cheapest one, or not provably.
+    """Return the first policy that is at most slightly worse than the cheapest one, or not provably worse.
 
-    Those that a user named come first, then the profiles, and then the grid: a setting that makes no difference should
-    not be changed.
+    Policies that a user named come first, then the profiles, and then the grid: a setting that makes no difference
+    should not be changed.
     """
     cheapest = min(within, key=lambda one: one.harm.value)
     return next(one for one in within if (over := one.excess_over(cheapest)).value < MATERIAL or over.low <= 0.0)
@@ -78,7 +78,8 @@ def _instead_of(present: Figures, best: Figures, budget: float) -> Recommendatio
         f"{rate.high:.2f}); the budget is {budget:g}"
     )
     if rate.low <= budget and best.gain.low <= 0.0:
-        return Recommendation("undecided", best, (f"{makes}, which it may or may not keep", _narrower(rate.simulated)))
+        uncertain = f"{makes}, so it may or may not stay within the budget"
+        return Recommendation("undecided", best, (uncertain, _narrower(rate.simulated)))
     return Recommendation("change", best, (makes, *_what_it_does(best, present, budget)))
 
 
@@ -92,7 +93,7 @@ def _what_it_does(best: Figures, present: Figures, budget: float) -> list[str]:
         for one, other in zip(best.falls, present.falls, strict=True)
         if one.pays and one.delay_median is not None and other.delay_median is not None
     ]
-    return [makes, *([f"A fall is left after so many outcomes (median): {'; '.join(later)}"] if later else [])]
+    return [makes, *([f"Outcomes until a fallen variant is left (median): {'; '.join(later)}"] if later else [])]
 
 
 def _narrower(simulated: float) -> str:

@@ -17,11 +17,11 @@ LEAST: Final = 50
 LEAST_OF_OTHERS: Final = 10
 """Stable outcomes that another variant needs to take part, as for a window to be judged."""
 MOST_OTHERS: Final = 5
-"""The most other variants that take part, the best ones; a rollback would hardly choose any further one."""
+"""Maximum number of other variants that take part: the best ones, because a rollback would hardly choose another."""
 FALLS: Final = (0.75, 0.5, 0.0)
 """The sizes of falls: the share of the active variant's successes that is left."""
 TWIN: Final = "copy"
-"""What the name of an assumed second variant ends with."""
+"""Last part of the name of an assumed second variant."""
 
 
 class Stock(NamedTuple):
@@ -32,9 +32,10 @@ class Stock(NamedTuple):
     values: tuple[float, ...]
     """How good each outcome is, 0 to 1."""
     states: tuple[bool, ...]
-    """Whether each outcome is good, so that what follows it may differ: a success, or at least the mean value."""
+    """Whether each outcome is good: a success, or at least the mean value. Good and bad ones may be followed by
+    different outcomes."""
     length: float
-    """Mean length of the blocks in which they are resampled."""
+    """Mean length of the blocks in which the outcomes are resampled."""
     total: int
     """Outcomes of this variant in the history, stable or not."""
     stretch: Stretch
@@ -45,7 +46,7 @@ class Stock(NamedTuple):
 
 
 class Supply(NamedTuple):
-    """All that a simulation of one task needs of its history."""
+    """Everything that a simulation of one task needs from its history."""
 
     active: Stock
     others: tuple[Stock, ...]
@@ -58,7 +59,7 @@ class Supply(NamedTuple):
     synthetic: bool
     """Whether the history has no failure to take, so that one was made up."""
     by_success: bool
-    """Whether a good outcome is a success; else it counts (reward + 1) / 2."""
+    """Whether outcomes are measured by success; else each counts (reward + 1) / 2."""
 
     def fallen(self, left: float) -> list[float]:
         """Return how good each outcome of the active variant is on average once ``left`` of its successes are left."""
@@ -79,12 +80,12 @@ def supply_of(
     """Return what to simulate with; raises ``UsageError`` if the history is too short, ``NotFound`` without any.
 
     Args:
-        history: Of the task.
+        history: The task's history.
         learning: How rewards are computed where they are not given.
         active: The variant that is active at first; by default that of the newest outcome that was not exploration,
             or, if it has too few, the one with the most.
         whole: Take all outcomes instead of the longest stable stretch of each variant.
-        progress: Is told how many variants have been searched for changes, and how many there are.
+        progress: Called with the number of variants searched for changes so far, and the number of all variants.
     """
     if not history.variants:
         raise NotFound(f"There are no outcomes of {history.key}.", hint="crl status lists the tasks")
@@ -162,7 +163,7 @@ def _failures(active: Stock, stocks: Sequence[Stock]) -> tuple[list[Outcome], bo
 
 
 def _spoilt(outcome: Outcome) -> Outcome:
-    """Turn a success into a failure with the worst scores; it takes as long as before."""
+    """Turn a success into a failure with the worst scores; its duration stays the same."""
     fields: dict[str, Any] = outcome.fields | {"status": "failure"}
     worst = {"reward": -1.0, "quality": 0.0}
     fields |= {name: value for name, value in worst.items() if name in fields}

@@ -18,13 +18,13 @@ from typing import Final, NamedTuple
 LEVEL: Final = 0.05
 """Probability that a stable history is cut at all, approximately."""
 SHORTEST: Final = 10
-"""Outcomes on each side of a change."""
+"""Minimum number of outcomes on each side of a change."""
 _INTERVAL: Final = 30
-"""Outcomes in the shortest intervals that are searched."""
+"""Minimum number of outcomes in an interval that is searched."""
 _OVERLAP: Final = 4
-"""An interval of a layer begins a quarter of its length after the one before."""
+"""Intervals of a layer overlap: each begins a quarter of its length after the previous one."""
 _SHRINK: Final = sqrt(0.5)
-"""Length of the intervals of a layer, relative to the layer before."""
+"""Length of the intervals of a layer, relative to those of the previous layer."""
 _UNREMARKABLE: Final = 9.0
 """A ratio below this is never a change."""
 _SMALL: Final = 1e-12
@@ -34,13 +34,13 @@ class Change(NamedTuple):
     """A detected change."""
 
     at: int
-    """Number of outcomes before it."""
+    """Number of outcomes before the change."""
     what: str
     """``success``, ``errors`` or ``reward``."""
     before: float
-    """The mean since the last change, or from the beginning."""
+    """The mean from the previous change, or the beginning, to this change."""
     after: float
-    """The mean up to the next change, or to the end."""
+    """The mean from this change to the next one, or to the end."""
 
 
 class Stretch(NamedTuple):
@@ -63,8 +63,8 @@ class _Split(NamedTuple):
 def longest_stable_stretch(series: dict[str, Sequence[float]]) -> Stretch:
     """Return the longest stretch in which none of the series changes; of equally long ones the latest.
 
-    All series have the same length; one that is constant, or that a linear function makes of an earlier one, is left
-    out, because it shows nothing further.
+    All series have the same length.  A series that is constant, or a linear function of an earlier one, is left out,
+    because it adds no information.
     """
     size = len(next(iter(series.values())))
     kept = _different(series)
@@ -83,7 +83,7 @@ def longest_stable_stretch(series: dict[str, Sequence[float]]) -> Stretch:
 
 
 def _search(series: dict[str, Sequence[float]], size: int, dispersions: dict[str, float]) -> list[_Split]:
-    """Return the changes, in order; ``dispersions`` are the least ones, by series."""
+    """Return the changes, in order; ``dispersions`` gives the smallest dispersion to assume for each series."""
     intervals = list(_intervals(size))
     layers = 1 + max((layer for *_, layer in intervals), default=0)
     splits = []
@@ -109,7 +109,7 @@ def _chosen(splits: list[_Split], first: int, end: int) -> Iterator[_Split]:
 
 
 def _intervals(size: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield overlapping intervals, each layer half as long: first, end, number of intervals in the layer, layer."""
+    """Yield overlapping intervals in layers, longest first: first, end, number of intervals in the layer, layer."""
     length, layer = size, 0
     while length >= min(_INTERVAL, size) and length >= 2 * SHORTEST:
         starts = sorted({*range(0, size - length + 1, max(1, length // _OVERLAP)), size - length})
@@ -163,7 +163,7 @@ def _best_split(
 
 
 def _residuals(values: Sequence[float], edges: Sequence[int]) -> list[float]:
-    """Return the differences from the means of the pieces between the edges."""
+    """Cut the values at the edges, and return by how much each differs from the mean of its piece."""
     found: list[float] = []
     for first, end in pairwise(edges):
         mean = sum(values[first:end]) / (end - first)
@@ -193,7 +193,7 @@ def _dispersion(residuals: Sequence[float]) -> float:
 
 
 def _probability(ratio: float, share: float) -> float:
-    """Return the probability that the largest ratio without a change, at least ``share`` from both ends, is so large.
+    """Return the probability that the largest ratio without a change, at least ``share`` from both ends, is this large.
 
     >>> round(_probability(4.1**2, 0.01), 3)
     0.003

@@ -21,15 +21,14 @@ class ChosenPolicy(NamedTuple):
 
     label: str
     policies: PolicySet | None
-    """None stands for those that the log itself sets, each from its position on."""
+    """The policies by task; None stands for the policies set by the log itself, each from its position on."""
 
 
 async def choose_policy(word: str, session: Any) -> ChosenPolicy:
     """Return the policy that ``word`` names; ``session`` is the call's.
 
     A word that names a policy wins over a file of that name; ``./log`` is the file. Raises ``UsageError`` or
-    ``ConfigError`` if there is no such
-    policy.
+    ``ConfigError`` if there is no such policy.
     """
     if word == LOG:
         return ChosenPolicy("the log", None)

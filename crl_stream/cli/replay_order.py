@@ -1,4 +1,4 @@
-"""The order in which a replay folds the messages of a file, and what there is to say about it."""
+"""The order in which a replay folds the messages of a file, and statistics about it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ UNSAFE_ENDS: Final = 3
 BROKER_SILENT: Final = (10.0, 60.0)
 """Seconds without an answer before a broker is reported as silent, and before it is restarted."""
 PROCESS_SILENT: Final = (20.0, 120.0)
-"""The same two limits for a worker process, whose single thread may be busy with much input."""
+"""The limits of ``BROKER_SILENT`` for a worker process, whose single thread may be busy with much input."""
 
 
 class Patience:

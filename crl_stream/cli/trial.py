@@ -1,4 +1,4 @@
-"""``crl replay --policy``: fold a log under two policies, and show what would have been decided otherwise."""
+"""``crl replay --policy``: fold a log under two policies, and show what would have been decided differently."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ DIFFERENT = 3
 
 
 class Trial(NamedTuple):
-    """What a person asks for."""
+    """The arguments of a trial."""
 
     file: Path | None
-    """None reads the topics."""
+    """The file to fold; None for the topics."""
     policy: str
-    """The words for ``choose_policy``."""
+    """This policy and ``against`` are words for ``choose_policy``."""
     against: str
     by_time: bool
     json: bool
@@ -66,7 +66,7 @@ async def _compare(session: Any, trial: Trial) -> Comparison:
     policy = await choose_policy(trial.policy, session)
     if trial.file is None:
         return await _compare_topics(session.connected, against, policy)
-    # A file sets no policies, so instead of them it is judged as `crl replay FILE` judges it.
+    # A file sets no policies of its own, so it is judged by the settings, as by `crl replay FILE`.
     yours = await choose_policy(SETTINGS, session)
     against, policy = (yours if chosen.policies is None else chosen for chosen in (against, policy))
     source = FileInput(trial.file, session.settings.kafka.partitions, by_time=trial.by_time)

@@ -25,7 +25,7 @@ _LABEL: Final = "replaying under both policies"
 
 
 class FileInput:
-    """A file of outcomes, distributed over the partitions as the topics would be."""
+    """A file of outcomes, distributed over the partitions as on the topics."""
 
     def __init__(self, path: Path, partitions: int, *, by_time: bool) -> None:
         self.partitions, self._by_time = partitions, by_time
@@ -115,7 +115,7 @@ class TopicInput:
         return Input("topics", self.log.name, whole.hexdigest(), self._records, first, last, sources)
 
     def extents(self) -> dict[int, Extent]:
-        """Return where published decisions can be compared: what is in the log, and has been folded by a monitor."""
+        """Return where published decisions can be compared: records still in the log that a monitor has folded."""
         return {
             partition: Extent(
                 span.first, min(span.end, self.log.rows[partition].next_offset), to_text(self._times[partition][0])
@@ -125,7 +125,7 @@ class TopicInput:
         }
 
     async def published(self) -> list[tuple[str, Any]]:
-        """Return the facts on the topics of decisions that are about records still in the log, with their topics."""
+        """Return (topic, fact) for every published decision about a record that is still in the log."""
         return [
             (topic, fact)
             for topic in sorted(READ)

@@ -22,7 +22,7 @@ FAILING: Final = "drill-failing"
 """The variant that is activated, fails, and must be rolled back."""
 SILENT: Final = "silent-"
 NOTIFYING: Final = "notify-"
-"""How the ``task_type`` of a drill begins: notifiers leave out the first kind, and send the second."""
+"""Beginning of a drill's ``task_type``: notifiers ignore drills that begin with ``SILENT``, and send the others."""
 
 DrillResult = Literal["running", "passed", "blocked", "failed", "unfinished"]
 """``blocked``: a mode or a hold prevents rollbacks.  ``unfinished``: a drill began but recorded no result."""
@@ -62,7 +62,7 @@ def record_of(drill: Drill) -> str:
 
 
 def drill_of(active: str | None, since: int, actor: str, reason: str | None) -> Drill | None:
-    """Return the last drill of a task, as far as its row tells; None if there was none.
+    """Return the last drill that the row of a task shows; None if there was none.
 
     Args:
         active: The active variant; None if the task has none.
@@ -75,7 +75,7 @@ def drill_of(active: str | None, since: int, actor: str, reason: str | None) -> 
         try:
             return Drill(found[1], from_text(found[2]), actor, found[3])  # type: ignore[arg-type]
         except ValueError:
-            pass  # a person's words that happen to look alike
+            pass  # a person's reason that happens to look like a result
     if active is None:
         return None
     return Drill("unfinished", since, "", "it began but recorded no result")

@@ -56,7 +56,7 @@ async def change_policy(
         between = last_ordered(earlier)
         if between is None or (base is not None and between.offset <= base.offset):
             return Changed(before, wanted, sent)
-        # That policy was overwritten, because it came after the fleet's policy was read.
+        # The policy ``between`` came after the fleet's policy was read, and has been overwritten: begin again from it.
         base, policies = sent, between.policies
     raise Unavailable(
         f"Others changed the policy {TRIES} times in the meantime.", hint="see crl policy show, then try again"

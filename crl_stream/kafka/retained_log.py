@@ -108,8 +108,9 @@ class RetainedLog:
     def policies_at(self, partition: int, time: int) -> PolicySet:
         """Return the policies with which a fold of a partition begins, if its first record was stored at ``time``.
 
-        A partition whose beginning is still there sets its own policies. Otherwise it is the last policy that was sent
-        before ``time``, in milliseconds; if no command is left, the one that the partition row keeps.
+        If the partition's beginning still exists, its own records set the policies. Otherwise, the fold begins with the
+        last policy that was sent before ``time`` (milliseconds), or if no command is left, with that of the partition
+        row.
         """
         if self.spans[partition].first == 0:
             return GUIDE

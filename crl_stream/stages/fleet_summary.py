@@ -34,7 +34,7 @@ NAMES: Final = (
 """Names of all counts, in the order of a mark's bits."""
 MODES: Final = ("observe", "shadow")
 ON_CARD: Final = ("right", "wrong", "open", "avoidable", "caused")
-"""The figures of a scorecard; of a fleet, each is summed up as ``shadow_right`` and so on."""
+"""The figures of a scorecard; their sums over a fleet are named ``shadow_right`` and so on."""
 NO_CARD: Final = (0, 0, 0, 0, 0)
 _BITS: Final = {name: 1 << number for number, name in enumerate((*NAMES, *MODES))}
 _TROUBLE: Final = sum(_BITS[name] for name in TROUBLE)

@@ -419,7 +419,7 @@ class _Fold(Fold[_Task]):
         assert was is not None
         self._set_hold(None)
         ticks = type(entry.message) is m.Tick
-        if not ticks:  # a tick processes the rows that are due, which are now all of them
+        if not ticks:  # a tick processes the rows that are due, and now all rows are due
             self.take(entry, record, task)
         if self.state.fleet is None:  # the record may have set a new hold
             self._show_fleet(record)

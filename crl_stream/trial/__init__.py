@@ -1,4 +1,4 @@
-"""Tries a policy on a recorded log: what the engine would have decided otherwise, and at what price.
+"""Tries a policy on a recorded log: what the engine would have decided differently, and at what price.
 
 The same engine folds the same log twice, once under each policy. Nothing here writes to a topic.
 
@@ -12,7 +12,7 @@ Read in this order:
     record      compares what a fold decides with what was published when the log was written
     comparison  both folds side by side, task by task
     report      the comparison as one JSON document
-    sentences   what it says in words, on a terminal and on a page
-    page        the same as one HTML file; drawing: the timeline of a task; style: its style sheet
+    sentences   the comparison in words, for a terminal and for a page
+    page        the comparison as one HTML file; drawing: the timeline of a task; style: the style sheet
     markup      builds HTML in which no text can become markup
 """

@@ -55,9 +55,9 @@ class Side(NamedTuple):
     """One of the two policies."""
 
     label: str
-    """Where it comes from: a file, a profile, the log."""
+    """Where the policy comes from: a file, a profile, the log."""
     judged_by: Mapping[str, PolicySet]
-    """The policies by digest; more than one only if the log changes them."""
+    """The policies by digest: one, unless the log changes it."""
     last: PolicySet
     """The policy in force at the end."""
 
@@ -97,7 +97,7 @@ class Comparison(NamedTuple):
     tasks: list[TaskComparison]
     """All tasks by name."""
     recorded: Recorded | None
-    """None if what was published is unknown, as for a file."""
+    """The comparison with the published decisions; None if these are unknown, as for a file."""
 
     @property
     def is_same(self) -> bool:

@@ -20,7 +20,7 @@ MOVES: Final = frozenset(("rollback", "promotion", "activation"))
 """The kinds that change the active variant."""
 _SHADOW: Final = "shadow"
 _TOLD_OTHERWISE: Final = frozenset(("first_seen", "rollback"))
-"""Causes of activations that are no decision of their own: the first outcome, and what a rollback states itself."""
+"""Causes of activations that do not count as decisions: the first outcome, and rollbacks, which count themselves."""
 _PROMOTIONS: Final = frozenset(("auto_apply", "rollout"))
 """Causes of activations that are promotions: at once, or after the last stage of a rollout."""
 _REPEATS: Final = frozenset(("rollback", "rollout_aborted"))
@@ -48,7 +48,7 @@ class Decided(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What was decided, without when and why; two folds decide the same if they agree in this and in the place."""
+        """What was decided, without when and why; two folds decide the same if this and the position are equal."""
         return self.kind, self.name, self.from_variant or "", self.to_variant or ""
 
     @property

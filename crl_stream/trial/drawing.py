@@ -1,7 +1,7 @@
 """The timeline of a task as SVG: its outcomes, the active variants and the decisions of both policies.
 
-The lane and the marks above the outcomes belong to the policy that is tried against, those below to the policy that is
-tried. A line joins the two marks of a decision that is earlier or later. No state is shown by colour alone.
+The lane and the marks above the outcomes belong to the policy of ``--against``, those below to the tried policy. A line
+joins the two marks of a decision that is earlier or later. No state is shown by colour alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from crl_stream.trial.matching import Change, Placed
 from crl_stream.trial.traffic import ERROR, SUCCESS
 
 _WIDTH: Final = 1_000
-"""The most pixels that a drawing takes."""
+"""Maximum width of a drawing in pixels."""
 _GUTTER: Final = 64
 _RIGHT: Final = 8
 _LANE: Final = 18
@@ -28,15 +28,15 @@ _STRIP: Final = (40, 88)
 """Top and bottom of the outcomes."""
 _HEIGHT: Final = 146
 _CELLS: Final = 160
-"""Up to this many outcomes are drawn one by one, more of them as shares."""
+"""Maximum number of outcomes that are drawn one by one; more are drawn as columns of shares."""
 _BIN: Final = 6
-"""Width of a share, in pixels."""
+"""Width of a column of shares, in pixels."""
 _LETTER: Final = 6.6
 """Width of a letter in a lane, in pixels, rounded up."""
 _MARKS: Final = 200
 """With more decisions than this, those that are the same in both folds are not drawn."""
 CLOSE: Final = 150
-"""The most outcomes in a close-up."""
+"""Maximum number of outcomes in a close-up."""
 _BEFORE: Final = 24
 _AFTER: Final = 8
 
@@ -71,9 +71,9 @@ def timeline(task: TaskComparison) -> Markup:
 
 
 def close_ups(task: TaskComparison, most: int) -> Iterator[tuple[Change, Markup]]:
-    """Yield the outcomes around changes that fit, at most ``most``; none if the timeline shows every outcome.
+    """Yield at most ``most`` changes, each with the outcomes around it; none if the timeline shows every outcome.
 
-    Alerts are shown only if no change of the active variant differs, and no outcomes twice.
+    No outcome is shown twice. Alerts are shown only if no change of the active variant differs.
     """
     if len(task.traffic) <= _CELLS:
         return

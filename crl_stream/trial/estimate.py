@@ -1,8 +1,8 @@
 """Estimates how many bad invocations a policy would have saved or lost.
 
-The recorded outcomes are what they are: the runtimes followed the decisions of their time, not those of a trial. While
-two folds have different active variants, one of them has the variant that the runtimes used, and its outcomes are
-known. What the other variant would have delivered in their place is estimated from its own latest outcomes.
+The runtimes followed the decisions that were made at the time, not those of a trial, and a trial cannot change the
+recorded outcomes. While two folds have different active variants, one of them has the variant that the runtimes used,
+and its outcomes are known. What the other variant would have delivered is estimated from its own latest outcomes.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Stretch(NamedTuple):
     last: int
     """Number of the last outcome, included."""
     against: str
-    """The variant that is active under the policy tried against."""
+    """The variant that is active under the policy of ``--against``."""
     policy: str
-    """The variant that is active under the policy tried."""
+    """The variant that is active under the policy that is tried."""
     used: Literal["against", "policy"]
     """Whose active variant the runtimes used: the one with more of the outcomes."""
     outcomes: int
@@ -45,9 +45,9 @@ class Stretch(NamedTuple):
     sample: int
     """How many outcomes of the other variant its rate is estimated from; without any, nothing is estimated."""
     rate: float | None
-    """The share of bad outcomes among them."""
+    """The share of bad outcomes in ``sample``."""
     saved: float | None
-    """Bad invocations that the policy saves (positive) or loses (negative), compared with the one tried against."""
+    """Bad invocations that the policy saves (positive) or adds (negative), compared with that of ``--against``."""
     low: float | None
     """Lower limit of ``saved``, from a 95 % interval of the rate."""
     high: float | None
@@ -55,7 +55,7 @@ class Stretch(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """The sum over stretches."""
+    """The sum of the estimates of several stretches."""
 
     saved: float
     low: float

@@ -47,7 +47,7 @@ def element(tag: str, /, *content: object, **attributes: object) -> Markup:
 def table(columns: tuple[str, ...], rows: list[tuple[object, ...]], *, numbers: int = 0) -> Markup:
     """Return a table; its last ``numbers`` columns hold numbers. Each cell names its column, for narrow screens.
 
-    Cells of the columns ``decision`` and ``change`` say themselves what they are.
+    Cells of the columns ``decision`` and ``change`` need no such name.
     """
     first = len(columns) - numbers
     kinds = [None if at < first else "num" for at in range(len(columns))]

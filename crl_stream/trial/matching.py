@@ -22,9 +22,9 @@ class Change(NamedTuple):
     """One decision that differs between the two folds."""
 
     change: ChangeKind
-    """What the policy changes, compared with the policy it is tried against."""
+    """What the policy changes, compared with the policy of ``--against``."""
     outcomes: int
-    """By how many outcomes of the task it is earlier or later; 0 if it is added or removed."""
+    """By how many outcomes of the task the decision is earlier or later; 0 if it is added or removed."""
     against: Placed | None
     policy: Placed | None
 
@@ -37,7 +37,7 @@ class Change(NamedTuple):
 
     @property
     def moves(self) -> bool:
-        """Whether it changes the active variant."""
+        """Whether the decision changes the active variant."""
         return self.decided.kind in MOVES
 
     @property
@@ -50,9 +50,9 @@ class Matched(NamedTuple):
     """The decisions of two folds of one task."""
 
     same: int
-    """How many decisions both make with the same outcome."""
+    """How many decisions both folds make with the same outcome."""
     changes: list[Change]
-    """The others: first those that change the active variant, then by outcome."""
+    """The decisions that differ: first those that change the active variant, then by outcome."""
 
 
 def match(against: Sequence[Placed], policy: Sequence[Placed]) -> Matched:
@@ -84,7 +84,7 @@ def _nearest(left: Sequence[Placed], right: Sequence[Placed]) -> list[tuple[Plac
     In the order of the outcomes, the nearest pair that is left always stands side by side, so only neighbours are
     compared.
     """
-    # Equal numbers must stand in an order that does not depend on the side, or an exchange would pair differently.
+    # Sort equal numbers in the same way for both sides; otherwise, exchanging the folds would change the pairs.
     sides = ((False, left), (True, right))
     row = sorted(((at[0], at[1].offset, side, at) for side, some in sides for at in some), key=lambda at: at[:3])
     before, after = list(range(-1, len(row) - 1)), list(range(1, len(row) + 1))

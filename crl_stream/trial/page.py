@@ -214,10 +214,9 @@ def _reading() -> Markup:
         element("ul", legend(), class_="legend"),
         element(
             "p",
-            "Above the outcomes: the active variants and decisions under the policy that is tried against. Below: "
-            "those under the policy that is tried. A dashed line joins a decision that is earlier or later. Faint "
-            "marks are the same in both. Where there are too many outcomes to draw each, columns show the share of "
-            "bad ones.",
+            "Above the outcomes: the active variants and decisions under the policy of --against. Below: those under "
+            "the policy that is tried. A dashed line joins a decision that is earlier or later. Faint marks are the "
+            "same in both. Where there are too many outcomes to draw each, columns show the share of bad ones.",
             class_="dim",
         ),
         element("p", ASSUMPTION, class_="dim"),

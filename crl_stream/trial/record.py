@@ -46,7 +46,7 @@ class Recorded(NamedTuple):
     extra: list[tuple[str, Decided]]
     """Decisions of the fold that were never published."""
     engines: list[str]
-    """The versions of the engine that published them."""
+    """The versions of the engine that published the decisions."""
 
     @property
     def is_same(self) -> bool:
@@ -63,7 +63,7 @@ def compare_with_record(
     """Compare the decisions of a fold, by task, with the published facts, given with their topics.
 
     ``cut`` holds each topic and partition whose oldest facts have been deleted: there, the decisions of the fold count
-    from the first fact on that is left.
+    only from the first remaining fact on.
     """
     published: dict[_Place, tuple[str, Decided]] = {}
     engines: set[str] = set()

@@ -110,5 +110,5 @@ def _published(task: str, one: Any) -> dict[str, Any]:
 
 
 def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
-    """Round to what an estimate can bear, so that no reader takes the last digits for knowledge."""
+    """Round to the precision that an estimate supports, so that readers do not rely on meaningless digits."""
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in fields.items()}

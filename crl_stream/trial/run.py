@@ -40,9 +40,9 @@ class Activated(NamedTuple):
 class Run:
     """A fold from the first record of each partition, without earlier state.
 
-    With ``policies``, they apply to the whole log, and its ``SetPolicy`` commands are left out. Without, these commands
-    apply from their positions on, and before the first of them what ``first`` returns for the first piece of the
-    partition (default: the guide's policy, as in a worker).
+    If ``policies`` are given, they apply to the whole log, and its ``SetPolicy`` commands are left out. Otherwise, each
+    such command applies from its position on. Before the first one, ``first`` gives the policies, based on the first
+    piece of the partition (default: the guide's policy, as in a worker).
     """
 
     def __init__(

@@ -47,7 +47,7 @@ def task_words(task: TaskComparison) -> str:
 
 
 def task_counts(task: TaskComparison) -> str:
-    """Return the same without the task's name."""
+    """Return how much differs about a task, without its name."""
     count = len(task.changes)
     return f"{count} {'differs' if count == 1 else 'differ'}, {task.same} the same; {len(task.traffic)} outcomes"
 

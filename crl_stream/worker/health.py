@@ -29,11 +29,11 @@ class Finding(NamedTuple):
     name: str
     subject: str
     since: int
-    """When it began, in milliseconds since the epoch."""
+    """When the problem began, in milliseconds since the epoch."""
     text: str
     action: str
     trouble: bool = True
-    """Whether it needs action; False for a note."""
+    """Whether the finding needs action; False for a note."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the finding as JSON, for programs."""
@@ -46,9 +46,9 @@ class _Seen(NamedTuple):
     text: str
     action: str
     since: float | None = None
-    """When it began, in seconds since the epoch; None stands for the time when it was first seen."""
+    """When the problem began, in seconds since the epoch; None stands for the time when it was first seen."""
     patience: float = 0.0
-    """How many seconds it may last before it is reported."""
+    """How many seconds the problem may last before it is reported."""
     trouble: bool = True
 
 

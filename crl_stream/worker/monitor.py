@@ -18,7 +18,7 @@ class Monitor(Member):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, web=True)
         self.ordered: Ordered | None = None
-        """The policy that was on the log when this process started."""
+        """The policy that was in force in the log when this process started."""
         self.table = self.add_table(MONITOR)
         monitor = MonitorStage(self.table, self.outlet, self.reader)
         self.add_stage(MONITOR, lambda _: monitor)

@@ -32,7 +32,7 @@ RESTORE_SECONDS: Final = 10.0
 
 
 async def settle_policy(settings: Settings) -> Ordered | None:
-    """Return the policy that is on the log; if there is none, send the policy of ``settings`` to it.
+    """Return the policy that is in the log; if there is none, send the policy of ``settings`` to it.
 
     Call it before anything is folded. It returns None when the log was folded without a policy, so that the guide's
     applies. Raises ``Unavailable`` when Kafka does not answer.
@@ -57,7 +57,7 @@ def _rows(monitor: Monitor) -> dict[int, PartitionRow]:
 
 
 def pending_partitions(monitor: Monitor) -> list[int]:
-    """Return the partitions of this worker that have not yet folded the policy that was on the log when it started.
+    """Return the partitions of this worker that have not yet folded the policy that was in the log when it started.
 
     Policies that operators have sent since then do not matter here.
     """

@@ -27,7 +27,7 @@ class ReviewHours:
         self._now, self._since = now, self._wall(now)
         """The time of the last check, and the wall-clock time when watching began."""
         self._seen = self._since
-        """The latest wall-clock time shown since then, so that the hour that occurs twice in autumn counts once."""
+        """The latest wall-clock time seen since watching began, so that the hour repeated in autumn counts once."""
 
     def has_come(self, now: float) -> bool:
         """Return whether a scheduled hour lies between the last check and ``now``; several count as one."""

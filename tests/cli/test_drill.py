@@ -179,7 +179,7 @@ def told(partition: int, result: str = "passed", age: int = 60, kind: str = "sil
         "result": result,
         "timestamp": to_text(NOW - age * 1_000),
         "actor": "ada",
-        "detail": "rollback: no rollback has come within 60 s",
+        "detail": "rollback: no rollback has arrived within 60 s",
     }
 
 
@@ -224,7 +224,7 @@ def test_partitions_whose_drills_failed_for_one_reason_share_one_finding() -> No
     first, second = last_drills({"drills": drills}, 12, NOW).findings()
     assert first["text"] == (
         "The last drill on partitions 0, 1, 2, 3, 4, 5, 6, 7 and 2 more failed: "
-        "rollback: no rollback has come within 60 s."
+        "rollback: no rollback has arrived within 60 s."
     )
     assert first["action"] == "when that is settled, run `crl drill --all-partitions`"
     assert (second["subject"], second["action"]) == (

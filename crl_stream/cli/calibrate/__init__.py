@@ -1,4 +1,4 @@
-"""``crl calibrate``: what the policy of a task costs, and what another one would.
+"""``crl calibrate``: what a task's policy costs, and what others would cost.
 
 command    the command: options, progress, plot
 source     the history and the present policy, from Kafka or from files

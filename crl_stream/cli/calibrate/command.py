@@ -41,7 +41,7 @@ Active = Annotated[
 ]
 Whole = Annotated[bool, typer.Option("--whole", help="Use all outcomes, even if the history has changes.")]
 Last = Annotated[int, typer.Option("--last", min=1, help="Use at most this many of the newest outcomes.")]
-Seed = Annotated[str, typer.Option("--seed", help="Another seed shows what is chance.")]
+Seed = Annotated[str, typer.Option("--seed", help="Seed of the simulation; what changes with it is chance.")]
 Tasks = Annotated[
     int | None,
     typer.Option(
@@ -75,7 +75,7 @@ def calibrate(
 ) -> None:
     """Measure false rollbacks, delay and harm of a task's policy and of others, and recommend one.
 
-    The task's own outcomes are resampled and played to the real engine: without any change, so that every rollback is
+    The task's own outcomes are resampled and fed to the real engine: without any change, so that every rollback is
     false, and with falls of the active variant. Writes nothing to Kafka. docs/calibration.md says what is assumed.
     """
     key = task_key(task)
@@ -123,7 +123,7 @@ def available() -> int:
 
 
 def _check_plot(plot: Path | None) -> None:
-    """Refuse a file that cannot be written before the time for the simulation is spent."""
+    """Refuse a file that cannot be written, before the simulation starts."""
     if plot is None:
         return
     if plot.suffix != ".svg":

@@ -32,7 +32,7 @@ class Calibration(NamedTuple):
     source: Source
     supply: Supply
     figures: list[Figures]
-    """The present policy first."""
+    """The figures of each policy, the present policy first."""
     recommendation: Recommendation
     settings: PolicySet
     """The policies of the user's settings, to which the recommended fragment is added."""

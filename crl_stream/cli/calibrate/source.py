@@ -31,7 +31,7 @@ class Present(NamedTuple):
 
     policy: Policy
     words: str
-    """Where it comes from."""
+    """Where the policy comes from."""
 
 
 class Source(NamedTuple):
@@ -39,7 +39,7 @@ class Source(NamedTuple):
 
     history: History
     place: str
-    """The topic or the file."""
+    """The topic or file that the history was read from."""
     present: Present
 
 

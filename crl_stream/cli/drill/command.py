@@ -24,7 +24,7 @@ def drill_protection(
     context: typer.Context,
     partition: Annotated[
         int | None,
-        typer.Option(min=0, help="Test this partition. Default: the one whose last drill is longest ago."),
+        typer.Option(min=0, help="Test this partition. Default: the one that was tested least recently."),
     ] = None,
     everywhere: Annotated[bool, typer.Option("--all-partitions", help="Test every partition.")] = False,
     notify: Annotated[
@@ -62,7 +62,7 @@ def drill_protection(
     except asyncio.CancelledError:
         raise SystemExit(TERMINATED) from None
     found = worst(done.reports)
-    # What else is wrong explains most failures; it is asked only then, because it takes a while.
+    # Other problems explain most failures, but finding them takes a while, so they are asked for only after a failure.
     lines = _status_lines(context.obj) if found == "failed" else []
     if json:
         show_json(document(done, lines))

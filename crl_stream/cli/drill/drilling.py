@@ -43,7 +43,7 @@ class Options(NamedTuple):
     """What the user has chosen."""
 
     partition: int | None
-    """The partition to test; None for the one whose last drill is longest ago."""
+    """The partition to test; None for the one that was tested least recently."""
     everywhere: bool
     """Whether to test every partition."""
     notify: bool
@@ -158,7 +158,7 @@ def _last(partition: int, partitions: int, known: Known) -> int:
 
 
 async def _findings(settings: Settings, kafka: KafkaSession) -> list[dict[str, Any]]:
-    """Return what Kafka shows to be wrong; nothing if this user may not ask, because the drill itself will tell."""
+    """Return what Kafka shows to be wrong; nothing if this user may not ask, because the drill itself will show it."""
     try:
         return await inspect_kafka(settings, kafka)
     except CrlError:

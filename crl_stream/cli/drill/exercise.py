@@ -24,12 +24,12 @@ from crl_stream.kafka.session import KafkaSession
 from crl_stream.proposals.page import stands
 
 _BEHIND_SECONDS: Final = 2.0
-"""How much later than the monitor's answer to a command its earlier records may arrive, from other topics."""
+"""Seconds by which the monitor's earlier records on other topics may arrive after its answer to a command."""
 _RECORD_SECONDS: Final = 10.0
 _UNHEARD_SECONDS: Final = 1.0
 """How long a failed drill waits for its result to be recorded."""
 _BARRED: Final = "no automatic rollback: "
-"""How the monitor begins what prevents a rollback."""
+"""Beginning of the monitor's sentence about what prevents a rollback."""
 
 T = TypeVar("T")
 
@@ -205,7 +205,7 @@ class Exercise:
         return Missing("rollback", "the monitor found a degradation but did not roll back", f"see crl window {task}")
 
     async def _follow(self, deciding: int) -> None:
-        """See the rollback arrive everywhere; ``deciding`` is when the deciding outcome was stored (milliseconds)."""
+        """Check that the rollback arrives everywhere; ``deciding`` is when the deciding outcome was stored, in ms."""
         rolled = await self._see("rollback", m.RollbackEvent, self._is_rollback)
         event = rolled.message
         self._tell("rollback", f"rolled back to {event.to_variant}, epoch {event.epoch}", rolled.appended - deciding)

@@ -1,4 +1,4 @@
-"""Says what is missing when a step of a drill does not come, and what to do next."""
+"""Says what is missing when a step of a drill does not happen, and what to do next."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Awaited(NamedTuple):
 
     step: str
     what: str
-    """What has not come, if it does not come."""
+    """The sentence that says what is missing, for a step that does not happen."""
     hint: str
 
 
 class Missing(CrlError):
-    """A step of the drill did not come."""
+    """A step of the drill did not happen."""
 
     def __init__(self, step: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -44,12 +44,12 @@ WAITS: Final = {
             "no worker has applied the drill's command",
             f"{_STATUS}; this user must be allowed to write crl.commands and to read crl.decisions",
         ),
-        Awaited("degradation", "no degradation alert has come", f"{_STATUS}; crl policy show prints the limits"),
-        Awaited("rollback", "no rollback has come", f"{_STATUS}; crl policy show prints the limits"),
+        Awaited("degradation", "no degradation alert has arrived", f"{_STATUS}; crl policy show prints the limits"),
+        Awaited("rollback", "no rollback has arrived", f"{_STATUS}; crl policy show prints the limits"),
         Awaited(
             "alert",
             "no alert for operators is on crl.alerts",
-            "this user must be allowed to read crl.alerts; without it, no notifier can tell anybody",
+            "this user must be allowed to read crl.alerts; without it, no notifier can alert anyone",
         ),
         Awaited(
             "active",

@@ -45,7 +45,7 @@ class OperatorPart:
         await self._order(m.ActivateVariant, variant_id=variant_id, expected_epoch=epoch, reason=_BEGINS)
 
     async def pin(self, began: int, variant_id: str | None = None, epoch: int | None = None) -> m.CommandResult:
-        """Pin a variant, or the active one, as long as the drill may take; this also records that a drill is running.
+        """Pin a variant, or the active one, for as long as the drill may take; this also records the running drill.
 
         The result says what prevents rollbacks.  ``began`` is in milliseconds since the epoch.
         """
@@ -71,7 +71,7 @@ class OperatorPart:
         try:
             await give(self.kafka, command, seconds)
         except (CommandRefused, Unavailable):
-            return  # an unknown task has nothing to record it on; and the report itself has been made
+            return  # for example, the task is not known yet; the drill still prints its report
         report.recorded = True
 
     async def _order(self, kind: type[Any], **fields: Any) -> m.CommandResult:

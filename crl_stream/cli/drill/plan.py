@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from crl_stream.core.policy import Policy
 
 MOST: Final = 2_000
-"""Maximum number of good outcomes of one variant; limits above it are not met by the first drill alone."""
+"""Maximum number of good outcomes of one variant; if a limit needs more, the first drill alone does not reach it."""
 PROVEN: Final = 20
 """Good outcomes of the target after the rollback, so that it stays active however the monitor checks it."""
 _LEAST_FAILURES: Final = 200

@@ -36,7 +36,7 @@ class Report:
     result: Found = "failed"
     steps: list[Step] = field(default_factory=list)
     missing: str | None = None
-    """The first step that did not come."""
+    """The first step that did not happen."""
     detail: str = ""
     hint: str = ""
     recorded: bool = False
@@ -80,7 +80,7 @@ def step_line(report: Report, step: Step, *, several: bool) -> str:
 
 
 def closing_line(reports: Sequence[Report]) -> str:
-    """Return the last line of a drill that has passed; its times are since the deciding outcome."""
+    """Return the last line of a drill that has passed; its times count from the deciding outcome."""
     who = f"partition {reports[0].partition} protects" if len(reports) == 1 else f"{len(reports)} partitions protect"
     rolled, moved = (
         max((late for report in reports if (late := report.latency(name)) is not None), default=0)

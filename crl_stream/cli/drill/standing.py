@@ -34,7 +34,7 @@ class LastDrills(NamedTuple):
         return f"drill: {'; '.join(words)}"
 
     def findings(self) -> list[dict[str, Any]]:
-        """Return findings about the partitions whose last drill has not passed; partitions with one cause share one."""
+        """Return findings about the partitions whose last drill has not passed; each cause gives one finding."""
         alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for drill in self.drills:
             if drill["result"] not in {"passed", "running"}:
@@ -51,7 +51,7 @@ class LastDrills(NamedTuple):
 
 
 def last_drills(page: Mapping[str, Any], partitions: int, now: int) -> LastDrills:
-    """Return what a page with tasks tells about drills; ``now`` is in milliseconds since the epoch.
+    """Return what a page with tasks shows about drills; ``now`` is in milliseconds since the epoch.
 
     Every partition has two drill tasks, one of which notifies people; the newer drill counts.
     """

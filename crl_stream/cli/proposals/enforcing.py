@@ -25,12 +25,12 @@ class Enforced(NamedTuple):
     words: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the policy's hash and state as a JSON object."""
         return {"in_force": self.digest, "set_by": self.actor, "pending": self.pending}
 
 
 def enforced(policies: PolicySet, key: TaskKey) -> PolicySet:
-    """Return the policies with an override for the task; it changes only the mode of what applies to the task now."""
+    """Return the policies with an override for the task: its present policy, in the mode ``enforce``."""
     own = policies.for_task(key)
     if own.operations.mode == "enforce":
         return policies

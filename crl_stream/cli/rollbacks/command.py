@@ -37,7 +37,7 @@ def rollbacks(
 ) -> None:
     """List rollbacks, newest first, and who confirmed or undid them.
 
-    Reads topics and needs no worker. Those of drills are listed only with --agent crl-drill.
+    Reads topics and needs no worker. Rollbacks of drills are listed only with --agent crl-drill.
     """
     if context.invoked_subcommand is not None:
         return

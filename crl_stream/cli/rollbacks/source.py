@@ -22,7 +22,7 @@ async def find_rollback(access: Access, rollback_id: str) -> RollbackEvent:
 
 
 async def newest_rollbacks(access: Access, agent: str | None, limit: int) -> list[RollbackEvent]:
-    """Return the newest ``limit`` rollbacks of one agent, or of all agents except that of drills, newest first."""
+    """Return the newest ``limit`` rollbacks of one agent, or of all agents except the drill agent, newest first."""
     # After a crash, a rollback may appear twice, with the same id and bytes.
     found: dict[str, RollbackEvent] = {}
     async for received in TopicReader(access).each(ROLLBACKS):

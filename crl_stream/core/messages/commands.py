@@ -227,9 +227,9 @@ class ReportTag(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
     """``provider:...`` or ``model:...``."""
     failing: bool
     incident_id: Identifier
-    """A report that the tag is no longer failing ends only the report of the same incident."""
+    """The incident that the report is about. A report that the tag is no longer failing ends only that incident's."""
     valid_until: Timestamp
-    """A report that the tag is failing expires then, unless it is repeated."""
+    """When a report that the tag is failing expires, unless it is repeated."""
 
 
 AnyTaskCommand = (

@@ -198,9 +198,9 @@ class Hindsight(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     outcomes: int
     """Outcomes of ``from_variant`` since the rollback was reported."""
     bad: int
-    """How many of them were not a success."""
+    """How many of these outcomes were not a success."""
     bad_of_target: float
-    """How many the same number of outcomes of ``to_variant`` would have included."""
+    """Bad outcomes to expect among the same number of outcomes of ``to_variant``."""
     compared_with: Literal["promise", "outcomes"]
     """Whether ``bad_of_target`` comes from the promise of ``to_variant``, or from its own outcomes in that time."""
     avoidable: int
@@ -272,7 +272,7 @@ class TagLimits(msgspec.Struct, frozen=True, kw_only=True):
     share: float = 0.5
     """Share of the tasks with the tag that must have fallen, 0 to 1."""
     span_minutes: int = 30
-    """Minutes within which they must have fallen."""
+    """Minutes within which the tasks must have fallen."""
 
 
 class TagCondition(msgspec.Struct, frozen=True, kw_only=True):

@@ -283,38 +283,38 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     rollback_id: Identifier
     left_variant: Identifier
     left_success_rate: float
-    """What the degraded variant delivered, 0 to 1: its window and some outcomes at its baseline."""
+    """Success rate of the degraded variant, 0 to 1: over its window and some outcomes at its baseline."""
     left_avg_reward: float
-    """The same as a mean reward, -1 to 1."""
+    """Mean reward over the outcomes of ``left_success_rate``, -1 to 1."""
     left_error_rate: float
-    """The same as an error rate, 0 to 1."""
+    """Error rate over the outcomes of ``left_success_rate``, 0 to 1."""
     outcomes: int
     """The target's outcomes so far."""
     outcomes_needed: int
-    """With this many, the rollback stays."""
+    """Number of outcomes of the target after which the rollback stays."""
 
 
 class RollbackScorecard(msgspec.Struct, frozen=True, kw_only=True):
     """How often the rollbacks that shadow mode only reported were right, under the settings in force."""
 
     judged: int
-    """``right`` and ``wrong`` together."""
+    """Number of rollbacks that were ``right`` or ``wrong``."""
     right: int
     wrong: int
     open: int
-    """How many had too few outcomes to tell."""
+    """Number of rollbacks with too few outcomes to tell."""
     avoidable: int
-    """Bad invocations that the right ones would have avoided."""
+    """Bad invocations that the ``right`` rollbacks would have avoided."""
     caused: int
-    """Bad invocations that the judged ones would have caused."""
+    """Bad invocations that the ``judged`` rollbacks would have caused."""
     outcomes: int
-    """How many outcomes the judged ones were judged by, in total."""
+    """Total number of outcomes by which the rollbacks were judged."""
     watched: Identifier | None = None
     """The rollback that is being judged now."""
     watched_outcomes: int = 0
-    """Its outcomes so far."""
+    """Outcomes so far by which ``watched`` will be judged."""
     outcomes_needed: int = 0
-    """How many outcomes it takes to judge it."""
+    """Number of outcomes needed to judge ``watched``."""
 
 
 class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
@@ -336,9 +336,9 @@ class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
     other_runtimes: int
     """Runtimes that contradict."""
     other_outcomes: int
-    """Their last outcomes with the variant, at most 19 each."""
+    """Number of outcomes by which these runtimes contradict: the last ones with the variant, at most 19 each."""
     text: str
-    """Both figures in words."""
+    """The figures of the runtime and of the others, in words."""
 
 
 class CommonCause(msgspec.Struct, frozen=True, kw_only=True):
@@ -348,11 +348,11 @@ class CommonCause(msgspec.Struct, frozen=True, kw_only=True):
     tag: str
     """What the variants share: ``provider:...`` or ``model:...``."""
     since: Timestamp
-    """When it was found."""
+    """When the common cause was found."""
     until: Timestamp
-    """The incident ends then at the latest, even if none of the variants has recovered."""
+    """When the incident ends at the latest, even if none of the variants has recovered."""
     outcomes_left: int
-    """The incident ends after this many more outcomes of the task at the latest."""
+    """Number of further outcomes of the task after which the incident ends at the latest."""
     variants: list[str]
     """The variants with this tag, by name."""
 

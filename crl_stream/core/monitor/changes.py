@@ -123,17 +123,17 @@ class LookedBack(NamedTuple):
     finding: HindsightFinding
     words: str
     outcomes: int
-    """How many outcomes of the variant it is judged by."""
+    """How many outcomes of the variant the rollback is judged by."""
     bad: int
-    """How many of them were not a success."""
+    """How many of these outcomes were not a success."""
     would: int
-    """How many bad outcomes the target would have had among the same number, in millionths."""
+    """How many bad outcomes the target would have had in as many outcomes, in millionths."""
     meanwhile: bool
-    """Whether that comes from the target's own outcomes over the same time, and not from its promise."""
+    """Whether ``would`` comes from the target's own outcomes over the same time, not from its promise."""
     avoidable: int
     """Bad outcomes that the rollback would have avoided."""
     caused: int
-    """Bad outcomes that it would have caused."""
+    """Bad outcomes that the rollback would have caused."""
 
 
 class TakenBack(NamedTuple):
@@ -144,7 +144,7 @@ class TakenBack(NamedTuple):
     rollback_id: str
     words: str
     cause: ActivationCause = "rollback_verified_worse"
-    """``common_cause`` if both fell together."""
+    """``common_cause`` if the target and the variant that was left fell together."""
 
 
 class VerificationEnded(NamedTuple):

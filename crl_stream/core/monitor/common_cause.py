@@ -103,7 +103,7 @@ def overdue(turn: Turn, *, ticks: bool = False) -> Sequence[Change]:
 
 
 def end_of(turn: Turn, incident: Incident, why: str, *, stays: bool = False) -> CommonCauseEnded:
-    """Return the end of the incident: its variants are judged from scratch, except those known to be failing still.
+    """Return the end of the incident: its variants are judged from scratch, except those known to be still failing.
 
     So outcomes of the fall cause no rollback afterwards, and a collapse that outlasts the fall does not go unseen.
     If another variant took over meanwhile, the task returns to the first one, unless it ``stays``.

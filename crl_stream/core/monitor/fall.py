@@ -17,13 +17,13 @@ LEAST: Final = 4
 KNOWN: Final = 10
 """Outcomes that a variant needs before the fall, so that its usual level is known."""
 CERTAIN: Final = 3.0
-"""Standard errors by which the other variants must deliver less than before the fall.
+"""Number of standard errors by which the other variants must deliver less than before the fall.
 
 The comparison is made with every outcome of a rollback's target, and a false incident keeps a failing variant active.
 A healthy variant with 88 % successes looks fallen only if four of its first four or five outcomes are failures.
 """
 CLEARLY: Final = 2.0
-"""Standard errors by which outcomes before or after the fall must be better than those in it."""
+"""Number of standard errors by which outcomes before or after a fall must be better than those during it."""
 
 
 def began_at(fallen: Variant, rules: Rules) -> int | None:
@@ -46,7 +46,8 @@ def fell(others: Iterable[Variant], began: int) -> bool:
     """Return whether the others together have delivered clearly less since the fall began than before it.
 
     They are taken together because exploration gives each only a few outcomes.  The expected level is the mean of what
-    each promises, weighted by its outcomes since then; it counts as no better known than the least known of them.
+    each promises, weighted by its outcomes since then; its uncertainty is that of the variant with the fewest outcomes
+    before the fall.
     """
     came, expected, least = Sums(), [0, 0, 0], 0
     for other in others:

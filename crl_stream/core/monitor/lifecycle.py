@@ -44,7 +44,7 @@ from crl_stream.core.monitor.window import forget, restart_judging, unstage
 REVIEWABLE: Final = 8
 """How many rollbacks of a task are remembered for a later review."""
 _KNOWN: Final = frozenset(("rollback", "rollback_verified_worse", "common_cause", "undo", "rollout"))
-"""Causes of activations of a variant that is already known, so the evidence against it gets no head start."""
+"""Causes of activation that concern a variant already known, so the evidence against it gets no head start."""
 
 
 def apply(turn: Turn, changes: Sequence[c.Change]) -> None:
@@ -142,7 +142,7 @@ def _begin_watch(turn: Turn, change: c.RolledBack) -> None:
     row, watched = turn.row, change.watched
     row.latch, row.watched = True, watched
     if watched is not None and (row.card is None or row.card.judging != watched.judging):
-        # Rollbacks that other settings reported say nothing about the settings in force.
+        # Rollbacks that were reported under other settings say nothing about the settings in force.
         row.card = Card(watched.judging)
 
 

@@ -17,7 +17,8 @@ from crl_stream.core.monitor.row import MICRO
 Triple = tuple[float, float, float]
 """The statistic R of each of three alternatives."""
 Claim = tuple[float, float, float, float]
-"""What each of three alternatives claims, and the least size of a mean that claims about it are relative to."""
+"""What each of three alternatives claims; then the smallest size to assume for a mean, if the claims are relative to
+one."""
 
 CEILING: Final = 1e30
 """The largest value of a statistic."""
@@ -38,8 +39,8 @@ def drops(limit: float, least: float = 0.0) -> Claim:
     """Return the relative drops that the alternatives claim.
 
     Args:
-        limit: The largest relative drop that is still healthy, 0 to 1; below ``SMALLEST``, it counts as that.
-        least: The least size of a mean that the drops are relative to, 0 to 1; for ``lower``.
+        limit: The largest relative drop that is still healthy, 0 to 1; a smaller one counts as ``SMALLEST``.
+        least: For ``lower``: the smallest size to assume for the mean that the drops are relative to, 0 to 1.
 
     Returns:
         ``limit`` times ``SPREAD``, each at most ``LARGEST``, and ``least``.
@@ -133,7 +134,7 @@ def oftener(found: Triple, happened: bool, rate: float, claims: Claim) -> Triple
 def lower(found: Triple, value: int, n: int, total: int, squares: int, claims: Claim) -> Triple:
     """Return the statistics of "the mean is lower now", after one more value.
 
-    A claim is about the size of the mean, which counts as at least the last of ``claims``.  If that is 0, a mean of
+    A claim is relative to the size of the mean, or to the last of ``claims`` if that is larger.  If it is 0, a mean of
     zero or less leaves the statistics unchanged, because a relative drop has no meaning there.
 
     Values are mapped to 0 ... 1 by ``x = (value + 1) / 2``.  With m for the baseline's mean of x, v for its variance

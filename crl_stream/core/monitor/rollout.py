@@ -144,7 +144,7 @@ def waits_for(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str 
 
 
 def needs_lead(rollout: Rollout) -> bool:
-    """Return whether being as good is not enough: the next step makes it active, and no person ordered that."""
+    """Return whether the candidate must be better for the next step, which makes it active without a person's order."""
     return rollout.cause == "auto_apply" and is_last(rollout)
 
 

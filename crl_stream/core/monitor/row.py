@@ -61,7 +61,7 @@ class Frozen(msgspec.Struct, array_like=True, gc=False):
     variant_id: str
     sums: Sums
     concurrent: bool = False
-    """Whether it is what the active variant delivers during the rollout in progress."""
+    """Whether the baseline is what the active variant delivers during the rollout in progress."""
 
 
 class Configuration(msgspec.Struct, array_like=True, gc=False):
@@ -141,16 +141,16 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     left_n: int = -1
     """The task's outcome count when the variant was last replaced as the active one; -1 in rows of older engines."""
     origin: Sums | None = None
-    """The lifetime when a person last accepted the variant's level; outcomes up to then are no baseline any more."""
+    """The lifetime when a person last accepted the variant's level; earlier outcomes no longer serve as a baseline."""
     declined: int = 0
-    """``life.n`` when a rollout of it ended without a degradation; it may be promoted again at twice as many."""
+    """``life.n`` when its rollout ended without a degradation; the variant may be promoted again at twice as many."""
     sources: bytearray = msgspec.field(default_factory=bytearray)
     """The mark of the runtime that each outcome of the window came from (``sources``), oldest first.
 
     Older engines noted none, so the first outcomes of the window may have no mark.
     """
     tags: Tags | None = None
-    """What the latest outcomes named; None as long as none has named anything."""
+    """The provider and model that the latest outcomes named; None until an outcome has named one."""
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
@@ -178,12 +178,13 @@ class Runtime(msgspec.Struct, array_like=True, gc=False):
     mark: int = 0
     """The byte for this runtime in ``Variant.sources``, 1 to 255; 0 until its first outcome under this engine."""
     n: int = 0
-    """Its last judged outcomes of the active variant in this epoch: at most 19 (``sources``), with their sums."""
+    """Number of the runtime's last judged outcomes of the active variant in this epoch, at most 19 (``sources``); the
+    next fields are their sums."""
     successes: int = 0
     errors: int = 0
     reward: int = 0
     first_successes: int = 0
-    """The same sums over the first ten of these, if there are ten."""
+    """This and the next fields: the sums over the first ten of these outcomes, if there are ten."""
     first_errors: int = 0
     first_reward: int = 0
 
@@ -251,18 +252,18 @@ class Rollout(msgspec.Struct, array_like=True, gc=False):
     cause_id: str
     actor: str
     since: int
-    """When it began, in milliseconds."""
+    """When the rollout began, in milliseconds."""
     stage_since: int
     stage_n: int
-    """The task's outcomes when the stage began."""
+    """The task's outcome count when the stage began."""
     stage: int = 0
     """Index into ``shares``."""
     candidate: Sums = msgspec.field(default_factory=Sums)
-    """What the candidate delivered in this stage; what the active variant delivered in it is the baseline."""
+    """What the candidate delivered in this stage; its baseline is what the active variant delivered meanwhile."""
     past: list[Stratum] = []
     """The earlier stages."""
     recent: list[Stratum] = []
-    """The last outcomes of this stage, in blocks: the current one and the one before."""
+    """The last outcomes of this stage in two blocks, the previous and the current one."""
     paused: StandingOrder | None = None
     stalled: bool = False
     """Whether operators were told that this stage does not end."""
@@ -283,29 +284,29 @@ class Watched(msgspec.Struct, array_like=True, gc=False):
     started: Sums
     """The variant's lifetime when the rollback was reported."""
     baseline: Sums
-    """What its window was compared with then."""
+    """The baseline of the variant's window when the rollback was reported."""
     target_started: Sums
-    """The target's lifetime then."""
+    """The target's lifetime when the rollback was reported."""
     promised: Sums
     """The outcomes by which the target was chosen."""
     judging: str
-    """``Rules.judging`` then."""
+    """``Rules.judging`` when the rollback was reported."""
 
 
 class Card(msgspec.Struct, array_like=True, gc=False):
     """The scorecard of the rollbacks that shadow mode reported under the same settings."""
 
     judging: str = ""
-    """``Rules.judging`` of those settings."""
+    """``Rules.judging`` under these settings."""
     right: int = 0
     wrong: int = 0
     open: int = 0
     avoidable: int = 0
-    """Bad outcomes that the right ones would have avoided."""
+    """Bad outcomes that the right rollbacks would have avoided."""
     caused: int = 0
-    """Bad outcomes that they would have caused, right or wrong."""
+    """Bad outcomes that the right and wrong rollbacks would have caused."""
     outcomes: int = 0
-    """How many outcomes the right and wrong ones were judged by, in total."""
+    """Total number of outcomes by which the right and wrong rollbacks were judged."""
 
 
 class OneRuntime(msgspec.Struct, array_like=True, gc=False):
@@ -315,17 +316,17 @@ class OneRuntime(msgspec.Struct, array_like=True, gc=False):
     """
 
     runtime_id: str | None
-    """None for outcomes that name no runtime, or one that the task does not know."""
+    """The runtime; None for outcomes that name no runtime, or one that the task does not know."""
     n: int
     """The task's outcome count at the last alert."""
     metric: str
     share: int
     """The runtime's share of the loss, in millionths."""
     outcomes: int
-    """How many judged outcomes of the window came from it."""
+    """How many judged outcomes of the window came from this runtime."""
     judged: int
     others: int
-    """How many other runtimes contradict it."""
+    """How many other runtimes contradict this one."""
     other_outcomes: int
     words: str
 
@@ -337,15 +338,15 @@ class Incident(msgspec.Struct, array_like=True, gc=False):
     tag: str
     """What the variants share, like ``provider:openai``."""
     since: int
-    """When it was found."""
+    """When the incident was found."""
     since_n: int
     began: int
     """Log offset of the outcome with which the fall began."""
     offset: int
-    """Log offset at which it was found; only later outcomes can show a recovery."""
+    """Log offset at which the incident was found; only later outcomes can show a recovery."""
     until: int
     until_n: int
-    """The incident ends without a recovery when either limit is reached."""
+    """Limits in time and in outcomes; the incident ends without a recovery when either is reached."""
     clean: int
     """How many outcomes a variant needs to show its recovery."""
     first: str
@@ -361,7 +362,7 @@ class TagReport(msgspec.Struct, array_like=True, gc=False):
 
     incident_id: str
     until: int
-    """Until when this holds, in milliseconds."""
+    """When the report expires, in milliseconds."""
     words: str
 
 
@@ -439,11 +440,11 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     rollout: Rollout | None = None
     """The rollout in progress."""
     epoch_since: int = 0
-    """When the epoch began, in milliseconds; 0 in rows of older engines, and then it is ``since``."""
+    """When the epoch began, in milliseconds; 0 in rows of older engines, where ``since`` is that time."""
     watched: Watched | None = None
     """The latest rollback that shadow mode reported, until it is judged."""
     card: Card | None = None
-    """How often such rollbacks were right; None before the first one."""
+    """How often rollbacks that shadow mode reported were right; None before the first one."""
     one_runtime: OneRuntime | None = None
     """The only runtime that makes the active variant look degraded, while that prevents a rollback."""
     incident: Incident | None = None

@@ -72,8 +72,8 @@ class Rules:
         self.own_baseline = degradation.min_baseline
         """Outcomes a variant must have at its activation to be judged against its own lifetime."""
         if self.guarded and self.own_baseline < evidence.MIN_LIFETIME:
-            # With evidence, a variant's own baseline needs a longer lifetime.  By then, a newcomer that fails at once
-            # would have spoilt it.
+            # With evidence, a variant's own baseline needs a longer lifetime.  A newcomer that fails at once would
+            # spoil its own baseline before that.
             self.own_baseline = evidence.MIN_LIFETIME
         self.min_recent = min(degradation.min_recent, self.size)  # a smaller window is judged when full
         self.checks: tuple[tuple[Detector, int, int], ...] = tuple(
@@ -96,7 +96,7 @@ class Rules:
         self.enough = degradation.memory // 2
         """Outcomes of its own recent past that replace a newcomer's frozen baseline."""
         self.weighs = self.enough if self.recent else 0
-        """The same for the evidence; 0 if the baseline is not the recent past."""
+        """Like ``enough``, for the evidence; 0 if the baseline is not the recent past."""
         self.least_q = min(policy.auto_apply.q_threshold, policy.human_approval.q_threshold)
         """The lowest Q that a candidate may have."""
         self.confidence, self.doubt = policy.rollback.confidence, policy.rollback.doubt

@@ -73,7 +73,7 @@ def watch(row: TaskRow, variant: Variant, target: Variant, grounds: Grounds, rol
 
 
 def beginnings(row: TaskRow, variant: Variant) -> tuple[Sums, ...]:
-    """Return the sums before the reported rollback, which a late score of an older outcome of ``variant`` amends too.
+    """Return the sums as of the reported rollback that a late score of an older outcome of ``variant`` must also amend.
 
     Otherwise the score would count as part of what happened next.
     """
@@ -157,7 +157,7 @@ def _meanwhile(watched: Watched, row: TaskRow, rules: Rules) -> Sums | None:
     if target is None:
         return None
     found = _since(target.life, watched.target_started)
-    # A variant that was forgotten and came back has other outcomes; its sums do not fit.
+    # A variant that was forgotten and came back began again from zero, so its sums cannot be compared.
     fits = 0 <= found.successes <= found.n and 0 <= found.errors <= found.n
     return found if found.n >= rules.min_recent and fits else None
 

@@ -42,7 +42,7 @@ def noticed(row: TaskRow, fleet: StandingOrder | None) -> list[Change]:
 def next_end(row: TaskRow) -> int:
     """Return when the next pin, hold, incident or deferral ends without further outcomes, in milliseconds; 0: none.
 
-    The next snapshot after that tells the proposer.
+    The next snapshot after that time informs the proposer.
     """
     ends = [
         order.until

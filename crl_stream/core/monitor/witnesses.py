@@ -24,7 +24,7 @@ from crl_stream.core.monitor.verdict import Verdict, is_suspect, judge
 WITNESSES: Final = 2
 """How many other runtimes it takes to contradict one: if only two disagree, either of them may be right."""
 ALIKE: Final = 4
-"""Others fail too only if they lose, per outcome, at least one part in this many of what the runtime loses."""
+"""Others fail too only if they lose, per outcome, at least this fraction of what the runtime loses: 1 / ``ALIKE``."""
 FEWEST: Final = 3
 """Outcomes that the rest of the window needs to count at all; below ``min_recent``, they must lose twice as much."""
 UNNAMED: Final = "have no known runtime_id"
@@ -33,9 +33,9 @@ UNNAMED: Final = "have no known runtime_id"
 def one_runtime(row: TaskRow, variant: Variant, verdict: Verdict, rules: Rules) -> OneRuntime | None:
     """Return the runtime that a rollback of the degraded active ``variant`` would rest on; None if it may be made.
 
-    It may not be made if one runtime accounts for more than ``rollback.runtime_share`` of the loss, which is how far
-    outcomes of the window are below the baseline's mean; at least two others have together sent ``min_recent`` judged
-    outcomes lately; and neither these nor the rest of the window fail as well.
+    The loss is how far outcomes of the window are below the baseline's mean.  The rollback must not be made if three
+    things hold: one runtime accounts for more than ``rollback.runtime_share`` of the loss; at least two others have
+    together sent ``min_recent`` judged outcomes lately; and neither these nor the rest of the window fail as well.
     """
     worst, limit = verdict.worst, rules.runtime_share
     if limit >= MICRO or worst is None or len(row.runtimes) < WITNESSES:
@@ -142,7 +142,7 @@ def _fails_too(sums: Sums, part: Sums, verdict: Verdict, rules: Rules, alike: in
 
 
 def _blame(metric: str, part: Sums, judged: Sums, share: int, runtime_id: str | None) -> str:
-    """Return how much of the window's loss comes from where: ``18 of 20 failed outcomes come from runtime host-7``."""
+    """Return how much of the window's loss one source causes: ``18 of 20 failed outcomes come from runtime host-7``."""
     whose = UNNAMED if runtime_id is None else f"come from runtime {runtime_id}"
     if metric == "success_rate":
         return f"{part.n - part.successes} of {judged.n - judged.successes} failed outcomes {whose}"
