@@ -1,4 +1,4 @@
-"""Resampling that keeps failures in runs: after an outcome comes what followed a similar one in the history.
+"""Resampling that keeps failures in runs: each outcome is followed by what followed a similar one in the history.
 
 Outcomes are drawn block by block, and within a block they follow each other as they did in the history.  A new block
 begins at a random place after an outcome of the same state, success or failure (matched-block bootstrap: Carlstein, Do,
@@ -50,8 +50,8 @@ def _varies_more(states: Sequence[bool], values: Sequence[float], scale: int, le
 def _long_run_variance(states: Sequence[bool], values: Sequence[float]) -> float:
     """Return the variance of the sum of ``n`` values of the Markov chain, divided by ``n``, for large ``n``.
 
-    Values depend on each other only through their states, so their covariance at lag ``k`` is that of the states, which
-    is ``p (1 - p) r^k``, times the square of the difference of the means of both states.
+    Values depend on each other only through their states.  Their covariance at lag ``k`` is therefore that of the
+    states, ``p (1 - p) r^k``, times the squared difference between the mean values of the two states.
     """
     good = [value for value, state in zip(values, states, strict=True) if state]
     bad = [value for value, state in zip(values, states, strict=True) if not state]

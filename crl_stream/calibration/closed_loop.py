@@ -59,7 +59,7 @@ class Life(NamedTuple):
     false_rollbacks: int
     """1 if the active variant was rolled back without any change, else 0."""
     at_risk: int
-    """Outcomes until that rollback, or all if there was none."""
+    """Outcomes until the active variant was rolled back; all outcomes if it was not."""
     healthy_loss: float
     """Good outcomes lost per outcome without any change, compared with never replacing the active variant."""
     falls: tuple[Fall, ...]
@@ -67,7 +67,7 @@ class Life(NamedTuple):
 
 
 class Source:
-    """What the tasks of a simulation draw from: the history, or with a ``seed``, one that could have been observed."""
+    """What the tasks of a simulation draw from: the history, or with a ``seed``, a resampled history."""
 
     def __init__(self, supply: Supply, seed: str | None) -> None:
         self.supply = supply

@@ -24,7 +24,7 @@ class Recommendation(NamedTuple):
 
 
 def recommend(found: Sequence[Figures], budget: float) -> Recommendation:
-    """Choose among policies, of which the first is the present one.
+    """Choose among policies; the first one is the present policy.
 
     ``budget`` is the number of false rollbacks per 1,000 invocations that a user accepts.
     """

@@ -99,7 +99,7 @@ def _search(series: dict[str, Sequence[float]], size: int, dispersions: dict[str
 
 
 def _chosen(splits: list[_Split], first: int, end: int) -> Iterator[_Split]:
-    """Yield the clearest split, then those of the parts before and after it."""
+    """Yield the clearest split, then the splits of the parts before and after it."""
     inside = [split for split in splits if first <= split.first and split.end <= end]
     if inside:
         best = min(inside, key=lambda split: (split.probability, split.end - split.first, split.at))

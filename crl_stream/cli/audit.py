@@ -34,7 +34,7 @@ class Entry(msgspec.Struct, kw_only=True):
 
     timestamp: str
     task: str | None
-    """None for the whole fleet."""
+    """The task; None for the whole fleet."""
     actor: str
     action: str
     outcome: str
@@ -55,7 +55,7 @@ class Newest:
         self._entries: dict[str, Entry] = {}
 
     def take(self, entry: Entry) -> None:
-        """Keep the entry while it is one of the newest; an entry with a known id replaces the earlier one."""
+        """Keep the entry while it is one of the newest; an entry with a known id is ignored."""
         if entry.id in self._entries:
             return
         place = (entry.timestamp, entry.id)

@@ -32,7 +32,7 @@ class Standing(msgspec.Struct, kw_only=True):
     runtimes: int
     """How many runtimes the monitor remembers; to make room, it forgets the one that has been silent longest."""
     current: int
-    """How many of these runtimes use the active variant."""
+    """How many of the remembered runtimes use the active variant."""
     behind: list[RuntimeBehind]
     moved: list[Receipt]
     """The receipts of this epoch that are still on the topic."""

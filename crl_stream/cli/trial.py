@@ -33,7 +33,7 @@ class Trial(NamedTuple):
     file: Path | None
     """The file to fold; None for the topics."""
     policy: str
-    """This policy and ``against`` are words for ``choose_policy``."""
+    """The policy to try, as a word for ``choose_policy``; so is ``against``."""
     against: str
     by_time: bool
     json: bool

@@ -65,7 +65,7 @@ class FileInput:
             )
 
     def described(self) -> Input:
-        """Return what was read, once all of it is."""
+        """Return a description of the input; call it after everything has been read."""
         first, last = (to_text(time) if self._survey.messages else "" for time in (self._first, self._last))
         return Input("file", self._source.name, self._hash.hexdigest(), self._survey.messages, first, last, [])
 
@@ -104,7 +104,7 @@ class TopicInput:
         progress(_LABEL, 1, 1)
 
     def described(self) -> Input:
-        """Return what was read, once all of it is."""
+        """Return a description of the input; call it after everything has been read."""
         sources = [
             Source(partition, span.first, span.end, self._hashes[partition].hexdigest())
             for partition, span in sorted(self.log.spans.items())

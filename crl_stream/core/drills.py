@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 from crl_stream.core.instant import from_text, to_text
 
 DRILL_AGENT: Final = "crl-drill"
-"""The agent of all drill tasks, and the ``runtime_id`` of the drill; outcomes of other runtimes may not use it."""
+"""The agent of all drill tasks, and the ``runtime_id`` of the drill; other runtimes must not use this name."""
 STEADY: Final = "drill-steady"
 """The variant that always succeeds."""
 FAILING: Final = "drill-failing"

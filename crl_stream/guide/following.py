@@ -126,7 +126,7 @@ class Following:
 
     def _take_one(self, message: Any) -> None:
         if is_drill(getattr(message, "agent_name", None)):
-            return  # no part of the fleet
+            return  # drills are not part of the fleet
         if isinstance(message, m.TaskSnapshot):
             key = TaskKey(message.agent_name, message.task_type)
             known = self.tasks.get(key)

@@ -121,7 +121,7 @@ class Live:
 
     # -- what is known -----------------------------------------------------------------------------
     def policy_of(self, key: TaskKey) -> Policy:
-        """Return the policy that judged the task; until that one is read, the announced one, else the settings' own."""
+        """Return the policy that judged the task; until it has been read, the result of ``policies``."""
         with self._topics.reading():
             snapshot = self._topics.tasks.get(key)
             judged_by = None if snapshot is None else self._topics.policies.get(snapshot.policy_hash)

@@ -43,7 +43,7 @@ class PointReader:
         return await self._ask(wanted[0].topic, self._ends(wanted))
 
     async def whole_ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """Return the same as ``ends``, but with open transactions included."""
+        """Return the end offsets as ``ends`` does, but including open transactions."""
         wanted = [TopicPartition(*place) for place in places]
         return await self._ask(wanted[0].topic, self._whole_ends(wanted)) if wanted else {}
 

@@ -1,4 +1,4 @@
-"""Changes a part of the fleet's policy without losing what somebody else changes at the same time.
+"""Changes a part of the fleet's policy without losing what others change at the same time.
 
 A policy is one document, so a change reads, edits and writes all of it. All policies are in one partition of
 ``crl.commands``. After writing, the partition shows whether another policy came in between; if so, the change is

@@ -81,7 +81,7 @@ class RetainedLog:
     async def parts(self, progress: Callable[[int, int], None]) -> AsyncIterator[tuple[int, list[Any]]]:
         """Yield consecutive records of one partition after the other, in order within each partition.
 
-        ``progress`` is called with the number of offsets read so far, and that of all offsets.
+        ``progress`` is called with the number of offsets read so far, and the total.
         """
         done, size = 0, sum(span.end - span.first for span in self.spans.values())
         async with self._session.reading() as consumer:

@@ -1,8 +1,8 @@
 """Commands for the whole fleet: each partition remembers the hold and publishes all of its tasks with it.
 
 The hold is kept in the partition row, so it is in force for every task at once, including tasks created later.  Tasks
-are published when the hold begins or ends: at once, or group by group if there are many.  If a row cannot be
-read then, its task is published with its next record.
+are published when the hold begins or ends: at once, or group by group if there are many.  If a row cannot be read at
+that time, its task is published with its next record.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _GUIDE_TEXT = GUIDE.canonical()
 _GUIDE_HASH = GUIDE.digest()
 
 MOST_TAGS = 64
-"""How many reports about tags a partition remembers; the one that ends first makes room."""
+"""How many reports about tags a partition remembers; beyond that, the report that expires first is dropped."""
 
 
 class PartitionRow(msgspec.Struct, array_like=True, gc=False):

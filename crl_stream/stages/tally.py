@@ -35,7 +35,7 @@ class SentNotes:
     def __init__(self) -> None:
         self._last: dict[bytes, Said] = {}
         self.waiting: dict[bytes, tuple[float, TaskNote]] = {}
-        """Figures that are not sent yet, and when they arrived, oldest first."""
+        """Figures that have not been sent yet, and when they arrived, oldest first."""
 
     def is_news(self, key: bytes, note: TaskNote, *, busy: bool = True, now: float = 0.0) -> bool:
         """Return whether the note differs from the last one and must be sent now; if so, it counts as sent.

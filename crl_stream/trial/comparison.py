@@ -117,7 +117,7 @@ class Comparison(NamedTuple):
     def differing(self) -> list[TaskComparison]:
         """Return the tasks about which the folds differ.
 
-        Those whose active variant differs come first, and of these the ones with the most invocations saved or lost.
+        Tasks whose active variant differs come first, beginning with those with the most invocations saved or lost.
         """
         found = [task for task in self.tasks if task.changes or task.stretches]
         return sorted(found, key=lambda task: (not task.moves, -abs(total([task.stretches]).saved), task.task))

@@ -15,7 +15,7 @@ KINDS: Final = {
     "alert": "alerts",
     "decision": "levels reached",
 }
-"""Each kind of decision, the most important first, and the name for several of them."""
+"""Each kind of decision, most important first, with its name in the plural."""
 MOVES: Final = frozenset(("rollback", "promotion", "activation"))
 """The kinds that change the active variant."""
 _SHADOW: Final = "shadow"

@@ -39,9 +39,9 @@ class Stretch(NamedTuple):
     used: Literal["against", "policy"]
     """Whose active variant the runtimes used: the one with more of the outcomes."""
     outcomes: int
-    """How many of the outcomes are of the variant in use, without those that explored."""
+    """How many of the outcomes come from the variant in use, without those that explored."""
     bad: int
-    """How many of these failed or ended with an error."""
+    """How many of the counted ``outcomes`` failed or ended with an error."""
     sample: int
     """How many outcomes of the other variant its rate is estimated from; without any, nothing is estimated."""
     rate: float | None
@@ -108,7 +108,7 @@ def _stretch(traffic: Traffic, first: int, last: int, against: str, policy: str)
         if variant in counted and not traffic.is_explored(number):
             counted[variant] += 1
             bad[variant] += traffic.status(number) != SUCCESS
-    # With a tie, the choice must not depend on which policy is which.
+    # If both have equally many, the choice must not depend on the order of the policies.
     used = max((against, policy), key=lambda variant: (counted[variant], variant))
     other = policy if used == against else against
     n, failed = counted[used], bad[used]
@@ -129,7 +129,7 @@ def wilson(bad: int, n: int) -> tuple[float, float]:
     rate, z2 = bad / n, _Z * _Z
     middle = (rate + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z * sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    # Rounding may leave a limit barely outside of what is possible.
+    # Rounding may leave a limit just outside the possible range.
     return (0.0 if bad == 0 else max(0.0, middle - half)), (1.0 if bad == n else min(1.0, middle + half))
 
 

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 MONITOR: Final[Role] = "monitor"
 EVERY_MINUTE: Final = "* * * * *"
 SETTLE_SECONDS: Final = 0.2
-"""The interval between checks whether partitions have stopped moving."""
+"""The interval between checks of whether partitions have stopped moving."""
 
 
 def create_services(settings: Settings, roles: Collection[str], *, web: bool) -> list[Member]:
@@ -62,7 +62,7 @@ def _overview(settings: Settings, web: bool) -> Iterator[Member]:
 
     def tally(topic: str) -> TallyStage:
         stage = TallyStage(topic, member.outlet)
-        if topic == PROPOSER.source:  # snapshots, whose figures may wait to be published
+        if topic == PROPOSER.source:  # only snapshots have figures that may wait to be published
             member.look_every(LOOK_SECONDS, topic, stage.look, name="tally.silence")
         return stage
 

@@ -31,7 +31,7 @@ SEEN: Final = "crl-seen"
 MADE: Final = "crl-made"
 """Header of a partition row in its changelog: maps a topic to the id that the broker gave it at its creation."""
 _LOST: Final = 2**62
-"""The value in ``SEEN`` for a topic that is not refilled yet; no topic is that long."""
+"""The value in ``SEEN`` for a topic that has not been refilled yet; no topic is that long."""
 _DECODER: Final = msgspec.json.Decoder(dict[str, int])
 _IDS_DECODER: Final = msgspec.json.Decoder(dict[str, str])
 

@@ -49,7 +49,7 @@ class Ticking:
         """By partition: how many seconds the broker's time is ahead of ``clock``."""
         self._sent: dict[int, float] = {}
         self._pending: dict[int, int] = {}
-        """By partition: the offset of a tick that is not folded yet."""
+        """By partition: the offset of a tick that has not been folded yet."""
         self._partial: set[int] = set()
         """The partitions that still had due rows after the last tick."""
 

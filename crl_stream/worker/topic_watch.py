@@ -47,7 +47,7 @@ STILL_SECONDS: Final = 15.0
 
 
 class Lag(NamedTuple):
-    """A partition that is not read to its end yet."""
+    """A partition that has not been read to its end yet."""
 
     records: int
     done: int

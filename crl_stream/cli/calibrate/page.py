@@ -27,7 +27,7 @@ _HEADINGS: Final = {
 
 
 class Calibration(NamedTuple):
-    """Everything that was found."""
+    """Everything that a calibration has found."""
 
     source: Source
     supply: Supply

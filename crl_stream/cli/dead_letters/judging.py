@@ -25,7 +25,7 @@ from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, TOPIC_OF
 RETURNABLE: Final = (INVOCATIONS, COMMANDS)
 """Topics that records can be sent back to: other programs write them. Only crl-stream writes the others."""
 MAX_POISON: Final = MAX_FAILURES // 2
-"""Maximum number of records that made the engine fail in one call: a worker stops at ``MAX_FAILURES`` in one batch."""
+"""Maximum number of ``fold_failure`` letters sent back in one call; a worker stops at ``MAX_FAILURES`` in a batch."""
 _OVERHEAD: Final = 512
 """Upper bound for the bytes that batch and record framing add to key, value and headers."""
 _COMMAND_REF: Final = "command_ref"

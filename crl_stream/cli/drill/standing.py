@@ -16,7 +16,7 @@ class LastDrills(NamedTuple):
     """The newest drill of each partition that was ever tested, newest first."""
 
     drills: list[dict[str, Any]]
-    """As in ``/api/summary``, with ``age_seconds``."""
+    """The drills in the form of ``/api/summary``, with ``age_seconds``."""
     never: list[int] | None
     """Partitions without a drill; None if not every partition is known."""
 

@@ -28,7 +28,7 @@ class Followed(NamedTuple):
 
 
 class Sight(NamedTuple, Generic[T]):
-    """Something that was seen."""
+    """One message or change that was seen."""
 
     message: T
     appended: int

@@ -198,7 +198,7 @@ class Hindsight(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     outcomes: int
     """Outcomes of ``from_variant`` since the rollback was reported."""
     bad: int
-    """How many of these outcomes were not a success."""
+    """How many of the counted ``outcomes`` were not a success."""
     bad_of_target: float
     """Bad outcomes to expect among the same number of outcomes of ``to_variant``."""
     compared_with: Literal["promise", "outcomes"]

@@ -328,7 +328,7 @@ class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     """The metric that is degraded."""
     share: float
-    """The runtime's share of the window's loss against the baseline, 0 to 1."""
+    """The runtime's share of what the window lost compared with the baseline, 0 to 1."""
     outcomes: int
     """Judged outcomes of the window that came from the runtime."""
     judged: int

@@ -125,7 +125,7 @@ class LookedBack(NamedTuple):
     outcomes: int
     """How many outcomes of the variant the rollback is judged by."""
     bad: int
-    """How many of these outcomes were not a success."""
+    """How many of the counted ``outcomes`` were not a success."""
     would: int
     """How many bad outcomes the target would have had in as many outcomes, in millionths."""
     meanwhile: bool
@@ -219,7 +219,7 @@ class RolloutStarted(NamedTuple):
     """The share in each stage, in thousandths, ascending."""
     min_outcomes: int
     cause: str
-    """Why it begins: ``command``, ``approval`` or ``auto_apply``."""
+    """Why the rollout begins: ``command``, ``approval`` or ``auto_apply``."""
     cause_id: str
     actor: str
     words: str

@@ -204,7 +204,7 @@ def find_incident(turn: Turn, fallen: Variant, *, reported: bool = False) -> Inc
 
 
 def _report_on(turn: Turn, tag: str) -> TagReport | None:
-    """Return the report that the tag is failing, while it is valid."""
+    """Return the report that the tag is failing; None if there is none or it has expired."""
     report = turn.at.tags.get(tag)
     return report if report is not None and report.until > turn.row.time else None
 

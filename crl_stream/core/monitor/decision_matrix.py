@@ -108,7 +108,7 @@ def show(value: float, limit: float) -> str:
 
 
 def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
-    """Return why no variant of the task may be promoted now, such as a hold on the ``fleet``; None if one may be.
+    """Return what prevents every promotion in the task now, such as a hold on the ``fleet``; None if nothing does.
 
     One runtime that makes the active variant look bad must not cause its replacement by a promotion either.
     """

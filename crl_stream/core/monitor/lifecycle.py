@@ -1,9 +1,9 @@
 """The lifecycle of a task and its variants: every transition in one table.
 
-Only this module writes that state: which variant is active, what is degraded, quarantined, retired, pinned or held,
-and what was reported about it.  Other modules store less: ``record``, ``feedback``, ``variants`` and ``runtimes`` what
-has arrived, ``commands`` the reviews of proposals, and ``publishing`` what was published.  Every row of
-``TRANSITIONS`` is tested, and ``docs/lifecycle.md`` is generated from the table.
+Only this module writes which variant is active, which are degraded, quarantined or retired, which task is pinned or
+held, and what was reported about them.  Other modules write other parts of a row: ``record``, ``feedback``,
+``variants`` and ``runtimes`` store what has arrived, ``commands`` the reviews of proposals, and ``publishing`` what was
+published.  Every row of ``TRANSITIONS`` is tested, and ``docs/lifecycle.md`` is generated from the table.
 """
 
 from __future__ import annotations

@@ -101,8 +101,8 @@ def abort(turn: Turn, candidate: Variant, grounds: Grounds, alert_id: str) -> Ro
 
     The verdict is about the last outcomes of the candidate.  Over the same time, the active variant must also have
     delivered more by two standard errors, in any of the three means: since the rollout began, or lately.  Chance
-    decides which of them an invocation uses, so an outage of both hardly ever looks like that.  Under a hold, nothing
-    happens.
+    decides which variant an invocation uses, so an outage that affects both hardly ever looks like that.  Under a hold,
+    the rollout goes on.
     """
     row = turn.row
     if row.rollout is None or not turn.rules.enforced or _is_held(turn):

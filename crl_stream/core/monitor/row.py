@@ -134,7 +134,7 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     degraded_since: int = 0
     """When ``degraded`` was last set, in milliseconds; 0 in rows of older engines."""
     past: Sums = msgspec.field(default_factory=Sums)
-    """What left the window while the variant was not degraded, halved again and again (``baseline.age``).
+    """Totals of outcomes that left the window while the variant was not degraded; old ones fade (``baseline.age``).
 
     Kept under the baseline ``recent`` only.
     """

@@ -1,9 +1,9 @@
 """Judges a rollback that shadow mode only reported by what happened next, for the scorecard.
 
 The outcomes that led to a rollback were selected for being bad, so only later ones count: up to ``horizon`` outcomes of
-the variant that stayed active.  They are compared with the promise that the target had when the rollback was reported,
-or with the target's own outcomes over the same time if there are enough, which is the fairer comparison: both variants
-then had the same work and the same outages.
+the variant that stayed active.  They are compared with the promise that the target had when the rollback was reported.
+If the target has enough outcomes of its own over the same time, they are compared with these instead.  That is fairer,
+because both variants then had the same work and the same outages.
 
 A rollback was right if the variant delivered less than its target and less than its own baseline, both by
 ``rollback.confidence`` standard errors.  It was wrong if the variant recovered by itself, or delivered no less than
@@ -73,9 +73,9 @@ def watch(row: TaskRow, variant: Variant, target: Variant, grounds: Grounds, rol
 
 
 def beginnings(row: TaskRow, variant: Variant) -> tuple[Sums, ...]:
-    """Return the sums as of the reported rollback that a late score of an older outcome of ``variant`` must also amend.
+    """Return the sums that were recorded with the reported rollback and include older outcomes of ``variant``.
 
-    Otherwise the score would count as part of what happened next.
+    A late score of such an outcome must amend them too. Otherwise it would count as part of what happened next.
     """
     watched = row.watched
     if watched is None:

@@ -31,7 +31,7 @@ UNNAMED: Final = "have no known runtime_id"
 
 
 def one_runtime(row: TaskRow, variant: Variant, verdict: Verdict, rules: Rules) -> OneRuntime | None:
-    """Return the runtime that a rollback of the degraded active ``variant`` would rest on; None if it may be made.
+    """Return the runtime that a rollback of the active ``variant`` would rest on; None if the rollback may be made.
 
     The loss is how far outcomes of the window are below the baseline's mean.  The rollback must not be made if three
     things hold: one runtime accounts for more than ``rollback.runtime_share`` of the loss; at least two others have
@@ -119,16 +119,16 @@ def _add(total: Sums, part: Sums) -> None:
 
 
 def _loss(sums: Sums, verdict: Verdict, worst: Detector) -> int:
-    """Return what these outcomes lost against the baseline, in a unit that depends on the baseline alone."""
+    """Return what these outcomes lost compared with the baseline, in a unit that depends on the baseline alone."""
     return sums.n - sums.successes if verdict.absolute else worst.worsening(verdict.baseline, sums)[0]
 
 
 def _fails_too(sums: Sums, part: Sums, verdict: Verdict, rules: Rules, alike: int = ALIKE) -> bool:
     """Return whether these outcomes show the same failure as ``part``, those of the runtime that stands out.
 
-    They do if they are degraded by the rule, without its evidence, and lose per outcome at least one ``alike``-th of
-    what ``part`` loses.  With the rule alone, chance would soon make a few outcomes look degraded, and the cap would
-    not last.
+    They do if the rule, without its evidence, finds them degraded, and if they lose per outcome at least 1 / ``alike``
+    of what ``part`` loses.  Without this second condition, chance would soon make a few outcomes look degraded, and the
+    cap would no longer apply.
     """
     baseline, worst = verdict.baseline, verdict.worst
     assert worst is not None

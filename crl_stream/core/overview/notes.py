@@ -70,8 +70,8 @@ def is_of_outcome(snapshot: TaskSnapshot) -> bool:
 def note_of(message: Any) -> Note | None:
     """Return the note for a rollback, alert, proposal or snapshot.
 
-    Return None for an alert that the overview itself has raised, and for everything about a drill, which is no part of
-    the fleet.
+    Return None for an alert that the overview itself has raised, and for everything about a drill, because drills are
+    not part of the fleet.
     """
     if is_drill(message.agent_name):
         return None

@@ -51,7 +51,7 @@ class View(NamedTuple):
         return len(self.snapshot.variants) < self.limits.max_variants
 
     def lower(self, difference: float) -> str:
-        """Describe a difference in Q as the guide does: .15 is "15% lower performance"; no percentage above 1."""
+        """Describe a difference in Q as the guide does: .15 is "15% lower performance"; above 1, it is "far lower"."""
         return f"{difference:.0%} lower performance" if difference <= 1.0 else "far lower performance"
 
     @property

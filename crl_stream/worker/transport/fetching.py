@@ -1,8 +1,8 @@
 """How often the broker is asked for records.
 
 The broker answers as soon as it has a record, so a single record arrives at once and an idle worker rarely asks.  Two
-requests are at least ``GATHER_SECONDS`` apart, so that under load each brings all the records of that time: a request
-for every record would cost the broker and the worker more than the records themselves.
+requests are at least ``GATHER_SECONDS`` apart, so that under load each fetches all the records that arrived in between.
+A request for every record would cost the broker and the worker more than the records themselves.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def lapse(view: View, target: str, _: Trigger) -> str | None:
 
 
 def _experiment(view: View) -> str | None:
-    """Return the id of a variant made from the active one that has too few outcomes to be judged; None if none has."""
+    """Return the id of a variant made from the active one that has too few outcomes to be judged, if any."""
     for variant in view.variants.values():
         known = variant.configuration
         if (
