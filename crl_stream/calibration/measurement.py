@@ -100,7 +100,7 @@ def simulate(
 ) -> list[Sample]:
     """Simulate all tasks of each policy; the result is the same for any number of ``processes``.
 
-    ``progress`` is told how many groups are done, and how many there are.
+    ``progress`` is called with the number of groups done, and the number of all groups.
     """
     groups = max(2, ceil(simulation.tasks / PER_GROUP))
     cells = [

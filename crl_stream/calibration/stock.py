@@ -1,4 +1,4 @@
-"""The outcomes that a simulation draws from: the stable stretch of each variant, and what falls make of them."""
+"""The outcomes that a simulation draws from: the stable stretch of each variant, and what becomes of them in a fall."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _active(history: History, stocks: dict[str, Stock], named: str | None) -> St
 
 
 def _failures(active: Stock, stocks: Sequence[Stock]) -> tuple[list[Outcome], bool]:
-    """Return what falls turn successes into: failures of the active variant, else of any other, else a made-up one."""
+    """Return the failures that replace successes in a fall: those of the active variant, else of others, else made up."""
     for found in (active.outcomes, [one for stock in stocks for one in stock.outcomes]):
         if failures := [one for one in found if not one.success]:
             return failures, False

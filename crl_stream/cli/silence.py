@@ -1,4 +1,4 @@
-"""Reports on stderr that Kafka does not answer a waiting command, so that an outage is not mistaken for no news."""
+"""Reports on stderr that Kafka does not answer a waiting command; otherwise an outage would look like a quiet period."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trial folds: the messages of a file, or what the topics still hold of the log."""
+"""What a trial folds: the messages of a file, or the part of the log that is still on the topics."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class FileInput:
 
 
 class TopicInput:
-    """What the topics still hold of the log."""
+    """The part of the log that is still on the topics."""
 
     def __init__(self, log: RetainedLog) -> None:
         self.log = log

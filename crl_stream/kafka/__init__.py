@@ -18,7 +18,7 @@ Built on these:
     partition_rows  reads how far each partition of the log is folded, from the changelog
     fleet_policy    reads the fleet's policy, and is the only way to set it
     policy_change   changes a part of it without losing what others change at the same time
-    retained_log    reads what the topics still hold of the log, to fold it again
+    retained_log    reads the part of the log that is still on the topics, to fold it again
     policy_history  finds the policy with a given hash
     overview_page   reads the overview of the system
     fleet_health    finds the services that are down or behind

@@ -1,4 +1,4 @@
-"""Reads what the topics still hold of the log, its commands and what was published about it; writes nothing."""
+"""Reads the log, its commands and the facts about it, as far as they are still on the topics; writes nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RetainedLog:
         self.rows = rows
         """The partition rows of the monitor, read before ``spans``; partitions that were never folded are missing."""
         self.cut = cut
-        """Each topic of facts, with a partition, whose oldest records have been deleted."""
+        """The topics of facts and their partitions whose oldest records have been deleted, as (topic, partition)."""
         self.commands: dict[tuple[int, int], bytes | None] = {
             (one.record.partition, one.record.offset): one.record.value for one in commands
         }

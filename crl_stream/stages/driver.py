@@ -36,7 +36,7 @@ _COMMANDS: Final = INLET.source
 
 
 class Crash(enum.Enum):
-    """The point at which the process dies while it handles the messages piped since the last batch."""
+    """The process dies at this point while it handles the messages piped since the last batch."""
 
     AFTER_FOLD = "outputs and rows are lost"
     AFTER_OUTPUTS = "outputs are written, rows are lost"

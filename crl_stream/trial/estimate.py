@@ -37,7 +37,7 @@ class Stretch(NamedTuple):
     policy: str
     """The variant that is active under the policy that is tried."""
     used: Literal["against", "policy"]
-    """Whose active variant the runtimes used: the one with more of the outcomes."""
+    """The policy whose active variant the runtimes used, which is the variant with more of the outcomes."""
     outcomes: int
     """How many of the outcomes come from the variant in use, without those that explored."""
     bad: int

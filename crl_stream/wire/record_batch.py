@@ -18,7 +18,7 @@ from crl_stream.wire.compression import NAMES, Damaged, TooLarge, unpack
 from crl_stream.wire.records import Header, UnreadBatch
 
 MAX_UNPACKED: Final = 32 * 1_024 * 1_024
-"""Maximum size of an unpacked batch in bytes: about thirty times a topic's limit, and as much as a worker can spare."""
+"""Maximum size of an unpacked batch in bytes: about thirty times a topic's limit, and what a worker has memory for."""
 MAGIC: Final = 2
 """The format with headers and transactions; older formats are only split here."""
 NO_TIMESTAMP: Final = -1

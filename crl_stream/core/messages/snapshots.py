@@ -336,7 +336,7 @@ class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
     other_runtimes: int
     """Runtimes that contradict."""
     other_outcomes: int
-    """Number of outcomes by which these runtimes contradict: the last ones with the variant, at most 19 each."""
+    """Number of outcomes on which the contradiction rests: the last ones of these runtimes, at most 19 each."""
     text: str
     """The figures of the runtime and of the others, in words."""
 

@@ -50,7 +50,7 @@ _REVIEWED: Final = {
     "undone": "was undone; there is nothing to confirm",
     "taken_back": "was taken back automatically; there is nothing to confirm",
 }
-"""Why a rollback cannot be confirmed, by what became of it."""
+"""Why a rollback cannot be confirmed, by what has happened to it since."""
 
 
 def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "duplicate"]:

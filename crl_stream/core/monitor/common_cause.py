@@ -4,7 +4,7 @@ In an outage of a provider, the active variant looks degraded, and so does each 
 active variant is rolled back, and while a rollback is being verified, the engine asks whether other variants with the
 same tag fell as well.  If so, the task has an ``Incident``: variants with this tag are neither left nor chosen
 automatically until one of them recovers.  A variant without the tag may still be chosen, and one that collapses alone
-is still rolled back.  This module decides and changes nothing.
+is still rolled back.  This module only decides; it changes nothing.
 
 The strongest evidence comes after a rollback: before it, other variants have only the outcomes of exploration.
 """
@@ -141,7 +141,8 @@ def _detour_from(turn: Turn, incident: Incident, cleared: Sequence[Variant]) -> 
 def _is_back(variant: Variant, incident: Incident) -> bool:
     """Return whether the variant's last outcomes are as good as before the fall, and clearly better than in the fall.
 
-    Either alone would let an incident end by chance: a small fall is hard to tell from normal in few outcomes.
+    With only one of these conditions, an incident could end by chance: in a few outcomes, a small fall is hard to tell
+    from normal results.
     """
     before, lately = incident.before.get(variant.variant_id), latest(variant, incident)
     if before is None or lately.n < incident.clean:

@@ -73,7 +73,7 @@ def recently_degraded(variant: Variant, policy: Policy) -> bool:
 
 
 def reasoning(variant: Variant, *, active: bool, policy: Policy) -> str:
-    """Return the reason for what ``decide`` returns, in the guide's style."""
+    """Return the reason for the decision that ``decide`` returns, in the guide's style."""
     q, n = variant.q, variant.life.n
     if active:
         return "Already the default variant"

@@ -155,7 +155,7 @@ def _if_it_waits(turn: Turn) -> str:
 
 
 def _protection(turn: Turn) -> str:
-    """Return whether a degraded candidate is still taken back, as the end of a sentence."""
+    """Return whether the rollout is aborted if its candidate is degraded, as the end of a sentence."""
     if turn.rules.enforced and turn.row.held is None and turn.at.fleet is None:
         return "; it is still aborted if degraded"
     return f"; it is not aborted even if degraded: {no_rollback(turn.row, turn.policy, turn.at.fleet)}"

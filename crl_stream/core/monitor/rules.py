@@ -85,7 +85,7 @@ class Rules:
         self.comparable = self.checks[: evidence.WRITTEN_OUT] + tuple(
             [check for check in self.further if "squares" not in check[0].sums]
         )
-        """The detectors that need no squares of rewards, which the sums of a runtime do not have."""
+        """The detectors that need no squares of rewards, because the sums of a runtime lack these."""
         self.limits = self.checks[0][1], self.checks[1][1], self.checks[2][1]
         self.floors = self.checks[0][2], self.checks[1][2], self.checks[2][2]
         """The limits and floors of the inlined detectors."""
@@ -94,7 +94,7 @@ class Rules:
         self.recent = degradation.baseline == "recent"
         self.memory = degradation.memory if self.recent else 0
         self.enough = degradation.memory // 2
-        """Outcomes of its own recent past that replace a newcomer's frozen baseline."""
+        """Number of outcomes in a newcomer's own recent past that are enough to replace its frozen baseline."""
         self.weighs = self.enough if self.recent else 0
         """Like ``enough``, for the evidence; 0 if the baseline is not the recent past."""
         self.least_q = min(policy.auto_apply.q_threshold, policy.human_approval.q_threshold)

@@ -1,4 +1,4 @@
-"""Judges a rollback that shadow mode only reported by what happened next, for the scorecard.
+"""Judges, for the scorecard, a rollback that shadow mode only reported, by what happened next.
 
 The outcomes that led to a rollback were selected for being bad, so only later ones count: up to ``horizon`` outcomes of
 the variant that stayed active.  They are compared with the promise that the target had when the rollback was reported.
@@ -132,7 +132,7 @@ def _finding(
 ) -> tuple[HindsightFinding, str]:
     name, target = watched.variant_id, watched.target
     if recovered:
-        # What heals by itself often has a cause outside the variant, which the target would have met as well.
+        # A problem that ends by itself often has a cause outside the variant, which would have affected the target too.
         return "wrong", f"{name} recovered by itself within {_outcomes(seen.n)}"
     if seen.n < rules.min_recent:
         return "open", f"{name} had only {_outcomes(seen.n)}{ended}, and {rules.min_recent} are needed"

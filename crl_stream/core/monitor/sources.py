@@ -1,7 +1,7 @@
 """Which runtime each outcome came from, and what each runtime reported last about the active variant.
 
 A window notes one byte for each outcome: the mark of its runtime, 0 if it named none.  The runtimes that a task knows
-have different marks; any other has the mark that its name suggests, which it may share.
+have different marks; any other has the mark that ``mark_of`` derives from its name, which it may share.
 
 For each runtime, the row also keeps the sums of its last 10 to 19 judged outcomes of the active variant in the current
 epoch.  At 20, the first 10 are dropped, so every outcome counts once or not at all, and a late score can correct them.
@@ -21,13 +21,13 @@ BATCH: Final = 10
 
 
 def mark_of(runtime_id: str) -> int:
-    """Return the mark that a runtime's name suggests, 1 to 255."""
+    """Return a mark derived from a runtime's name, 1 to 255."""
     first: int = name_digest(runtime_id)[0]
     return 1 + first % 255
 
 
 def free_mark(row: TaskRow, runtime_id: str) -> int:
-    """Return the first mark from ``mark_of`` on that no other known runtime has; its own if all 255 are taken."""
+    """Return a free mark for the runtime, the first from ``mark_of`` on; ``mark_of`` itself if all 255 are taken."""
     first = mark_of(runtime_id)
     taken = {runtime.mark for runtime in row.runtimes.values()}
     return next((mark for mark in (*range(first, 256), *range(1, first)) if mark not in taken), first)

@@ -16,7 +16,7 @@ from crl_stream.core.monitor.row import ERROR, MICRO, STAGED, SUCCESS, Stratum, 
 _ELSEWHERE: Final = frozenset(("stale", "file", "default"))
 """Variant sources of runtimes that do not know the present weights."""
 _FINE: Final = 20
-"""Bits after the binary point that divided counts keep."""
+"""Number of bits kept after the binary point when counts are divided."""
 
 
 def stage(row: TaskRow, variant: Variant, source: str | None, reward: int, flags: int, size: int) -> int:

@@ -26,7 +26,7 @@ WITNESSES: Final = 2
 ALIKE: Final = 4
 """Others fail too only if they lose, per outcome, at least this fraction of what the runtime loses: 1 / ``ALIKE``."""
 FEWEST: Final = 3
-"""Outcomes that the rest of the window needs to count at all; below ``min_recent``, they must lose twice as much."""
+"""The rest of the window counts from this many outcomes on; below ``min_recent``, it must lose twice as much."""
 UNNAMED: Final = "have no known runtime_id"
 
 
@@ -78,7 +78,8 @@ def contradicted(row: TaskRow, rules: Rules) -> OneRuntime | None:
 def sole_source(row: TaskRow, variant: Variant, rules: Rules) -> str | None:
     """Return why a candidate is not promoted: its whole window comes from one source, and another runtime is at work.
 
-    None if several runtimes have tried it, if no other works with the active variant, or if there is no cap.
+    None if several runtimes have tried it, if no other works with the active variant, or if ``rollback.runtime_share``
+    sets no limit.
     """
     sources = variant.sources
     size = len(variant.window) // SIZE
@@ -127,8 +128,8 @@ def _fails_too(sums: Sums, part: Sums, verdict: Verdict, rules: Rules, alike: in
     """Return whether these outcomes show the same failure as ``part``, those of the runtime that stands out.
 
     They do if the rule, without its evidence, finds them degraded, and if they lose per outcome at least 1 / ``alike``
-    of what ``part`` loses.  Without this second condition, chance would soon make a few outcomes look degraded, and the
-    cap would no longer apply.
+    of what ``part`` loses.  Without this second condition, chance would soon make a few outcomes look degraded, and
+    ``rollback.runtime_share`` would no longer protect the variant.
     """
     baseline, worst = verdict.baseline, verdict.worst
     assert worst is not None
