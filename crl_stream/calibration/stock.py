@@ -155,7 +155,7 @@ def _active(history: History, stocks: dict[str, Stock], named: str | None) -> St
 
 
 def _failures(active: Stock, stocks: Sequence[Stock]) -> tuple[list[Outcome], bool]:
-    """Return the failures that replace successes in a fall: those of the active variant, else of others, else made up."""
+    """Return the failures that replace successes in a fall: from the active variant, else from others, else made up."""
     for found in (active.outcomes, [one for stock in stocks for one in stock.outcomes]):
         if failures := [one for one in found if not one.success]:
             return failures, False

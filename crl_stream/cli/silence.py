@@ -1,4 +1,4 @@
-"""Reports on stderr that Kafka does not answer a waiting command; otherwise an outage would look like a quiet period."""
+"""Reports on stderr that Kafka does not answer a waiting command, because an outage would look like a quiet period."""
 
 from __future__ import annotations
 

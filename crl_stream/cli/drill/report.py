@@ -67,7 +67,7 @@ def worst(reports: Sequence[Report]) -> Found:
 
 
 def heading(report: Report, partitions: int) -> str:
-    """Return the first line of a drill; ``report`` is the only one, or one of several."""
+    """Return the first line that a drill prints; ``report`` is its only report, or any of its reports."""
     what = f"{partitions} partitions" if partitions > 1 else f"partition {report.partition}, {report.task}"
     return f"{what}; in brackets: time since the deciding outcome"
 

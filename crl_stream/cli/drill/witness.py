@@ -82,7 +82,7 @@ class Witness:
                 future.set_result(None)
 
     def find(self, key: TaskKey, kind: type[T], fits: Callable[[T], bool]) -> Sight[T] | None:
-        """Return the first sight of this kind that fits; None if there is none yet."""
+        """Return the first sight of this kind for which ``fits`` holds; None if there is none yet."""
         if self._failed is not None:
             raise self._failed
         return next((s for s in self._seen[key] if isinstance(s.message, kind) and fits(s.message)), None)
@@ -96,7 +96,7 @@ class Witness:
                 await future
 
     async def see(self, key: TaskKey, kind: type[T], fits: Callable[[T], bool]) -> Sight[T]:
-        """Wait for the first sight of this kind that fits."""
+        """Wait for the first sight of this kind for which ``fits`` holds."""
         while (found := self.find(key, kind, fits)) is None:
             await self.news(key)
         return found

@@ -149,7 +149,7 @@ class VariantConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BaselineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What a window is compared with, unless that follows from the lifetime."""
+    """What a window is compared with, if it is not simply derived from the lifetime."""
 
     variant_id: Identifier
     n: int
