@@ -234,10 +234,10 @@ def _begin_epoch(turn: Turn, cause: ActivationCause, cause_id: str) -> None:
 
 
 def _frozen(old: Variant, rules: Rules) -> Frozen | None:
-    """Return the baseline of a newcomer: its predecessor's own, or the one that the predecessor had, if longer.
+    """Return the baseline of a newcomer: its predecessor's outcomes, or the predecessor's baseline if that is longer.
 
-    None if that baseline is shorter than ``min_baseline`` outcomes.  The newcomer is then judged against its own
-    lifetime as soon as that is long enough; against the short one it would never be judged.
+    None if that baseline is shorter than ``min_baseline`` outcomes.  With such a short baseline, the newcomer would
+    never be judged; so it is judged against its own lifetime, as soon as that is long enough.
     """
     own = own_baseline_of(old, rules) if rules.recent else lifetime_of(old)
     known = Frozen(old.variant_id, own)

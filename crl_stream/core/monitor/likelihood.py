@@ -17,8 +17,7 @@ from crl_stream.core.monitor.row import MICRO
 Triple = tuple[float, float, float]
 """The statistic R of each of three alternatives."""
 Claim = tuple[float, float, float, float]
-"""What each of three alternatives claims; then the smallest size to assume for a mean, if the claims are relative to
-one."""
+"""The claims of the three alternatives; then the smallest size to assume for the mean, if they are relative to it."""
 
 CEILING: Final = 1e30
 """The largest value of a statistic."""
