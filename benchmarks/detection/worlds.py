@@ -158,6 +158,8 @@ WORLDS: tuple[World, ...] = (
     _collapse(0.90, 0.75, 0.88),
     _collapse(0.97, 0.90, 0.95),
     _collapse(0.60, 0.20, 0.50),
+    _collapse(0.85, 0.50, 0.93),
+    _collapse(0.60, 0.00, 0.90, 0.70),
     _collapse(0.90, 0.60, 0.88, 0.80, 0.70)._replace(name="0.90>0.60, four"),
     _collapse(0.90, 0.60, 0.85, kind=Runs)._replace(name="0.90>0.60 runs .3"),
     _collapse(0.85, 0.60, 0.80, kind=Rewards)._replace(name="0.85>0.60 rewards"),

@@ -108,7 +108,7 @@ class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_samples: AtLeastOne = 10
     min_lead: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] = 0.05
     """Lead that a candidate needs over the active variant, in Q and in lifetime mean reward."""
-    confidence: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.5
+    confidence: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 1.5
     """Standard errors by which a candidate must promise more than the active variant.
 
     The comparison is made again with every outcome, so a small distance is reached by chance sooner or later.
@@ -136,7 +136,7 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Outcomes at its baseline that are added to a degraded variant's window before it is compared with a target."""
     verify: bool = True
     """Take a rollback back if its target's first outcomes are worse than what was left, by ``confidence``."""
-    parole: AtLeastOne = 200
+    parole: AtLeastOne = 100
     """Outcomes of the task after which the window that a variant was left with no longer rules it out as a target.
 
     It must then lead by at least two standard errors.

@@ -2,5 +2,5 @@
 
 from typing import Final
 
-ENGINE_VERSION: Final = "5"
+ENGINE_VERSION: Final = "6"
 """Increases whenever facts or rows may differ from those of the previous version; facts carry the version."""

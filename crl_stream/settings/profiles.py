@@ -12,7 +12,7 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
     # The rule alone rolls back a healthy variant every 40 to 132 invocations; here the evidence has to agree.
     "production": {
         "degradation.guard": "evidence",
-        "degradation.head_start": 0.02,
+        "degradation.head_start": 0.1,
         "degradation.baseline": "recent",
         "degradation.success_floor": 2.0,
         "degradation.reward_floor": 1.0,

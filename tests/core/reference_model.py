@@ -88,7 +88,7 @@ def flawless(outcome: Outcome) -> Fraction:
 
 
 METRICS: list[Callable[[Outcome], Fraction]] = [value, success, flawless]
-DOUBT, PAROLE = 10, 200
+DOUBT, PAROLE = 10, 100
 NEAR = Fraction(1, 100_000)
 """How near to a limit the engine, which rounds sums down to millionths, may decide either way."""
 
@@ -424,12 +424,21 @@ class Model:
                 outcome.judged = False
             self._end(rollout)
 
-    def _may_skip(self, target: Member) -> bool:
-        """Whether a rollback may choose a member that is being rolled out: it was better over the same time."""
+    def _may_skip(self, target: Member, degraded: Member) -> bool:
+        """Whether a rollback may choose a member that is being rolled out: it was better over the same time.
+
+        Or its whole history is clearly better than what is left, and it was not worse over the same time.
+        """
         rollout = self.rollout
         if rollout is None or target is not rollout.candidate:
             return True
         pairs = [rollout.so_far(metric) for metric in METRICS]
+        history, left = [Estimate.of(target.history, metric) for metric in METRICS], self._delivered(degraded)
+        control, candidate = [other for _, other in pairs], [one for one, _ in pairs]
+        if self._is_better(history, left, Fraction(2)) and not (
+            candidate[0].n and self._is_better(control, candidate, Fraction(1))
+        ):
+            return True
         if pairs[0][0].n < rollout.needed:
             return False
         return self._is_better([one for one, _ in pairs], [other for _, other in pairs], Fraction(2))
@@ -486,7 +495,7 @@ class Model:
         others = [
             m
             for m in self.members.values()
-            if m.name != self.active and m.n >= 5 and self._is_better_target(m, degraded) and self._may_skip(m)
+            if m.name != self.active and m.n >= 5 and self._is_better_target(m, degraded) and self._may_skip(m, degraded)
         ]
         if not any(o.success for o in left):
             others = [m for m in others if any(o.success for o in m.telling)]
@@ -508,15 +517,23 @@ class Model:
             self.left = None
         return False
 
-    def _delivered(self, degraded: Member) -> list[Estimate]:
-        """Estimate what a degraded member delivers: its judged window, doubted."""
+    def _delivered(self, degraded: Member, *, without_worst: bool = False) -> list[Estimate]:
+        """Estimate what a degraded member delivers: its judged window, doubted; perhaps without its worst outcome."""
         baseline = degraded.history if degraded.frozen is None else degraded.frozen
-        return [Estimate.of([o for o in degraded.window if o.judged], metric, baseline) for metric in METRICS]
+        judged = [o for o in degraded.window if o.judged]
+        if without_worst:
+            worst = min(judged, key=lambda o: (o.success, not o.error, o.reward))
+            judged = [o for o in judged if o is not worst]
+            baseline = [o for o in baseline if o is not worst]
+        return [Estimate.of(judged, metric, baseline) for metric in METRICS]
 
     def _is_better_target(self, target: Member, degraded: Member) -> bool:
         """Whether the target's lifetime and last judged outcomes promise more than the degraded window, doubted."""
         left = self._delivered(degraded)
-        if not self._is_better([Estimate.of(target.history, metric) for metric in METRICS], left, exact(0.5)):
+        promised = [Estimate.of(target.history, metric) for metric in METRICS]
+        if not self._is_better(promised, left, exact(0.5)):
+            return False
+        if not self._is_better(promised, self._delivered(degraded, without_worst=True), Fraction(0)):
             return False
         lately = [o for o in target.window if o.judged]
         if len(lately) < MIN_RECENT:
@@ -560,7 +577,7 @@ class Model:
             at_work = {name for name, outcomes in self.reports.items() if outcomes}
             if len(tried_by) == 1 and at_work - tried_by:
                 continue
-            if all(lead >= 0.05 for lead in leads) and self._is_better(promised, present, exact(0.5)):
+            if all(lead >= 0.05 for lead in leads) and self._is_better(promised, present, exact(1.5)):
                 ready.append(m)
         return min(ready, key=lambda m: m.rank, default=None)
 

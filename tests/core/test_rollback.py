@@ -14,7 +14,7 @@ from crl_stream.core.monitor.row import MICRO, RETIRED, Sums
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.verdict import judge
-from crl_stream.core.policy import Operations, Policy, Rollback
+from crl_stream.core.policy import Degradation, Operations, Policy, Rollback
 
 from .task import Task, collapsed, proven
 
@@ -119,6 +119,40 @@ def test_every_candidate_that_was_not_chosen_says_why() -> None:
         "weak": "not better by 0.5 standard errors: reward -0.333 against 0.200, success 33.3% against 60.0%",
         "wilted": "not better in its last 20 outcomes: reward -1.000 against 0.200, success 0.0% against 60.0%",
     }
+
+
+@pytest.mark.parametrize("baseline", ["lifetime", "before_window", "recent"])
+@given(
+    kind=st.sampled_from(["F", "E", "errors", "reward"]),
+    before=st.integers(10, 60),
+    alternative=st.integers(5, 60),
+    strictness=st.floats(0.0, 0.1),
+)
+def test_one_bad_outcome_rolls_nothing_back_however_strict_the_limits_are(
+    baseline: str, kind: str, before: int, alternative: int, strictness: float
+) -> None:
+    limits = Degradation(
+        success_drop=strictness, reward_drop=strictness, error_increase=strictness, baseline=baseline, min_baseline=10
+    )
+    task = Task(Policy(degradation=limits, rollback=Rollback(confidence=0.0, doubt=0)))
+    good = {"quality": 0.9}
+    task.run("default", "S" * before, **good)
+    task.run("other", "S" * alternative, variant_source="explore", **good)
+    bad = {"errors": {"error_count": 1}, "reward": {"reward": -1.0}}.get(kind, {})
+    task.run("default", kind if kind in "FE" else "S", **{**good, **bad})
+    task.run("default", "S" * 40, **good)
+    assert task.stated(m.RollbackEvent) == []
+
+
+def test_two_bad_outcomes_are_enough_where_the_limits_say_so() -> None:
+    task = Task(Policy(degradation=Degradation(success_drop=0.02)))
+    task.run("default", "S" * 50, reward=0.5)
+    task.run("other", "S" * 20, variant_source="explore", reward=0.5)
+    assert [fact for fact in task.run("default", "SSSFS", reward=0.5) if isinstance(fact, m.RollbackEvent)] == []
+    [alert] = task.alerts("no_target")
+    assert "not better if the worst outcome of the window is left out" in alert.text
+    task.run("default", "FS", reward=0.5)
+    assert [event.to_variant for event in task.stated(m.RollbackEvent)] == ["other"]
 
 
 def test_a_minimum_of_visits_is_a_setting() -> None:

@@ -124,12 +124,12 @@ def connect(topics: Topics, tmp_path: Path) -> Iterator[Callable[[], Store]]:
         store.close()
 
 
-def one_failure() -> list[Any]:
-    """Return outcomes whose success rate is down by 2.6 %, which the guide accepts."""
+def two_failures() -> list[Any]:
+    """Return outcomes whose success rate is down by 6.9 %, which the guide accepts."""
     return [
-        *invocations("default", "S" * 30, reward=0.5),
+        *invocations("default", "S" * 50, reward=0.5),
         *invocations("rescue", "S" * 20, reward=0.4, variant_source="explore"),
-        *invocations("default", "SSSSFSSSSS", reward=0.5),
+        *invocations("default", "SSSSFSSSFS", reward=0.5),
     ]
 
 
@@ -207,7 +207,7 @@ def test_a_task_is_judged_by_the_policy_that_its_snapshot_names(topics: Topics, 
 
 # -- orders ----------------------------------------------------------------------------------------
 def test_without_thresholds_of_ones_own_nothing_is_ever_ordered(topics: Topics, connect: Callable[[], Store]) -> None:
-    topics.pipe(*one_failure())
+    topics.pipe(*two_failures())
     orders = len(topics.received(COMMANDS))
     for monitor in (SafetyMonitor(store=connect()), SafetyMonitor(store=connect(), lookback_window=20)):
         assert RollbackManager(monitor).monitor_and_rollback(*WHO, "default") is None
@@ -217,7 +217,7 @@ def test_without_thresholds_of_ones_own_nothing_is_ever_ordered(topics: Topics, 
 def test_stricter_thresholds_order_the_rollback_for_the_epoch_that_was_seen(
     topics: Topics, connect: Callable[[], Store]
 ) -> None:
-    topics.pipe(*one_failure())
+    topics.pipe(*two_failures())
     store = connect()
     event = RollbackManager(SafetyMonitor(store=store, **STRICT)).monitor_and_rollback(*WHO, "default")
     assert event is not None
@@ -235,14 +235,14 @@ def test_stricter_thresholds_order_the_rollback_for_the_epoch_that_was_seen(
 def test_a_hold_and_a_missing_target_keep_the_variant(
     topics: Topics, connect: Callable[[], Store], before: list[Any]
 ) -> None:
-    topics.pipe(*one_failure(), *before)
+    topics.pipe(*two_failures(), *before)
     strict = SafetyMonitor(store=connect(), **STRICT)
     assert RollbackManager(strict).monitor_and_rollback(*WHO, "default") is None
     assert strict.check_performance_degradation(*WHO, "default")[0]
 
 
 def test_where_the_monitor_was_quicker_its_own_rollback_is_told(topics: Topics, connect: Callable[[], Store]) -> None:
-    topics.pipe(*one_failure())
+    topics.pipe(*two_failures())
     store = connect()
     manager = RollbackManager(SafetyMonitor(store=store, **STRICT))
     topics.refusal = "the epoch is 2, not 1"

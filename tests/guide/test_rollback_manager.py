@@ -138,9 +138,9 @@ def test_the_modes_that_do_not_act_do_not_act_here_either(mode: str, told: bool)
 
 # -- thresholds ------------------------------------------------------------------------------------
 def test_the_managers_thresholds_decide_also_about_what_was_recorded_before(store: Store) -> None:
-    """One failure in 40 is a drop of 2.6 % in the window, which the guide's 10 % threshold accepts."""
+    """Two failures in 60 are a drop of 6.9 % in the window, which the guide's 10 % threshold accepts."""
     record(store, "rescue", "S" * 20, reward=0.5, variant_source="explore")
-    record(store, "default", "S" * 30 + "SSSSFSSSSS", reward=0.5)
+    record(store, "default", "S" * 50 + "SSSSFSSSFS", reward=0.5)
     assert RollbackManager().monitor_and_rollback(*WHO, "default") is None
     monitor = SafetyMonitor(degradation_success_threshold=0.02)
     event = RollbackManager(monitor).monitor_and_rollback(*WHO, "default")

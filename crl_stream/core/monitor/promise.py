@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from crl_stream.core.messages.parts import Delivered
+from crl_stream.core.monitor.baseline import less
 from crl_stream.core.monitor.row import MICRO, Sums, Variant
 from crl_stream.core.monitor.rules import Rules
-from crl_stream.core.monitor.verdict import baseline_of
+from crl_stream.core.monitor.verdict import baseline_of, includes_window
 
 _CLEAR: Final = 1.0
 """Square of the distance, in standard errors, beyond which a loss is never taken for chance."""
@@ -61,13 +62,18 @@ def delivered_as(promise: Promise) -> Delivered:
     return Delivered(promise.n, promise.success_rate, promise.reward, promise.error_rate)
 
 
-def delivered(variant: Variant, rules: Rules, *, certain: bool = False) -> Promise:
+def delivered(variant: Variant, rules: Rules, *, certain: bool = False, without: Sums | None = None) -> Promise:
     """Return what a degraded variant delivers now: its judged window, and ``rollback.doubt`` outcomes of its baseline.
 
     A window that raised an alarm was selected for being bad, so it is not believed without those.  With ``certain``, it
-    is if it is full and has no success: nothing that a target might deliver is less.
+    is if it is full and has no success: nothing that a target might deliver is less.  ``without`` is one of the judged
+    outcomes, to be left out of everything.
     """
     judged, baseline = promise_of(variant.judged), baseline_of(variant, rules)
+    if without is not None:
+        judged = promise_of(less(variant.judged, without))
+        if includes_window(variant, rules):
+            baseline = less(baseline, without)
     if not baseline.n or (certain and not variant.judged.successes and variant.judged.n >= rules.size):
         return judged
     doubt, before = rules.doubt, promise_of(baseline)

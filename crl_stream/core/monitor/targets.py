@@ -8,11 +8,12 @@ from crl_stream.core.messages.parts import Candidate
 from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.promise import Promise, compare, delivered, is_better, promise_of
-from crl_stream.core.monitor.row import RETIRED, SIZE, Rollout, TaskRow, Variant
+from crl_stream.core.monitor.row import ERROR, MICRO, RETIRED, SIZE, SUCCESS, Rollout, Sums, TaskRow, Variant
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.staging import delivered_so_far
 from crl_stream.core.monitor.tags import tags_of
 from crl_stream.core.monitor.verdict import DEGRADED, is_hopeless, judge
+from crl_stream.core.monitor.window import judged_outcomes
 
 CLEARLY: Final = 2.0
 """Standard errors by which a variant must lead if the comparison could be unfair, such as with an old window."""
@@ -34,7 +35,7 @@ def candidates(
 
     The guide's target has the highest Q with n >= 5, and is not the current variant or quarantined.  Beyond the guide's
     words, it must also promise more than the degraded variant delivers now: a rollback to a worse variant does harm.
-    Ties in Q are broken by more visits, then by name.
+    That must not rest on a single outcome.  Ties in Q are broken by more visits, then by name.
 
     If the verdict is about a metric that an added detector defines (``worst``), reward and success need not have
     fallen.  Then it is enough that a target is not degraded, and that it does not promise less of them.
@@ -47,6 +48,8 @@ def candidates(
     # After so long without a target, a full window without a success is no longer taken for chance.
     certain = row.no_target_n >= 0 and row.n - row.no_target_n >= rules.policy.rollback.renotify
     left = None if active is None else delivered(active, rules, certain=certain)
+    one = None if active is None else _worst_of(active)
+    spared = None if active is None or one is None else delivered(active, rules, certain=certain, without=one)
     is_added = worst is not None and any(worst is detector for detector, *_ in rules.further)
     without_success = active is not None and active.judged.successes == 0
     for variant in sorted(row.variants.values(), key=_precedence):
@@ -58,8 +61,10 @@ def candidates(
             why_not = None if shared is None else f"{shared} is failing"
         if why_not is None and left is not None:
             why_not = _comparison(variant, left, rules, now=row.n, is_added=is_added)
+        if why_not is None and spared is not None and not is_added:
+            why_not = _by_one_outcome(variant, spared)
         if why_not is None and row.rollout is not None and row.rollout.variant_id == variant.variant_id:
-            why_not = _unproven(row, row.rollout)
+            why_not = _unproven(row, row.rollout, variant, left)
         if why_not is None and without_success and is_hopeless(variant, rules):
             why_not = f"no success in its last {len(variant.window) // SIZE} outcomes either"
         if why_not is None and chosen:
@@ -71,11 +76,19 @@ def candidates(
     return found
 
 
-def _unproven(row: TaskRow, rollout: Rollout) -> str | None:
-    """Return why a rollout's candidate may not skip its stages: it was not clearly better over the same time."""
+def _unproven(row: TaskRow, rollout: Rollout, variant: Variant, left: Promise | None) -> str | None:
+    """Return why a rollout's candidate may not skip its stages.
+
+    It may if it was clearly better over the same time.  The first stages last long, and the active variant may collapse
+    meanwhile, so a candidate whose lifetime is clearly better than what is left may skip them too, unless the active
+    variant was better over the same time.
+    """
     if rollout.paused is not None:
         return f"its rollout is paused by {rollout.paused.actor}"
     candidate, control = delivered_so_far(row)
+    proven = left is not None and is_better(promise_of(lifetime_of(variant)), left, CLEARLY)
+    if proven and not is_better(control, candidate, 1.0):
+        return None
     if candidate.n < rollout.min_outcomes:
         return f"being rolled out: {candidate.n} of {rollout.min_outcomes} outcomes"
     if not is_better(candidate, control, CLEARLY):
@@ -112,6 +125,23 @@ def _comparison(variant: Variant, left: Promise, rules: Rules, *, now: int, is_a
         ):
             return f"not better in its last {lately.n} outcomes: {compare(lately, left)}"
     return None
+
+
+def _worst_of(variant: Variant) -> Sums | None:
+    """Return the worst judged outcome of the window; None if there are fewer than two."""
+    judged = judged_outcomes(variant)
+    if len(judged) < 2:
+        return None
+    worst = min(judged, key=lambda each: (each.flags & SUCCESS, -(each.flags & ERROR), each.reward))
+    success, error = bool(worst.flags & SUCCESS), bool(worst.flags & ERROR)
+    return Sums(1, success, error, worst.reward, worst.reward * worst.reward // MICRO)
+
+
+def _by_one_outcome(variant: Variant, spared: Promise) -> str | None:
+    promised = promise_of(lifetime_of(variant))
+    if is_better(promised, spared, 0.0):
+        return None
+    return f"not better if the worst outcome of the window is left out: {compare(promised, spared)}"
 
 
 def _is_stale(variant: Variant, rules: Rules, now: int) -> bool:

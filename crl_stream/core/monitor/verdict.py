@@ -131,6 +131,11 @@ def is_newcomer(variant: Variant, rules: Rules) -> bool:
     return frozen is not None and (frozen.concurrent or not rules.recent or variant.past.n < rules.enough)
 
 
+def includes_window(variant: Variant, rules: Rules) -> bool:
+    """Return whether the judged window is part of what it is compared with: the guide's lifetime contains it."""
+    return not rules.recent and not rules.before and not is_newcomer(variant, rules)
+
+
 def own_baseline_of(variant: Variant, rules: Rules) -> Sums:
     """Return what the window of a variant that is no newcomer is compared with."""
     if rules.recent:
