@@ -36,7 +36,7 @@ LONG: Final = (
     "integration/test_two_installations.py",
     "integration/test_up.py",
     "test_compiled.py",
-    # Libraries of others, in an environment of their own.
+    # Third-party libraries, in a separate environment.
     "test_detection_rivals.py::test_rivers_detectors_",
     # Every variation of one case; some variations are also tested without a broker.
     "integration/test_any_batch.py",

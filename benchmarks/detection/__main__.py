@@ -1,4 +1,4 @@
-"""``python -m benchmarks.detection``: what decisions gain and lose in worlds with a known truth, beside rivals."""
+"""``python -m benchmarks.detection``: what decisions gain and lose in known worlds, compared with rivals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from crl_stream.errors import CrlError, UsageError
 
 RESULTS = Path(__file__).parents[1] / "results"
 FIXED = "2026"
-"""The seed of a run without ``--fresh``; no number of the engine was chosen by it."""
+"""The seed of a run without ``--fresh``; none of the engine's constants was tuned with it."""
 COST = "cost"
 """The section that plays no world."""
 SECTIONS = (*KINDS, COST)
@@ -128,7 +128,7 @@ def _missing(names: Sequence[str]) -> dict[str, str]:
 def _play(
     worlds: Sequence[World], contestants: Sequence[Contestant], seed: str, options: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
-    """Play every world with every contestant, and say how far it is."""
+    """Play every world with every contestant, and report the progress."""
     cells = [(world, who) for world in worlds for who in contestants]
     work = [world.outcomes for world, _ in cells]
     done, started, said = 0, time.monotonic(), time.monotonic()
@@ -144,7 +144,7 @@ def _play(
 
 
 def _begin(outcomes: Path | None) -> None:
-    """Prepare a process of the pool; Ctrl-C is for the parent alone."""
+    """Prepare a process of the pool; only the parent reacts to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     borrow_river()
     _load(outcomes)

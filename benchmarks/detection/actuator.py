@@ -20,7 +20,7 @@ from crl_stream.core.policy import Learning
 LEAST = 5
 """Outcomes that a target needs, as in the guide."""
 REARMED = 20
-"""Outcomes in a row that are not degraded, after which the next one is a new alarm; the engine has the same latch."""
+"""Consecutive outcomes without a degraded verdict that end an alarm, so that the next one is new; as in the engine."""
 _FORMULA = Formula(Learning())
 
 
@@ -71,7 +71,7 @@ class Actuator:
         self._calm = REARMED
 
     def new_detector(self) -> Detector:
-        """Return a detector as each variant gets one."""
+        """Return a new detector, like the one that each variant gets."""
         return self._make("variant", None)
 
     def excludes(self, name: str) -> bool:
@@ -79,11 +79,11 @@ class Actuator:
         return name in self._known and self._known[name].quarantined
 
     def weights(self) -> dict[str, int] | None:
-        """Return None: it knows no stages."""
+        """Return None: the actuator does not roll variants out in stages."""
         return None
 
     def take(self, message: Any) -> Iterator[Event]:
-        """Take in an outcome or an operator's command; yield what follows."""
+        """Take in an outcome or an operator's command; yield the resulting events."""
         if isinstance(message, m.ActivateVariant):
             yield from self._obey(message.variant_id)
             return

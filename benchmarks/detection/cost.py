@@ -70,7 +70,7 @@ def _outcomes(count: int) -> list[m.Invocation]:
 
 
 def _detector(actuator: Actuator, outcomes: Sequence[m.Invocation]) -> float:
-    """Return the nanoseconds of an update of a fresh detector, without the actuator around it."""
+    """Return the nanoseconds that an update of a fresh detector takes, without the actuator around it."""
     detector, earned = actuator.new_detector(), [reward(outcome) for outcome in outcomes]
     started = time.thread_time_ns()
     for outcome, each in zip(outcomes, earned, strict=True):

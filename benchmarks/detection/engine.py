@@ -55,7 +55,7 @@ class Decider(Protocol):
     """Whether a quality may follow its outcome; otherwise an outcome is held back until its quality is known."""
 
     stages: bool
-    """Whether it knows rollouts in stages."""
+    """Whether the decider rolls variants out in stages."""
 
     def excludes(self, name: str) -> bool:
         """Return whether runtimes must not explore this variant."""

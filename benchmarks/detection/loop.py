@@ -17,14 +17,14 @@ from crl_stream.core import messages as m
 EXPLORATION = 0.1
 """Share of the outcomes that try a variant other than the active one."""
 UNSCORED = 0.2
-"""Share of the outcomes that never get their quality, in worlds where it comes late."""
+"""Share of the outcomes that never get their quality, in worlds where qualities come late."""
 
 
 class Change(NamedTuple):
     """The active variant was replaced."""
 
     at: int
-    """Number of outcomes before it."""
+    """Number of outcomes before the change."""
     cause: str
     left: str
     chosen: str
@@ -41,13 +41,13 @@ class Result(NamedTuple):
     got: float
     """Sum of the true values of the variants that were used."""
     never: float
-    """The same if the active variant were never replaced, except by an operator."""
+    """Sum of the true values if the active variant were never replaced, except by an operator."""
     oracle: float
-    """The same if the best variant were always used."""
+    """Sum of the true values if the best variant were always used."""
     changes: tuple[Change, ...]
     alerts: Counter[str]
     alarms: tuple[int, ...]
-    """When the active variant was found degraded: numbers of outcomes."""
+    """The numbers of the outcomes at which the active variant was found degraded."""
     last: str
     """The variant that is active at the end."""
 

@@ -68,7 +68,7 @@ def _delay(page: dict[str, Any]) -> Any:
     points = {
         name: (found[alarms], delays[name])
         for name, found in page["summary"].items()
-        if alarms in found and name in delays and not name.startswith("evidence")  # alone, it is production
+        if alarms in found and name in delays and not name.startswith("evidence")  # same as production here
     }
     axis.set_xscale("symlog", linthresh=1)
     axis.set_yscale("log")

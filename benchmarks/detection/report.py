@@ -23,7 +23,7 @@ SUMMARY = {
     "outage: ends on the best variant": "ends",
     "alone: worst false alarms per 1,000 days": "alarms",
 }
-"""The figures of the first table, and what it calls them."""
+"""The figures of the first table, with their column headings."""
 ERRORS = {
     "healthy: mean loss per 1,000": "healthy: standard error of the mean loss",
     "collapse: share of the oracle's gain": "collapse: standard error of the share",

@@ -50,7 +50,7 @@ class World(NamedTuple):
     late_results: int = 1
     """An invocation is reported up to this many outcomes after its start; 1 means at once."""
     late_scores: int = 0
-    """The quality is reported up to this many outcomes after its outcome; 0 means with it."""
+    """The quality is reported up to this many outcomes after its outcome; 0 means together with the outcome."""
 
     providers: Mapping[str, str] = {}
     """The provider that the outcomes of a variant name; none if the variant is missing."""

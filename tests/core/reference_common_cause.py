@@ -35,7 +35,7 @@ class TaggedModel(Model):
         self.causes: list[tuple[str, str]] = []
         self.returns: list[str] = []
         self.took_over = ""
-        """The variant that the latest change left, if that change was a rollback; else nothing."""
+        """The variant that the latest change left, if that change was a rollback; else empty."""
         self.tags: dict[str, dict[str, str]] = {}
 
     def take(self, invocation: Any) -> None:
@@ -83,7 +83,7 @@ class TaggedModel(Model):
 
     # -- finding a cause ---------------------------------------------------------------------------
     def _fell_together(self, target: Member) -> bool:
-        """Whether what the latest rollback left fell together with others; if its target did, return."""
+        """Whether what the latest rollback left fell together with other variants; if its target fell too, go back."""
         if self.left is None or (self.cause is not None and self._has(target, self.cause.tag)):
             return False
         (back, delivered), found = self.left, self._find(self.left[0])

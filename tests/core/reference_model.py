@@ -28,7 +28,7 @@ def to_millionths(number: Fraction) -> Fraction:
 
 
 def reward(invocation: Any) -> Fraction:
-    """Return the given reward, or else the weighted mean of the parts present less .1 per error."""
+    """Return the given reward, or else the weighted mean of the parts present, minus .1 per error."""
     if invocation.reward is not None:
         return to_millionths(exact(invocation.reward))
     parts = [(exact(0.4), Fraction(1 if invocation.status == "success" else -1))]
@@ -49,7 +49,7 @@ class Outcome:
     judged: bool
     runtime: str | None = None
     at: int = 0
-    """Which message of the task it was."""
+    """The number of the outcome's message among those of the task."""
 
 
 @dataclass
@@ -90,7 +90,7 @@ def flawless(outcome: Outcome) -> Fraction:
 METRICS: list[Callable[[Outcome], Fraction]] = [value, success, flawless]
 DOUBT, PAROLE = 10, 200
 NEAR = Fraction(1, 100_000)
-"""How near to a limit the engine, which rounds sums down to millionths, may decide either way."""
+"""The engine may decide either way this close to a limit, because it rounds sums down to millionths."""
 
 
 @dataclass
@@ -104,19 +104,19 @@ class Estimate:
     def of(
         cls, outcomes: list[Outcome], metric: Callable[[Outcome], Fraction], doubted: list[Outcome] | None = None
     ) -> Estimate:
-        """Estimate from outcomes, with ten more at the mean of ``doubted``."""
+        """Estimate from outcomes and, if given, ten more at the mean of ``doubted``."""
         n, total = len(outcomes), sum((metric(o) for o in outcomes), Fraction(0))
         if doubted:
             n, total = n + DOUBT, total + DOUBT * sum((metric(o) for o in doubted), Fraction(0)) / len(doubted)
         return cls(n, total)
 
     def pulled(self, mean: Fraction) -> Fraction:
-        """Return the mean with one outcome of ``mean`` more."""
+        """Return the mean after one more outcome whose value is ``mean``."""
         return (self.total + mean) / (self.n + 1)
 
     @property
     def variance(self) -> Fraction:
-        """The largest that the mean can have, after half a good and half a bad outcome more."""
+        """The largest possible variance of the mean, with half a good and half a bad outcome added."""
         mean = self.pulled(Fraction(1, 2))
         return mean * (1 - mean) / (self.n + 2)
 
@@ -136,7 +136,7 @@ class Member:
     degraded_at: int | None = None
     degraded: bool = False
     declined: int = 0
-    """Its outcomes when a rollout of it ended because it had no lead."""
+    """The number of its outcomes when its rollout ended because it had no lead."""
     clean: int = 0
     """Healthy verdicts since the last degraded one, while degraded."""
 
@@ -282,7 +282,7 @@ class Model:
         self.reports: dict[str, list[Outcome]] = {}
         """What each known runtime has reported about the active member since its activation."""
         self.blamed = 0
-        """How often a rollback was not made because one runtime alone spoke for it."""
+        """How many rollbacks were not made because only one runtime reported the degradation."""
         self.ambiguous = False
         """Whether a lead was exactly at the limit, where floats may decide either way."""
 
@@ -332,7 +332,7 @@ class Model:
             outcome.judged = False
 
     def _recorded(self, member: Member) -> None:
-        """Do what an outcome causes even if it is not judged; a subclass knows what."""
+        """Hook for subclasses: do what an outcome causes even if it is not judged."""
 
     def _follow(self, member: Member) -> None:
         if member.name == self.active and self._took_back(member):
@@ -399,7 +399,7 @@ class Model:
         self.epoch, self.changed_n = self.epoch + 1, self.n
 
     def _go_on(self, rollout: Rollout) -> None:
-        """Begin the next stage if the candidate is not worse; an automatic last step needs one that is better."""
+        """Begin the next stage if the candidate is not worse; to end an automatic rollout, it must be better."""
         active = self.members[self.active or ""]
         is_last = len(rollout.stages) == len(rollout.shares)
         pairs = [rollout.so_far(metric) for metric in METRICS]
@@ -440,11 +440,11 @@ class Model:
             self.rollout = None
 
     def _is_one_runtimes_word(self, member: Member) -> bool:
-        """Whether one runtime has more than half of the loss, while neither two others nor the rest of the window fail.
+        """Whether one runtime has more than half of the loss, while two others and the rest of the window are fine.
 
-        The loss is by how much outcomes are below the mean of the baseline.
+        The loss is the amount by which outcomes are below the mean of the baseline.
 
-        What others say are their last outcomes: all of up to 19, or 10 to 19 if there are more.
+        The others are judged by their last outcomes: all of them up to 19, or the last 10 to 19 if there are more.
         """
         judged, metric = [o for o in member.window if o.judged], member.verdict()[1]
         before = member.history if member.frozen is None else member.frozen
@@ -509,12 +509,12 @@ class Model:
         return False
 
     def _delivered(self, degraded: Member) -> list[Estimate]:
-        """Estimate what a degraded member delivers: its judged window, doubted."""
+        """Estimate what a degraded member delivers: its judged window and ten outcomes of its baseline."""
         baseline = degraded.history if degraded.frozen is None else degraded.frozen
         return [Estimate.of([o for o in degraded.window if o.judged], metric, baseline) for metric in METRICS]
 
     def _is_better_target(self, target: Member, degraded: Member) -> bool:
-        """Whether the target's lifetime and last judged outcomes promise more than the degraded window, doubted."""
+        """Whether the target's lifetime and last judged outcomes promise more than the degraded member delivers."""
         left = self._delivered(degraded)
         if not self._is_better([Estimate.of(target.history, metric) for metric in METRICS], left, exact(0.5)):
             return False
@@ -530,7 +530,7 @@ class Model:
         return is_stale and self._is_better(history, left, Fraction(2))
 
     def _is_better(self, one: list[Estimate], other: list[Estimate], errors: Fraction) -> bool:
-        """Whether one leads in a metric by so many standard errors, and trails less in the other, by less than one."""
+        """Whether ``one`` leads in a metric by ``errors`` standard errors, and trails in the others by less than 1."""
         distances = [self._distance(*each) for each in zip(one, other, strict=True)]
         lead, trails = max(distances), -min(distances)
         limits = [trails, errors**2, *([Fraction(1)] if trails > 0 else [])]

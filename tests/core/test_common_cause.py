@@ -1,4 +1,4 @@
-"""A common cause: an outage that all variants of a provider share is held through, and a lone collapse is not."""
+"""A common cause: a task holds through an outage that all variants of a provider share, not through a lone collapse."""
 
 from __future__ import annotations
 
@@ -447,7 +447,7 @@ def test_old_rows_are_read_and_a_command_of_an_older_policy_too() -> None:
 
 
 def moved_elsewhere(policy: Policy | None = None) -> Task:
-    """Build a task that an outage of provider ``one`` has moved to ``elsewhere``, a worse variant of another one."""
+    """Build a task that an outage of provider ``one`` has moved to ``elsewhere``, a worse variant of ``two``."""
     task = with_siblings(policy, other={"provider": "two"})
     while task.row.active != "elsewhere":
         live(task, "F")

@@ -105,7 +105,7 @@ def test_a_newcomer_is_compared_with_the_variant_it_replaced_and_not_with_the_on
     task.run("first", "S" * 217, reward=0.3)
     task.run("second", "S" * 5, reward=1.0, variant_source="explore")
     task.order(m.ActivateVariant, variant_id="second")
-    task.run("second", "S" * 1_130, reward=1.0)  # far better, for very long
+    task.run("second", "S" * 1_130, reward=1.0)  # far better, and for a long time
     task.run("third", "S" * 5, reward=1.0, variant_source="explore")
     task.order(m.ActivateVariant, variant_id="third")
     frozen = task.variant("third").baseline
@@ -137,7 +137,7 @@ def test_an_accepted_level_outlives_a_short_stay_of_another_variant() -> None:
     task.order(m.ActivateVariant, variant_id="v2")
     task.run("v2", "S" * 30)
     task.order(m.ActivateVariant, variant_id="default")
-    task.run("default", "SSSF" * 5)  # exactly what a person has accepted
+    task.run("default", "SSSF" * 5)  # exactly the level that a person has accepted
     assert not task.variant("default").degraded, task.variant("default").baseline
 
 
@@ -258,7 +258,7 @@ def test_an_outage_of_all_variants_does_not_disarm_the_protection_for_good(other
         task.run(f"v{number}", "S" * 100, variant_source="explore")
     for _ in range(60):
         task.run(str(task.row.active), "F", active_epoch=task.row.epoch)
-    for _ in range(2_000):  # everything has been well for long
+    for _ in range(2_000):  # everything has been fine for a long time
         task.run(str(task.row.active), "S", active_epoch=task.row.epoch)
     collapsed, epoch = task.row.active, task.row.epoch
     for _ in range(200):

@@ -24,7 +24,7 @@ PRODUCTION = {"profile": "production"}
 
 
 def story() -> list[m.Invocation]:
-    """Tell of a variant that fails half the time in the end, beside another task where nothing happens."""
+    """Return outcomes of a variant that fails half the time in the end, and of another task where nothing happens."""
     parts = [
         *invocations("default", "S" * 40),
         *invocations("v2", "SSSSSSSSSF" * 4, variant_source="explore"),

@@ -40,7 +40,7 @@ def youth() -> Iterator[m.Invocation]:
 
 
 def round_of(number: int, active: Active, *, outage: bool) -> Iterator[m.Invocation]:
-    """Yield the next outcome of each task: a failure on provider ``one`` in the ``outage``, and of ``best`` on two."""
+    """Yield the next outcome of each task; in an ``outage``, provider ``one`` and ``best`` of ``APART`` fail."""
     for task in TASKS:
         name, epoch = active(task)
         provider = VARIANTS[task][name]

@@ -1,4 +1,4 @@
-"""Two policies on one log: the differences are exactly those of two separate fleets, and an exchange reverses them."""
+"""Two policies on one log: the differences are those of two separate fleets; swapping the policies reverses them."""
 
 from __future__ import annotations
 

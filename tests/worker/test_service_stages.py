@@ -72,7 +72,7 @@ async def test_commands_that_were_made_anew_are_for_people_to_adopt() -> None:
 
 
 class OneRecord:
-    """A reader that returns the same record for every place."""
+    """A reader that returns the same record for every position."""
 
     def __init__(self, record: Any) -> None:
         self.record = record
