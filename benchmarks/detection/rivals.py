@@ -117,7 +117,7 @@ class Totals(NamedTuple):
 
 
 class Sequential:
-    """A one-sided sequential test of the mean reward, as GrowthBook and PostHog run it beside a rollout.
+    """A one-sided sequential test of the mean reward, as GrowthBook and PostHog run it during a rollout.
 
     The treatment is what came since the last restart; the control is all that came before, or the outcomes of the
     variant that a newcomer replaced.  The test restarts every ``restart`` outcomes, first after half as many, so that

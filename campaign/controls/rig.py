@@ -40,12 +40,12 @@ class Control(NamedTuple):
     title: str
     program: Path
     committed_only: bool
-    """Whether it writes in transactions, so that only committed records count."""
+    """Whether the program writes in transactions, so that only committed records count."""
     changelog: str
-    """Name of its changelog; ``{name}`` is the name of the round."""
+    """Name of the program's changelog; ``{name}`` is the name of the round."""
     key_of: Callable[[bytes], str | None]
     has_our_libraries: bool
-    """Whether it runs on this package's dependencies, not on ``requirements/bench.txt``."""
+    """Whether the program runs on this package's dependencies, not on ``requirements/bench.txt``."""
 
 
 class Rig:

@@ -136,7 +136,7 @@ class Member:
     degraded_at: int | None = None
     degraded: bool = False
     declined: int = 0
-    """The number of its outcomes when its rollout ended because it had no lead."""
+    """The variant's number of outcomes when its rollout ended because it had no lead."""
     clean: int = 0
     """Healthy verdicts since the last degraded one, while degraded."""
 
@@ -530,7 +530,10 @@ class Model:
         return is_stale and self._is_better(history, left, Fraction(2))
 
     def _is_better(self, one: list[Estimate], other: list[Estimate], errors: Fraction) -> bool:
-        """Whether ``one`` leads in a metric by ``errors`` standard errors, and trails in the others by less than 1."""
+        """Whether ``one`` leads in a metric by ``errors`` standard errors.
+
+        It may trail in the other metrics, but by less than it leads, and by less than one standard error.
+        """
         distances = [self._distance(*each) for each in zip(one, other, strict=True)]
         lead, trails = max(distances), -min(distances)
         limits = [trails, errors**2, *([Fraction(1)] if trails > 0 else [])]

@@ -271,7 +271,7 @@ def test_an_outage_of_all_variants_does_not_disarm_the_protection_for_good(other
 def test_a_failed_window_blocks_its_variant_also_when_an_added_detector_raises_the_alarm() -> None:
     policy = Policy(degradation=Degradation(error_increase=1e9))
     rules = rules_of(policy)
-    added = DETECTORS[2]._replace(name="added", order=4)  # as if it were an added detector with a limit of its own
+    added = DETECTORS[2]._replace(name="added", order=4)  # as if it were an added detector with a separate limit
     rules.checks = (*rules.checks, (added, 200_000, 0))
     rules.further = ((added, 200_000, 0),)
     task = Task(policy)
@@ -317,7 +317,7 @@ def test_the_figures_name_the_change_that_the_sentence_is_about() -> None:
 
 # -- a doubt that never ends ------------------------------------------------------------------------
 def test_a_variant_without_any_success_for_long_is_left_for_one_of_forty_percent() -> None:
-    """Ten outcomes at its old level are added to its window for ever, so a dead variant promises 33 %."""
+    """Ten outcomes at its old level are always added to its window, so a dead variant still promises 33 %."""
     task = Task(PRODUCTION)
     task.run("default", "S" * 300)
     task.run("other", "SFSFF" * 40, variant_source="explore")

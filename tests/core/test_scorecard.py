@@ -257,7 +257,7 @@ def test_a_small_difference_may_be_chance_and_stays_open() -> None:
 
 
 def test_a_variant_that_was_never_much_better_has_not_clearly_lost_anything() -> None:
-    """The target is far better, but that is no degradation: it should have been promoted long before."""
+    """The target is far better, but the active variant is not degraded: a promotion was due long before."""
     task = Task(msgspec.structs.replace(SHADOW, degradation=Degradation(clean_verdicts=1_000)))
     task.run("default", "SSSSF" * 20)
     task.run("steady", "S" * 60, variant_source="explore")

@@ -20,7 +20,7 @@ def proven(scribe: Scribe, agent: str, task_type: str, active: str = "b", **fiel
 
 
 def each_metric(scribe: Scribe, agent: str) -> None:
-    """Worsen success, reward and errors, each in a task of its own; in a fourth task, nothing succeeds."""
+    """Worsen success, reward and errors, each in a separate task; in a fourth task, nothing succeeds."""
     rate = proven(scribe, agent, "by-success")
     rate.run("b", "S" * 10 + "F" * 12)
     rate.run("a", "SS")

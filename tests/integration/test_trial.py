@@ -50,7 +50,7 @@ async def everything(installation: Installation) -> dict[str, int]:
 
 
 async def recorded(installation: Installation, **settings: str) -> list[m.Invocation]:
-    """Let a worker live through the story, with commands in between, and end it."""
+    """Run a worker through the story, with commands in between, then stop it; return the outcomes."""
     worker = await installation.worker(**settings)
     told = story()
     await installation.publish(*told[:60])
