@@ -1,8 +1,8 @@
 """The actuator that all rivals share: it follows a detector in the guide's words, and adds nothing.
 
-When the detector finds the active variant degraded, the variant goes into quarantine, and the other variant with the
-highest Q-value among those with 5 outcomes or more, and not in quarantine, becomes active.  So rivals differ only in
-when they find something.  The product's own checks (is the target better, was the rollback right) are not in here.
+When the detector finds the active variant degraded, the variant goes into quarantine.  Of the variants with 5 outcomes
+or more that are not in quarantine, the one with the highest Q-value becomes active.  So rivals differ only in when they
+find something.  The product's own checks (is the target better, was the rollback right) are not in here.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Offsets:
         self._admin: Any = admin
         self._progress, self.groups = progress, groups
         self.went_back: list[str] = []
-        """A description of each step back (I9)."""
+        """A description of each time that a committed offset went back."""
         self._seen: dict[tuple[str, str, int], int] = {}
         self._task: asyncio.Task[None] | None = None
 

@@ -223,7 +223,7 @@ class Rollout:
     automatic: bool
     kept: list[Outcome] | None
     began: int
-    """The task's outcomes when the stage began."""
+    """The task's number of outcomes when the stage began."""
     stages: list[tuple[list[Outcome], list[Outcome]]]
     """Outcomes of the candidate and of the active member, by stage."""
     order: list[tuple[bool, Outcome]] = field(default_factory=list)

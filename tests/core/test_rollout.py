@@ -381,7 +381,7 @@ def test_operators_are_told_once_when_a_stage_does_not_end_and_again_when_it_has
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_operators_are_told_of_a_rollout_that_gets_no_outcomes(paused: bool) -> None:
-    """No runtime may know the weights, or a pause may have been forgotten."""
+    """The cause may be that no runtime knows the weights, or that a pause was forgotten."""
     task = rolling(Policy(rollout=Rollout(patience=10)))
     if paused:
         task.order(m.PauseRollout, actor="bob")
