@@ -85,7 +85,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     if unknown := set(sections) - set(SECTIONS):
         raise UsageError(f"there is no section {min(unknown)}", hint=f"choose from {', '.join(SECTIONS)}")
     if options.tasks < 1:
-        raise UsageError(f"{options.tasks} tasks cannot be played", hint="--tasks needs a number from 1 on")
+        raise UsageError(f"{options.tasks} tasks cannot be played", hint="--tasks must be at least 1")
     worlds = [world for world in (*WORLDS, *_recorded) if world.kind in sections]
     names = list(dict.fromkeys([*options.policies, *options.rivals]))
     missing = _missing(names)

@@ -51,7 +51,7 @@ def cost(contestants: Sequence[Contestant], outcomes: int = 4_000, rounds: int =
 
 
 def _outcomes(count: int) -> list[m.Invocation]:
-    """Return steady outcomes of two variants, one of them live and nine times as frequent."""
+    """Return outcomes of two variants that never change; the live one has nine times as many."""
     luck = Random("cost")
     sources: dict[str, Source] = {"a": Rate(0.92), "b": Rate(0.9)}
     found = []

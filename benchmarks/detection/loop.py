@@ -104,7 +104,7 @@ class Loop:
         self._sources = {name: make() for name, make in self.world.phases[phase][1].items()}
 
     def _choose(self, active: str) -> tuple[str, Any, bool]:
-        """Return the variant, its source, and whether the outcome counts: a rollout's candidate does real work."""
+        """Return the variant, whether it is live or explored, and whether the outcome counts (in a rollout, all do)."""
         weights = self.decider.weights()
         if weights is not None:
             name = self._choices.choices(list(weights), list(weights.values()))[0]
@@ -131,7 +131,7 @@ class Loop:
         is_scored = self._lateness.random() >= UNSCORED
         unscored = replace(outcome, quality=None)
         if not self.decider.amends:
-            # A contestant that cannot amend an outcome waits for its score until none can come any more.
+            # A contestant that cannot amend an outcome waits for its score until it can no longer come.
             self._post(*((scored_at, outcome) if is_scored else (due + world.late_scores, unscored)))
             return
         self._post(due, unscored)

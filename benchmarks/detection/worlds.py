@@ -39,7 +39,7 @@ class World(NamedTuple):
     kind: str
     """``healthy``, ``collapse``, ``only_worse``, ``newcomer``, ``rollout`` or ``outage``; ``alone`` for one variant."""
     phases: tuple[tuple[int, Mapping[str, Make]], ...]
-    """From which outcome on each variant has which source."""
+    """The first outcome of each phase, and the source of each variant in it."""
     outcomes: int
     changes_at: int | None = None
     """When the active variant becomes worse; None if it does not."""
@@ -116,8 +116,8 @@ def _falls(before: float, after: float) -> World:
 def _tau_bench() -> tuple[World, ...]:
     """Return worlds of real outcomes.
 
-    The four trials of one agent are four variants that are truly equal.  In the collapse, an agent that met only the
-    tasks that are solved at least every other time (75 %) meets all of them (42 %).
+    The four trials of one agent are four variants that are truly equal.  In the collapse, the agent first gets only the
+    tasks that are solved at least every other time (75 % succeed), then all tasks (42 %).
     """
     outcomes = [json.loads(line) for line in TAU_BENCH.read_text(encoding="utf-8").splitlines()]
     solved: dict[int, int] = defaultdict(int)

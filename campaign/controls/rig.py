@@ -30,7 +30,7 @@ SETTLE_SECONDS: Final = 90.0
 HOPELESS: Final = 20
 """Number of workers that may end on their own before any output appears."""
 TRANSACTION_SECONDS: Final = 150.0
-"""Long enough for a transaction left open by a killed process, which hides all later records for over a minute."""
+"""Patience with a transaction that a killed process left open; it hides all later records for over a minute."""
 
 
 class Control(NamedTuple):

@@ -138,7 +138,7 @@ class Member:
     declined: int = 0
     """The variant's number of outcomes when its rollout ended because it had no lead."""
     clean: int = 0
-    """Healthy verdicts since the last degraded one, while degraded."""
+    """Number of healthy verdicts since the last degraded one, while the variant is degraded."""
 
     @property
     def n(self) -> int:

@@ -438,7 +438,7 @@ def test_after_any_outage_the_task_has_recovered_by_itself(
 
 
 def test_old_rows_are_read_and_a_command_of_an_older_policy_too() -> None:
-    """A row of an engine without incidents has neither field; a policy without the section has the defaults."""
+    """Rows of older engines lack the fields of an incident; policies without the section have the defaults."""
     task = with_siblings()
     data = encode_row(task.row)
     assert decode_row(data).incident is None

@@ -53,7 +53,7 @@ SHADOW = msgspec.structs.replace(ENFORCE, operations=msgspec.structs.replace(ENF
 
 
 def a_watch(it: Variant, other: Variant) -> Watched:
-    """Build what is kept about a rollback from ``it`` to ``other`` that shadow mode reported."""
+    """Build the record of a rollback from ``it`` to ``other`` that shadow mode reported."""
     return Watched(
         "rb-1", it.variant_id, other.variant_id, 1, "success_rate", it.life, it.life, other.life, other.life, ""
     )

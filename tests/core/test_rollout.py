@@ -143,7 +143,7 @@ def outage_of_both(task: Task, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_befalls_both_variants_tells_nothing_about_the_candidate(seed: int) -> None:
-    """In an outage of both, the candidate is not taken back for what the active variant does not do better."""
+    """If both variants fail in an outage, the candidate is not taken back: the active variant does no better."""
     task = rolling(Policy(Degradation(guard="evidence", false_alarm_budget=10)), min_outcomes=20)
     outage_of_both(task, seed)
     assert "aborted" not in steps(task)

@@ -179,7 +179,7 @@ def verified(scribe: Scribe, agent: str) -> None:
 
 
 def shared_outages(scribe: Scribe, agent: str) -> None:
-    """Hold through outages of a provider: one that ends, one that another provider outlasts, one that a person ends."""
+    """Hold through outages of a provider: one ends, another lasts for 200 outcomes, and a person ends the third."""
     for name, after in (("recovers", "S" * 14), ("lasts", "F" * 210), ("resumed", "F" * 3)):
         task = scribe.task(agent, f"outage-{name}")
         task.run("a", "S" * 60, provider="one")

@@ -82,7 +82,7 @@ def pieces(driver: TopologyDriver, size: int = 10_000) -> Iterator[Piece]:
 
 
 def run(driver: TopologyDriver, policy: PolicySet | None, size: int = 10_000) -> Run:
-    """Fold a recorded log under ``policy``, or under those that it sets itself."""
+    """Fold a recorded log under ``policy``, or under the policies that the log itself sets."""
     found = Run(PARTITIONS, policy)
     for piece in pieces(driver, size):
         found.fold(piece)

@@ -70,7 +70,7 @@ def a_comparison() -> Comparison:
 
 
 def renamed(comparison: Comparison, name: str) -> Comparison:
-    """Return the comparison with ``name`` for everything in it that someone else has written."""
+    """Return the comparison with ``name`` in place of every text that someone else has written."""
     tasks = []
     for task in comparison.tasks:
         fresh: dict[int, Any] = {}
