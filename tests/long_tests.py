@@ -53,7 +53,7 @@ LONG: Final = (
     "integration/test_slow_clients.py",
     "integration/test_views_while_recovering.py",
 )
-"""The prefixes of the ids of these tests, without `tests/`."""
+"""Prefixes of test ids, without `tests/`; a test whose id begins with one of them is long."""
 
 
 def is_long(test: str) -> bool:

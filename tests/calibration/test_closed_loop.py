@@ -23,7 +23,7 @@ PRODUCTION = load_settings(environment={}, flags={"profile": "production"}).poli
 
 @pytest.fixture(autouse=True)
 def short_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the lives short: what is tested does not depend on their length."""
+    """Keep the simulated tasks short: what is tested does not depend on their length."""
     monkeypatch.setattr(closed_loop, "HEALTHY", 300)
     monkeypatch.setattr(closed_loop, "AFTER_FALL", 100)
 

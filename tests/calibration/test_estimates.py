@@ -52,7 +52,7 @@ def test_more_tasks_narrow_what_the_simulation_adds_but_not_what_the_history_lea
 
 
 def test_the_interval_reaches_what_resampled_histories_show_even_if_the_history_shows_nothing() -> None:
-    """Two variants seem different by chance, so nothing is rolled back; in half of the resampled histories it is."""
+    """Two variants seem different by chance, so nothing is rolled back, except in half of the resampled histories."""
     none = [Events(0, 1.0)] * 100
     groups = [[Events(count, 1.0)] * 8 for count in (0, 4) for _ in range(8)]
     assert rate(none, groups).high > 4.0

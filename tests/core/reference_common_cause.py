@@ -192,7 +192,7 @@ class TaggedModel(Model):
         self._return(cause)
 
     def _return(self, cause: Cause) -> None:
-        """Return from a variant without the tag that took over, if the first one promises more."""
+        """Go back from a variant without the tag that took over, if the first variant promises more."""
         active, first = self.members[self.active or ""], self.members[cause.first]
         if self._has(active, cause.tag) or not self.took_over or cause.first not in cause.before:
             return

@@ -150,7 +150,7 @@ class Member:
 
     @property
     def telling(self) -> list[Outcome]:
-        """The judged outcomes of the window if they are enough, else all of them."""
+        """The judged outcomes of the window if there are enough, else all outcomes of the window."""
         judged = [o for o in self.window if o.judged]
         return judged if len(judged) >= MIN_RECENT else self.window
 
@@ -235,7 +235,7 @@ class Rollout:
         return len(self.stages[-1][0])
 
     def so_far(self, metric: Callable[[Outcome], Fraction]) -> tuple[Estimate, Estimate]:
-        """Estimate both over all stages; the active member's stages are weighted like the candidate's."""
+        """Estimate both members over all stages; the active one's stages are weighted like the candidate's."""
         told = [(one, other) for one, other in self.stages if one and other]
         mine = [o for one, _ in told for o in one]
         if not mine:
@@ -246,7 +246,7 @@ class Rollout:
         return Estimate.of(mine, metric), Estimate(max(1, n), max(1, n) * mean)
 
     def lately(self, metric: Callable[[Outcome], Fraction]) -> tuple[Estimate, Estimate]:
-        """Estimate both over the last 20 to 40 outcomes of the candidate in this stage, and over the same time."""
+        """Estimate both members over the time of the candidate's last 20 to 40 outcomes in this stage."""
         blocks: list[list[tuple[bool, Outcome]]] = []
         for one in self.order:
             if not blocks or sum(mine for mine, _ in blocks[-1]) >= WINDOW:

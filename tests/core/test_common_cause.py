@@ -209,7 +209,7 @@ def test_a_variant_of_another_provider_that_collapses_meanwhile_is_rolled_back_b
 def test_before_the_first_rollback_what_exploration_shows_is_enough_if_it_is_clear() -> None:
     task = with_siblings()
     task.run("third", "SSSSSSSSSF" * 4, variant_source="explore", **ONE)
-    # Fails too early to be degraded, while two others are tried.
+    # The active variant fails too early to be degraded, while two others are tried.
     live(task, "F" * 2)
     task.run("third", "FF", variant_source="explore", **ONE)
     task.run("spare", "FF", variant_source="explore", **ONE)

@@ -66,7 +66,7 @@ def test_a_late_score_of_an_outcome_from_before_the_acceptance_is_no_part_of_wha
 
 
 def test_late_scores_from_before_an_acceptance_raise_no_false_alarm_for_ever() -> None:
-    """The level stays at 75 % and 0.3; the late scores only make the last 20 outcomes before the acceptance better."""
+    """The level stays at 75 % and 0.3; the late scores only improve the last 20 outcomes before the acceptance."""
     task = Task(RECENT)
     task.run("default", "S" * 60, reward=1.0)
     sent = [
@@ -237,7 +237,7 @@ def test_no_success_at_all_is_no_level_that_can_be_accepted() -> None:
     )
 
 
-# -- after an acceptance, the good past still promises ---------------------------------------------
+# -- after an acceptance, a good past must not block a better variant ------------------------------
 def test_a_variant_whose_decline_was_accepted_does_not_block_a_better_one_for_its_good_past() -> None:
     task = Task()
     task.run("default", "S" * 3_000 + "SF" * 20)
@@ -287,7 +287,7 @@ def test_a_failed_window_blocks_its_variant_also_when_an_added_detector_raises_t
     assert causes.count("rollback_verified_worse") <= 1, causes
 
 
-# -- a person's word, and alerts that stay open -----------------------------------------------------
+# -- what a person has accepted, and alerts that stay open -----------------------------------------
 def test_a_target_whose_level_a_person_accepted_is_not_taken_back() -> None:
     task = rolled_back(Policy(degradation=Degradation(min_baseline=10)))
     task.order(m.HoldTask)
@@ -317,7 +317,7 @@ def test_the_figures_name_the_change_that_the_sentence_is_about() -> None:
 
 # -- a doubt that never ends ------------------------------------------------------------------------
 def test_a_variant_without_any_success_for_long_is_left_for_one_of_forty_percent() -> None:
-    """Ten outcomes at its old level are always added to its window, so a dead variant still promises 33 %."""
+    """Ten outcomes at the old level are always added to a window, so a dead variant still promises 33 %."""
     task = Task(PRODUCTION)
     task.run("default", "S" * 300)
     task.run("other", "SFSFF" * 40, variant_source="explore")

@@ -204,7 +204,7 @@ def test_the_evidence_of_a_reward_that_comes_late_equals_that_of_one_known_from_
         late.take(*[score for due, score in waiting if due == number])
     late.take(*[score for due, score in waiting if due >= len(given_rewards)])
     one, other = late.variant("default"), known.variant("default")
-    if not late.stated(m.DegradationAlert) and not known.stated(m.DegradationAlert):  # a recovery would reset it
+    if not late.stated(m.DegradationAlert) and not known.stated(m.DegradationAlert):  # a recovery resets evidence
         assert one.evidence == other.evidence
 
 

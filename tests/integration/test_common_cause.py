@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 
 def story(partitions: int) -> tuple[list[m.Invocation], list[m.Invocation]]:
-    """Return the outcomes until the end of the outage and those after it, as runtimes that follow produce them."""
+    """Return the outcomes until the end of the outage, and those after it; each uses the variant then active."""
     driver = TopologyDriver(partitions=partitions)
 
     def active(task: str) -> tuple[str, int]:

@@ -105,7 +105,7 @@ def test_a_file_that_is_not_there_is_an_error_with_a_hint(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/proc"])
 def test_what_is_no_file_is_no_catalogue_and_is_not_read(path: str) -> None:
-    """A crl.toml written by a stranger may name such a path."""
+    """A crl.toml written by a stranger may name a device or a folder."""
     with pytest.raises(ConfigError, match=r"is not a valid catalogue|cannot be read") as caught:
         load_remedies(Path(path))
     assert caught.value.hint

@@ -58,7 +58,7 @@ stories = st.lists(segments | segments | segments | commands, min_size=4, max_si
 
 
 def record(story: list[Any], policy: PolicySet | None = None, *, at: int = 0) -> TopologyDriver:
-    """Let a fleet live through a story; ``policy`` is set before its part ``at``."""
+    """Let a fleet live through a story; ``policy`` is set before part number ``at``."""
     driver = TopologyDriver(partitions=PARTITIONS)
     for number, part in enumerate(story):
         if policy is not None and number == at:

@@ -122,7 +122,7 @@ def test_a_name_changes_the_text_of_the_page_and_nothing_else(name: str) -> None
 
 
 def without_room(shape: list[Any]) -> list[Any]:
-    """Leave out what depends on the length of a name: whether a variant is named in its lane, and the slash."""
+    """Leave out elements whose presence depends on the length of a name, such as a variant's label in its lane."""
     return [one for one in shape if one[0] not in {"text", "span", "b"}]
 
 
