@@ -112,7 +112,7 @@ def test_a_newcomer_is_compared_with_the_variant_it_replaced_and_not_with_the_on
     assert frozen is not None
     assert frozen.variant_id == "second", frozen
     task.run("third", "S" * 20, reward=0.4, active_epoch=3)
-    assert task.variant("third").degraded, "its rewards fell from 1.0 to 0.4"
+    assert task.variant("third").degraded, "the rewards fell from 1.0 to 0.4"
 
 
 # -- a level that was not accepted ------------------------------------------------------------------
@@ -335,7 +335,7 @@ def test_a_rollback_taken_back_by_chance_is_made_again_when_nothing_else_works()
             task.run("default", "F")
     assert task.row.active == "other"
     task.run("other", "FFFSFFSFSF")
-    assert was_taken_back(task), "it is a chance run, and taking it back is right"
+    assert was_taken_back(task), "the failures are chance, but taking the rollback back is right"
     task.run("default", "F" * 500)
     assert task.row.active == "other", task.alerts("no_target")[-1].text
 

@@ -224,7 +224,7 @@ def test_rewards_that_come_late_are_about_as_much_evidence_after_a_long_lifetime
     late.take(*scores[-lag:])
     mine, theirs = (by_metric(task.variant("default"))["avg_reward"] for task in (late, known))
     assert theirs / 4 < mine < theirs * 4, (
-        "the threshold is in the thousands, so both pass it at the same outcome or one apart"
+        "the threshold is in the thousands, so both tasks pass it at the same outcome or one apart"
     )
 
 

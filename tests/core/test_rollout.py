@@ -331,7 +331,7 @@ def test_a_person_can_begin_the_next_stage_and_skip_the_others() -> None:
     assert "now gets 25 %" in task.order(m.PromoteRollout, stage=1).detail
     assert weights(task) == {CANDIDATE: 250, "default": 750}
     refused = task.order(m.PromoteRollout, full=True)
-    assert (refused.outcome, "crl activate" in refused.detail) == ("refused", True), "it has no outcome yet"
+    assert (refused.outcome, "crl activate" in refused.detail) == ("refused", True), "the candidate has no outcome yet"
     task.run(CANDIDATE, "S", variant_source="explore")
     assert task.order(m.PromoteRollout, full=True).detail == f"{CANDIDATE} is active, epoch 2"
     assert task.row.active == CANDIDATE

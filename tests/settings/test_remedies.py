@@ -67,7 +67,7 @@ def test_a_list_of_ones_own_takes_the_place_of_the_shipped_one_and_the_rest_stay
     assert own.failures == shipped.failures
     assert own.tiers == shipped.tiers
     assert own.for_task("security-audit").focus == "audit"
-    assert own.prescribe("api-design", "slow", None) == [], "its patterns come before the shipped ones"
+    assert own.prescribe("api-design", "slow", None) == [], "patterns in the user's file come before the shipped ones"
 
 
 def test_the_setting_names_the_file_and_says_where_it_came_from() -> None:

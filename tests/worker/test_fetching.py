@@ -83,7 +83,7 @@ async def test_what_is_left_unread_is_asked_for_no_more_until_it_is_assigned_aga
     thread: Any = object.__new__(ConsumerThread)
     thread._consumer, thread.app = consumer, SimpleNamespace(rebalancing_count=2, in_recovery=False)
     await thread.leave_unread({TP("changelog", 0)}, 1)
-    assert not consumer.paused(), "a recovery that has begun in the meantime would wait for it forever"
+    assert not consumer.paused(), "a new recovery would wait for the changelog forever"
     await thread.leave_unread({TP("changelog", 0)}, 2)
     assert consumer.paused() == {changelog}
     await thread.leave_unread({TP("revoked", 0)}, 2)
