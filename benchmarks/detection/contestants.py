@@ -102,7 +102,7 @@ def _setting(text: str) -> tuple[str, str]:
 def borrow_river() -> bool:
     """Make river importable from ``.venv-bench``; return whether it is there.
 
-    Its folder comes last on the path, so every library that we need ourselves is still ours.
+    Its folder comes last on the path, so every library that we need ourselves still comes from our environment.
     """
     if (python := bench_python()) is not None:
         found = python.parent.parent.joinpath("lib").glob("python*/site-packages")

@@ -84,7 +84,7 @@ def _delay(page: dict[str, Any]) -> Any:
 
 
 PLACES = ((8, 0), (7, 10), (7, -10), (-8, 0), (-7, 10), (-7, -10), (0, 13), (0, -13), (7, 20), (7, -20))
-"""Where a label may stand, in points from its point, best first."""
+"""Offsets of a label from its data point that may be tried, in points, best first."""
 
 
 def _scatter(axis: Any, page: dict[str, Any], points: dict[str, tuple[float, float]]) -> None:

@@ -77,7 +77,7 @@ def text(page: Page) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Return rows in columns; the second of two columns is prose, and wrapped."""
+    """Return aligned rows; if there are two columns, the second is prose and is wrapped."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if len(widths) > 2:
         for row in rows:

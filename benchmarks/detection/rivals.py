@@ -1,7 +1,7 @@
 """The rivals: other ways to find out that a variant has become worse.
 
-The bare rule, the product's verdict, a sequential test as A/B platforms have it, and the detectors of river.  Each says
-in ``says`` what it sees and with which parameters.
+The bare rule, the product's verdict, a sequential test as A/B platforms use it, and the detectors of river.  The
+attribute ``says`` describes what each one sees, with its parameters.
 """
 
 from __future__ import annotations
