@@ -248,7 +248,7 @@ async def test_adopting_waits_for_a_worker_that_has_just_died_and_is_refused_whi
         names(INVOCATIONS),
         bootstrap_servers=installation.kafka.bootstrap_servers,
         group_id=names.group(installation.app_id),
-        group_instance_id="worker-0",  # so that the member stays until its session times out
+        group_instance_id="worker-0",  # a static member stays until its session times out
         session_timeout_ms=6_000,
         heartbeat_interval_ms=500,
     )
