@@ -1,6 +1,6 @@
 """The story of an outage: several tasks on one provider, and one variant of another provider that collapses meanwhile.
 
-The story reacts to what the engine decides: each outcome is one of the variant that is active at that time.
+The story reacts to what the engine decides: each outcome belongs to the variant that is active at that time.
 """
 
 from __future__ import annotations
