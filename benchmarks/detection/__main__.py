@@ -47,7 +47,7 @@ _recorded: list[World] = []
 def play(cell: tuple[str, str, str, int]) -> list[Result]:
     """Play ``count`` tasks of a world with a contestant; a process of the pool calls it.
 
-    All contestants of a world see the same luck, so they differ only by what they decide.
+    All contestants of a world have the same luck, so they differ only by what they decide.
     """
     name, who, seed, count = cell
     world = next(world for world in (*WORLDS, *_recorded) if world.name == name)
