@@ -171,7 +171,7 @@ class Sequential:
 
 
 class Failures:
-    """One of river's detectors for a stream of failures: 1 if an outcome failed or had an error, else 0."""
+    """One of river's detectors for a stream of failures: 1 if an outcome failed or had an error, otherwise 0."""
 
     def __init__(self, detector: Any) -> None:
         self._detector = detector

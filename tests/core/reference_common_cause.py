@@ -83,7 +83,7 @@ class TaggedModel(Model):
 
     # -- finding a cause ---------------------------------------------------------------------------
     def _fell_together(self, target: Member) -> bool:
-        """Whether what the latest rollback left fell together with other variants; if its target fell too, go back."""
+        """Whether the variant left by the latest rollback fell together with others; if its target did too, go back."""
         if self.left is None or (self.cause is not None and self._has(target, self.cause.tag)):
             return False
         (back, delivered), found = self.left, self._find(self.left[0])

@@ -28,7 +28,7 @@ def to_millionths(number: Fraction) -> Fraction:
 
 
 def reward(invocation: Any) -> Fraction:
-    """Return the given reward, or else the weighted mean of the parts present, minus .1 per error."""
+    """Return the given reward; without one, the weighted mean of the parts present, minus .1 per error."""
     if invocation.reward is not None:
         return to_millionths(exact(invocation.reward))
     parts = [(exact(0.4), Fraction(1 if invocation.status == "success" else -1))]
@@ -150,7 +150,7 @@ class Member:
 
     @property
     def telling(self) -> list[Outcome]:
-        """The judged outcomes of the window if there are enough, else all outcomes of the window."""
+        """The judged outcomes of the window if there are enough, otherwise all its outcomes."""
         judged = [o for o in self.window if o.judged]
         return judged if len(judged) >= MIN_RECENT else self.window
 
@@ -493,7 +493,7 @@ class Model:
         return min(others, key=lambda m: (m.quarantined, m.rank), default=None)
 
     def _took_back(self, target: Member) -> bool:
-        """Take the latest rollback back if the first 10 to 20 outcomes of its target are worse than what was left."""
+        """Take the latest rollback back if its target, over 10 to 20 outcomes, is worse than the variant it left."""
         if self.left is None:
             return False
         (left, delivered), judged = self.left, [o for o in target.window if o.judged]
