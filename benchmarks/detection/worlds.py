@@ -46,7 +46,7 @@ class World(NamedTuple):
     activates: str | None = None
     """The variant that an operator activates at ``changes_at``; None in most worlds."""
     staged: bool = False
-    """Whether the operator rolls that variant out in stages, where the contestant can; others activate it at once."""
+    """Whether ``activates`` is rolled out in stages; contestants without rollouts activate it at once."""
     late_results: int = 1
     """An invocation is reported up to this many outcomes after its start; 1 means at once."""
     late_scores: int = 0
