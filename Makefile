@@ -39,7 +39,7 @@ format: dev ## format the code, and fix what the linter can fix
 bench: dev ## measure crl-stream and its alternatives side by side, in 25 minutes (ARGS="--quick", or names of sections)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-detection: dev ## measure what decisions gain and lose in closed loop, beside river and others, in 10 minutes (ARGS="healthy --tasks 20 --fresh")
+bench-detection: dev ## measure what decisions gain and lose in closed loop, compared with river and others, in 10 minutes (ARGS="healthy --tasks 20 --fresh")
 	@$(BIN)/python -m benchmarks.detection $(ARGS)
 
 faults: runtime ## break things on purpose, and count what is lost or duplicated (ARGS=live, "simulate --seeds 10000", mutants, live-mutants)

@@ -25,7 +25,7 @@ from crl_stream.settings import load_settings
 from crl_stream.wire.codec import encode
 
 AT_ONCE: Final = 5_000
-"""The number of messages each sender may have waiting."""
+"""The number of unacknowledged messages that each sender may have."""
 CALLS: Final = 2_000
 WORK_SECONDS: Final = 0.001
 

@@ -46,7 +46,7 @@ class Entrant(NamedTuple):
     summarize: Callable[[bytes], tuple[tuple[str, int], Summary]]
     """Return the key of a snapshot (the task and its number of outcomes) and the contents."""
     shares_topics: bool = False
-    """Whether it writes to the product's topics; otherwise it has its own output topic."""
+    """Whether the contestant writes to the product's topics, not to its own output topic."""
     describe: Callable[[], str] = lambda: ""
     """The version, and the settings that matter."""
 

@@ -146,7 +146,7 @@ def _figures(cell: Cell, published: dict[str, Any], paths: dict[str, list[float]
 
 
 def quantiles(times: Sequence[float]) -> dict[str, float]:
-    """Return the quantiles in ``_SHARES`` by the nearest-rank method, with the maximum and the number of times."""
+    """Return the quantiles in ``_SHARES`` by the nearest-rank method, with the maximum and the count."""
     ordered = sorted(times)
     at = {name: ordered[math.ceil(share * len(ordered)) - 1] for name, share in _SHARES.items()}
     return at | {"max": ordered[-1], "n": len(ordered)}

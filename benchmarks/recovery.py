@@ -81,7 +81,7 @@ def run(bootstrap_servers: str, rows: int = ROWS) -> dict[str, Any]:
                 "rocksdb, seconds from start to ready, all on disk": again.ready,
                 "rocksdb, changelog records read with all on disk": again.records,
                 "rocksdb, resident memory, MB": again.resident,
-                "rocksdb, peak of it, MB": max(first.peak, again.peak),
+                "rocksdb, peak memory, MB": max(first.peak, again.peak),
             }
     return {
         f"{rows:,} rows of {size:,.0f} bytes": {
@@ -91,7 +91,7 @@ def run(bootstrap_servers: str, rows: int = ROWS) -> dict[str, Any]:
             "rows per second, reading": rows / full.restoring,
             "rows per second, start to ready": rows / full.ready,
             "resident memory, MB": full.resident,
-            "peak of it, MB": full.peak,
+            "peak memory, MB": full.peak,
             "resident bytes per row beyond an empty worker": (full.resident - empty.resident) * 1e6 / rows,
             **on_disk,
         },

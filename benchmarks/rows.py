@@ -14,7 +14,7 @@ from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Policy
 
 PER_VARIANT = 60
-"""Outcomes per variant: enough to fill its window and everything else of which a limited number is kept."""
+"""Outcomes per variant: enough to fill its window and everything else that has a limited length."""
 ENTRIES = (10_000, 100_000)
 """Variants in memory, three per task."""
 TEMPLATES = 64

@@ -1,4 +1,4 @@
-"""Samples the count and CPU time of a contestant's process while it runs on a course, and computes its figures."""
+"""While a contestant runs, samples its CPU time and how many outcomes it has taken in; then computes its figures."""
 
 from __future__ import annotations
 

@@ -37,13 +37,13 @@ class Section(NamedTuple):
 
     what: str
     seconds: float
-    """Roughly how many seconds it takes."""
+    """Roughly how many seconds the section takes."""
     run: Callable[[str], dict[str, Any]]
     """Measures the section on the broker at the given address."""
     usual: bool = True
-    """Whether a run without named sections includes it."""
+    """Whether a run without named sections includes this one."""
     beside_others: bool = False
-    """Whether it needs ``.venv-bench``, which has the libraries we compare with."""
+    """Whether the section needs ``.venv-bench``, which has the libraries we compare with."""
 
 
 def sections(plan: Plan) -> dict[str, Section]:

@@ -1,6 +1,6 @@
 """Shows where the time of our worker goes, from py-spy's samples of a worker that is catching up.
 
-A sample counts for the innermost frame that belongs to a stage, else for "other".
+A sample counts for the innermost frame that belongs to a stage, otherwise for "other".
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def kafka(pytestconfig: pytest.Config) -> str:
-    """Return the address of a Kafka: the one given in the environment, else the embedded one of this run."""
+    """Return the address of a Kafka: the one that the environment names, or the embedded one of this run."""
     return os.environ.get("CRL_BOOTSTRAP_SERVERS") or pytestconfig.stash[_KAFKA].address()
 
 

@@ -36,7 +36,7 @@ LONG: Final = (
     "integration/test_two_installations.py",
     "integration/test_up.py",
     "test_compiled.py",
-    # Libraries of others, in an environment of their own.
+    # Third-party libraries, in a separate environment.
     "test_detection_rivals.py::test_rivers_detectors_",
     # Every variation of one case; some variations are also tested without a broker.
     "integration/test_any_batch.py",
@@ -53,7 +53,7 @@ LONG: Final = (
     "integration/test_slow_clients.py",
     "integration/test_views_while_recovering.py",
 )
-"""The prefixes of the ids of these tests, without `tests/`."""
+"""Prefixes of test ids, without `tests/`; a test whose id begins with one of them is long."""
 
 
 def is_long(test: str) -> bool:

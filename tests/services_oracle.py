@@ -113,7 +113,7 @@ async def _compare_with_the_fold(installation: Installation) -> m.Overview:
         (output.key, output.value)
         for topic in TALLY.sources
         for partition, records in (await records_of(installation, topic)).items()
-        for record in records  # each on its own, without what was noted before
+        for record in records  # each record alone, as if nothing had been noted before
         for output in note_records(topic, partition, [record], SentNotes())
     }
     assert {(record.key, record.value) for record in events} <= possible, "a note has no source on any topic"

@@ -278,7 +278,7 @@ def test_every_contestant_is_a_file_of_its_own() -> None:
     files = {path.stem for path in FOLDER.glob("*.py")} | {path.name for path in FOLDER.iterdir() if path.is_dir()}
     assert {"bare", "quix", "bytewax_job", "stock_faust", "kafka_streams", "job", "meter"} <= files
     for path in [FOLDER / "job.py", FOLDER / "meter.py"]:
-        assert "crl_stream" not in path.read_text(encoding="utf-8"), "it runs where our package is not installed"
+        assert "crl_stream" not in path.read_text(encoding="utf-8"), "the file runs where our package is not installed"
 
 
 def test_kafka_streams_has_the_version_of_the_broker() -> None:

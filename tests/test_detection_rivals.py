@@ -56,7 +56,7 @@ def test_every_rival_raises_an_alarm_soon_after_a_fall(name: str) -> None:
     make = contestant_of(name).make
     results = [Loop(FALL, make(), f"s {number}").run() for number in range(5)]
     found = [any(300 <= at < 420 for at in result.alarms) for result in results]
-    assert sum(found) >= 4 - (name == "rule")  # a false alarm before the fall may hide the rule's
+    assert sum(found) >= 4 - (name == "rule")  # a false alarm before the fall may hide the real one
 
 
 @pytest.mark.parametrize("name", [EVIDENCE, "sequential"])
@@ -77,7 +77,7 @@ def test_a_sequential_test_is_wrong_about_equal_variants_no_more_often_than_it_c
         draws = [1.0 if luck.random() < 0.8 else -1.0 for _ in range(700)]
         test._control = test._control.plus(200, sum(draws[:200]), 200.0)
         wrong += any(test.update(outcome(), value) for value in draws[200:])
-    assert wrong <= 5  # alpha is .05, however often one looks
+    assert wrong <= 5  # alpha is .05, however often the test looks
 
 
 @given(
@@ -164,7 +164,7 @@ def test_the_actuator_takes_the_highest_q_with_five_outcomes_and_quarantines_wha
     for name, good, bad in (("a", 9, 1), ("b", 4, 2), ("c", 5, 1), ("d", 4, 0)):
         for status in ["success"] * good + ["failure"] * bad:
             assert list(actuator.take(outcome(name, status))) == []
-    scripts["b"].degraded = True  # it is not active, so nothing follows
+    scripts["b"].degraded = True  # the variant is not active, so nothing follows
     assert list(actuator.take(outcome("b"))) == []
     scripts["a"].degraded = True
     assert list(actuator.take(outcome("a"))) == [Alarmed(), Switched("rollback", "a", "c")]
@@ -268,7 +268,7 @@ print(json.dumps(found))
 
 
 def test_rivers_detectors_find_a_fall_and_are_calm_before_it() -> None:
-    # In a process of its own: river brings numpy and pandas, which no other test should find.
+    # In a separate process: river brings numpy and pandas, which no other test should find.
     names = [*OF_RIVER, "hddm_w"]
     command = [sys.executable, "-c", RIVER, *names]
     done = subprocess.run(command, env=environment_of_this_checkout(), capture_output=True, text=True, check=False)

@@ -43,14 +43,14 @@ def test_it_is_killed_like_any_process_and_a_wait_for_it_can_end_before(tmp_path
             process.wait(0.01)
         process.kill()
         assert process.wait() == -signal.SIGKILL == process.poll()
-        process.kill()  # sends nothing to a process that has reused its PID
+        process.kill()  # sends no signal to another process with the same PID
 
 
 def test_ctrl_c_ends_it_in_order(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "never-ending")
     with (tmp_path / "said").open("wb") as said:
         process = forked.start(("crl_stream", "replay", "never-ending"), ENVIRONMENT, tmp_path, said, said)
-        # open() returns when the command has opened its end, so it is now waiting for input.
+        # open() returns when the command has opened its end, so the command is now waiting for input.
         with (tmp_path / "never-ending").open("wb"):
             process.send_signal(signal.SIGINT)
             assert process.wait() == 130

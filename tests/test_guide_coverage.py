@@ -28,7 +28,7 @@ class Line(NamedTuple):
     section: str
     text: str
     block: int
-    """The line number of the opening fence before it; 0 in prose."""
+    """The line number of the opening fence before the line; 0 in prose."""
 
 
 class Row(NamedTuple):

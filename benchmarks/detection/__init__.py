@@ -2,11 +2,11 @@
 
     sources       how the outcomes of a variant are drawn
     worlds        how good each variant really is, and when that changes
-    loop          one task: outcomes are drawn, and what is decided says which variant is used next
+    loop          one task: outcomes are drawn, and the decisions determine which variant is used next
     engine        the product as a contestant
     actuator      what the rivals do when their detector has found something
     rivals        their detectors: the bare rule, a sequential test, river's
-    contestants   all of them by name
+    contestants   the product and its rivals, by name
     figures       what many tasks of a world gained and lost
     cost          what a decision costs
     report        the figures as tables

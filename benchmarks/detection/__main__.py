@@ -1,4 +1,4 @@
-"""``python -m benchmarks.detection``: what decisions gain and lose in worlds with a known truth, beside rivals."""
+"""``python -m benchmarks.detection``: what decisions gain and lose in known worlds, compared with rivals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from crl_stream.errors import CrlError, UsageError
 
 RESULTS = Path(__file__).parents[1] / "results"
 FIXED = "2026"
-"""The seed of a run without ``--fresh``; no number of the engine was chosen by it."""
+"""The seed of a run without ``--fresh``; none of the engine's constants was tuned with it."""
 COST = "cost"
 """The section that plays no world."""
 SECTIONS = (*KINDS, COST)
@@ -47,7 +47,7 @@ _recorded: list[World] = []
 def play(cell: tuple[str, str, str, int]) -> list[Result]:
     """Play ``count`` tasks of a world with a contestant; a process of the pool calls it.
 
-    All contestants of a world see the same luck, so they differ only by what they decide.
+    All contestants of a world have the same luck, so they differ only by what they decide.
     """
     name, who, seed, count = cell
     world = next(world for world in (*WORLDS, *_recorded) if world.name == name)
@@ -85,7 +85,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     if unknown := set(sections) - set(SECTIONS):
         raise UsageError(f"there is no section {min(unknown)}", hint=f"choose from {', '.join(SECTIONS)}")
     if options.tasks < 1:
-        raise UsageError(f"{options.tasks} tasks cannot be played", hint="--tasks needs a number from 1 on")
+        raise UsageError(f"{options.tasks} tasks cannot be played", hint="--tasks must be at least 1")
     worlds = [world for world in (*WORLDS, *_recorded) if world.kind in sections]
     names = list(dict.fromkeys([*options.policies, *options.rivals]))
     missing = _missing(names)
@@ -128,7 +128,7 @@ def _missing(names: Sequence[str]) -> dict[str, str]:
 def _play(
     worlds: Sequence[World], contestants: Sequence[Contestant], seed: str, options: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
-    """Play every world with every contestant, and say how far it is."""
+    """Play every world with every contestant, and report the progress."""
     cells = [(world, who) for world in worlds for who in contestants]
     work = [world.outcomes for world, _ in cells]
     done, started, said = 0, time.monotonic(), time.monotonic()
@@ -144,7 +144,7 @@ def _play(
 
 
 def _begin(outcomes: Path | None) -> None:
-    """Prepare a process of the pool; Ctrl-C is for the parent alone."""
+    """Prepare a process of the pool; only the parent reacts to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     borrow_river()
     _load(outcomes)

@@ -1,8 +1,8 @@
 """The actuator that all rivals share: it follows a detector in the guide's words, and adds nothing.
 
-When the detector finds the active variant degraded, the variant goes into quarantine, and the other variant with the
-highest Q-value among those with 5 outcomes or more, and not in quarantine, becomes active.  So rivals differ only in
-when they find something.  The product's own checks (is the target better, was the rollback right) are not in here.
+When the detector finds the active variant degraded, the variant goes into quarantine.  Of the variants with 5 outcomes
+or more that are not in quarantine, the one with the highest Q-value becomes active.  So rivals differ only in when they
+find something.  The product's own checks (is the target better, was the rollback right) are not in here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from crl_stream.core.policy import Learning
 LEAST = 5
 """Outcomes that a target needs, as in the guide."""
 REARMED = 20
-"""Outcomes in a row that are not degraded, after which the next one is a new alarm; the engine has the same latch."""
+"""Consecutive outcomes without a degraded verdict that end an alarm, so that the next one is new; as in the engine."""
 _FORMULA = Formula(Learning())
 
 
@@ -71,7 +71,7 @@ class Actuator:
         self._calm = REARMED
 
     def new_detector(self) -> Detector:
-        """Return a detector as each variant gets one."""
+        """Return a new detector, like the one that each variant gets."""
         return self._make("variant", None)
 
     def excludes(self, name: str) -> bool:
@@ -79,11 +79,11 @@ class Actuator:
         return name in self._known and self._known[name].quarantined
 
     def weights(self) -> dict[str, int] | None:
-        """Return None: it knows no stages."""
+        """Return None: the actuator does not roll variants out in stages."""
         return None
 
     def take(self, message: Any) -> Iterator[Event]:
-        """Take in an outcome or an operator's command; yield what follows."""
+        """Take in an outcome or an operator's command; yield the resulting events."""
         if isinstance(message, m.ActivateVariant):
             yield from self._obey(message.variant_id)
             return

@@ -29,7 +29,7 @@ USUAL_RIVALS = (
     "page_hinkley",
     "hddm_a",
 )
-"""The rivals of a run that names none; the second ADWIN is the best of river with one setting for all rates."""
+"""The rivals of a run that names none; the second ADWIN is river's best with one setting for all rates."""
 _CODES = {"production": "prod"}
 _SAYS = "the product, with its own choice of targets"
 _SAYS_EVIDENCE = "the product's verdict (production), behind the rivals' actuator"
@@ -40,13 +40,13 @@ class Contestant(NamedTuple):
 
     name: str
     code: str
-    """What a narrow table calls it."""
+    """The contestant's column heading in narrow tables."""
     says: str
-    """What it is, and its parameters."""
+    """A description of the contestant, with its parameters."""
     make: Callable[[], Decider]
     """Makes a decider for one task."""
     is_policy: bool = False
-    """Whether it is the product, with all its decisions."""
+    """Whether the contestant is the product, with all its decisions."""
 
 
 def policy_of(text: str) -> Policy:
@@ -72,7 +72,7 @@ def contestant_of(text: str) -> Contestant:
         policy = policy_of(text)
         return Contestant(text, _CODES.get(name, name[:5]), _SAYS, lambda: Engine(policy), is_policy=True)
     if name == EVIDENCE:
-        # It only observes: what follows from the verdict is up to the actuator.
+        # The policy only observes: what follows from the verdict is up to the actuator.
         policy = policy_of(",".join(["production", "operations.mode=observe", *given]))
         code, says, make = "evid", _SAYS_EVIDENCE, ours(policy)
     else:
@@ -102,7 +102,7 @@ def _setting(text: str) -> tuple[str, str]:
 def borrow_river() -> bool:
     """Make river importable from ``.venv-bench``; return whether it is there.
 
-    Its folder comes last on the path, so every library that we need ourselves is still ours.
+    Its folder comes last on the path, so every library that we need ourselves still comes from our environment.
     """
     if (python := bench_python()) is not None:
         found = python.parent.parent.joinpath("lib").glob("python*/site-packages")
@@ -115,7 +115,7 @@ def borrow_river() -> bool:
 
 
 def needing_river(names: Sequence[str]) -> list[str]:
-    """Return those of the contestants that need river."""
+    """Return the contestants that need river."""
     heads = {name: name.partition(",")[0] for name in names}
     return [name for name, head in heads.items() if head in RIVALS and RIVALS[head].needs_river]
 

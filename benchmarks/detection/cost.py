@@ -51,7 +51,7 @@ def cost(contestants: Sequence[Contestant], outcomes: int = 4_000, rounds: int =
 
 
 def _outcomes(count: int) -> list[m.Invocation]:
-    """Return steady outcomes of two variants, one of them live and nine times as frequent."""
+    """Return outcomes of two variants that never change; the live one has nine times as many."""
     luck = Random("cost")
     sources: dict[str, Source] = {"a": Rate(0.92), "b": Rate(0.9)}
     found = []
@@ -70,7 +70,7 @@ def _outcomes(count: int) -> list[m.Invocation]:
 
 
 def _detector(actuator: Actuator, outcomes: Sequence[m.Invocation]) -> float:
-    """Return the nanoseconds of an update of a fresh detector, without the actuator around it."""
+    """Return the nanoseconds that an update of a fresh detector takes, without the actuator around it."""
     detector, earned = actuator.new_detector(), [reward(outcome) for outcome in outcomes]
     started = time.thread_time_ns()
     for outcome, each in zip(outcomes, earned, strict=True):

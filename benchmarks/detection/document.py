@@ -25,7 +25,7 @@ def document(page: Mapping[str, Any]) -> bool:
         old.unlink()
     path = FOLDER / f"{page['started'][:10]}.json"
     path.write_text(to_json(page), encoding="utf-8")
-    # The tables come from the rounded figures, so they can be made again from what is kept.
+    # The tables come from the rounded figures, so they can be regenerated from the stored JSON.
     kept = json.loads(path.read_text(encoding="utf-8"))
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), kept), encoding="utf-8")
     print(f"wrote the tables to {PAGE}, and the figures to {path}", file=sys.stderr)
@@ -37,7 +37,7 @@ def document(page: Mapping[str, Any]) -> bool:
 
 
 def with_tables(text: str, page: Mapping[str, Any]) -> str:
-    """Return the page with the tables of a run between its markers; raises ``SystemExit`` if it has none."""
+    """Return the page with the tables of a run between its markers; raises ``SystemExit`` if there are no markers."""
     before, found, rest = text.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not found or not ended:

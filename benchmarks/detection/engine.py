@@ -1,4 +1,4 @@
-"""The product as a contestant, and what a contestant is."""
+"""The interface that every contestant has, and the product as a contestant."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Alarmed(NamedTuple):
 
 
 class Noticed(NamedTuple):
-    """An alert of this kind asks for a person."""
+    """An alert of this kind asks a person to act."""
 
     kind: str
 
@@ -55,7 +55,7 @@ class Decider(Protocol):
     """Whether a quality may follow its outcome; otherwise an outcome is held back until its quality is known."""
 
     stages: bool
-    """Whether it knows rollouts in stages."""
+    """Whether the decider rolls variants out in stages."""
 
     def excludes(self, name: str) -> bool:
         """Return whether runtimes must not explore this variant."""
@@ -100,7 +100,7 @@ class Engine:
         return None if self.row.rollout is None else weights_of(self.row)
 
     def take(self, message: Any) -> Iterator[Event]:
-        """Fold a message; yield what the published facts say."""
+        """Fold a message; yield an event for each published fact that matters here."""
         at = Context(0, self._offset, NOON + self._offset * 1_000, 0, "0" * 16)
         self._offset += 1
         for fact in step(self.row, message, at, self._policy).facts:

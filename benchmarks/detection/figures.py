@@ -57,7 +57,7 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
 def summary(cells: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the goals' figures by contestant, each over the worlds of a kind that were played.
 
-    Standard errors say how far the luck of the tasks moves a figure; they are None for a single task.
+    Standard errors say how much a figure depends on the luck of the tasks; they are None for a single task.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(cell["contestant"] for cell in cells):
@@ -138,7 +138,7 @@ def _quantiles(delays: list[int]) -> dict[str, Any]:
 
 
 def _delays(world: World, results: Sequence[Result]) -> dict[str, Any]:
-    """Return how many outcomes after the change the variant that became worse was left."""
+    """Return how soon the variant that became worse was left, in outcomes after the change."""
     delays = []
     for result in results:
         due = [
@@ -150,7 +150,7 @@ def _delays(world: World, results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _rolled_out(world: World, results: Sequence[Result]) -> dict[str, Any]:
-    """Return what the change cost, how often the new variant is in use at the end, and how soon it was."""
+    """Return what the change cost, how often the new variant is in use at the end, and how soon it came into use."""
     began = world.changes_at or 0
     moved = [[c.at for c in r.changes if c.chosen == world.activates and c.at >= began] for r in results]
     taken = sorted(

@@ -17,14 +17,14 @@ from crl_stream.core import messages as m
 EXPLORATION = 0.1
 """Share of the outcomes that try a variant other than the active one."""
 UNSCORED = 0.2
-"""Share of the outcomes that never get their quality, in worlds where it comes late."""
+"""Share of the outcomes that never get their quality, in worlds where qualities come late."""
 
 
 class Change(NamedTuple):
     """The active variant was replaced."""
 
     at: int
-    """Number of outcomes before it."""
+    """Number of outcomes before the change."""
     cause: str
     left: str
     chosen: str
@@ -41,13 +41,13 @@ class Result(NamedTuple):
     got: float
     """Sum of the true values of the variants that were used."""
     never: float
-    """The same if the active variant were never replaced, except by an operator."""
+    """Sum of the true values if the active variant were never replaced, except by an operator."""
     oracle: float
-    """The same if the best variant were always used."""
+    """Sum of the true values if the best variant were always used."""
     changes: tuple[Change, ...]
     alerts: Counter[str]
     alarms: tuple[int, ...]
-    """When the active variant was found degraded: numbers of outcomes."""
+    """The numbers of the outcomes at which the active variant was found degraded."""
     last: str
     """The variant that is active at the end."""
 
@@ -104,7 +104,7 @@ class Loop:
         self._sources = {name: make() for name, make in self.world.phases[phase][1].items()}
 
     def _choose(self, active: str) -> tuple[str, Any, bool]:
-        """Return the variant, its source, and whether the outcome counts: a rollout's candidate does real work."""
+        """Return the variant, whether it is live or explored, and whether the outcome counts (in a rollout, all do)."""
         weights = self.decider.weights()
         if weights is not None:
             name = self._choices.choices(list(weights), list(weights.values()))[0]
@@ -131,7 +131,7 @@ class Loop:
         is_scored = self._lateness.random() >= UNSCORED
         unscored = replace(outcome, quality=None)
         if not self.decider.amends:
-            # A contestant that cannot amend an outcome waits for its score until none can come any more.
+            # A contestant that cannot amend an outcome waits for its score until it can no longer come.
             self._post(*((scored_at, outcome) if is_scored else (due + world.late_scores, unscored)))
             return
         self._post(due, unscored)

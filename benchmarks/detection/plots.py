@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
 
 
 def _frontier(page: dict[str, Any]) -> Any:
-    """Plot what is lost while nothing is wrong against what is saved when something is, with standard errors."""
+    """Plot the loss while nothing is wrong against the gain when something is, with standard errors."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharex=True, layout="constrained")
     for axis, kind, title in ((axes[0], "collapse", "after a collapse"), (axes[1], "newcomer", "after a bad newcomer")):
         gain = f"{kind}: share of the oracle's gain"
@@ -57,7 +57,7 @@ def _frontier(page: dict[str, Any]) -> Any:
 
 
 def _delay(page: dict[str, Any]) -> Any:
-    """Plot how late a fall is found against how often there is a false alarm."""
+    """Plot the delay until a fall is found against the rate of false alarms."""
     figure, axis = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
     delays = {
         cell["contestant"]: cell["figures"]["delay_median"]
@@ -68,7 +68,7 @@ def _delay(page: dict[str, Any]) -> Any:
     points = {
         name: (found[alarms], delays[name])
         for name, found in page["summary"].items()
-        if alarms in found and name in delays and not name.startswith("evidence")  # alone, it is production
+        if alarms in found and name in delays and not name.startswith("evidence")  # same as production here
     }
     axis.set_xscale("symlog", linthresh=1)
     axis.set_yscale("log")
@@ -84,7 +84,7 @@ def _delay(page: dict[str, Any]) -> Any:
 
 
 PLACES = ((8, 0), (7, 10), (7, -10), (-8, 0), (-7, 10), (-7, -10), (0, 13), (0, -13), (7, 20), (7, -20))
-"""Where a label may stand, in points from its point, best first."""
+"""Offsets of a label from its data point that may be tried, in points, best first."""
 
 
 def _scatter(axis: Any, page: dict[str, Any], points: dict[str, tuple[float, float]]) -> None:

@@ -23,7 +23,7 @@ SUMMARY = {
     "outage: ends on the best variant": "ends",
     "alone: worst false alarms per 1,000 days": "alarms",
 }
-"""The figures of the first table, and what it calls them."""
+"""The figures of the first table, with their column headings."""
 ERRORS = {
     "healthy: mean loss per 1,000": "healthy: standard error of the mean loss",
     "collapse: share of the oracle's gain": "collapse: standard error of the share",
@@ -77,7 +77,7 @@ def text(page: Page) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Return rows in columns; the second of two columns is prose, and wrapped."""
+    """Return aligned rows; if there are two columns, the second is prose and is wrapped."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if len(widths) > 2:
         for row in rows:

@@ -1,7 +1,7 @@
 """The rivals: other ways to find out that a variant has become worse.
 
-The bare rule, the product's verdict, a sequential test as A/B platforms have it, and the detectors of river.  Each says
-in ``says`` what it sees and with which parameters.
+The bare rule, the product's verdict, a sequential test as A/B platforms use it, and the detectors of river.  The
+attribute ``says`` describes what each one sees, with its parameters.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Rule:
 
 
 class Ours:
-    """The verdict of the product's engine on a variant that has a row of its own."""
+    """The verdict of the product's engine on a variant in a separate row."""
 
     def __init__(self, policy: Policy, name: str, replaced: Ours | None = None) -> None:
         self._policy, self.offset, self.degraded = policy, 0, False
@@ -102,7 +102,7 @@ class Totals(NamedTuple):
     squares: float = 0.0
 
     def plus(self, n: int, total: float, squares: float) -> Totals:
-        """Return the totals of both."""
+        """Return the totals of these rewards and the given ones."""
         return Totals(self.n + n, self.total + total, self.squares + squares)
 
     @property
@@ -117,7 +117,7 @@ class Totals(NamedTuple):
 
 
 class Sequential:
-    """A one-sided sequential test of the mean reward, as GrowthBook and PostHog run it beside a rollout.
+    """A one-sided sequential test of the mean reward, as GrowthBook and PostHog run it during a rollout.
 
     The treatment is what came since the last restart; the control is all that came before, or the outcomes of the
     variant that a newcomer replaced.  The test restarts every ``restart`` outcomes, first after half as many, so that
@@ -151,7 +151,7 @@ class Sequential:
         return self._treated if self._is_foreign else self._control.plus(*self._treated)
 
     def update(self, outcome: m.Invocation, reward: float) -> bool:  # noqa: ARG002 - the reward says it all
-        """Return whether the treatment is worse than the control, whenever one looks."""
+        """Return whether the treatment is worse than the control; the answer is valid at any time."""
         treated = self._treated = self._treated.plus(1, reward, reward * reward)
         degraded = self._is_worse(self._control, treated)
         if treated.n >= self._left:
@@ -171,7 +171,7 @@ class Sequential:
 
 
 class Failures:
-    """One of river's detectors for a stream of failures: 1 if an outcome failed or had an error, else 0."""
+    """One of river's detectors for a stream of failures: 1 if an outcome failed or had an error, otherwise 0."""
 
     def __init__(self, detector: Any) -> None:
         self._detector = detector
@@ -189,7 +189,7 @@ class Losses:
         self._detector = detector
 
     def update(self, outcome: m.Invocation, reward: float) -> bool:  # noqa: ARG002
-        """Return whether river says that the loss has risen; a fall is no degradation."""
+        """Return whether river says that the loss has risen; a loss that falls is not a degradation."""
         self._detector.update((1.0 - reward) / 2.0)
         return bool(self._detector.drift_detected)
 
@@ -207,9 +207,9 @@ class Rival(NamedTuple):
     """A detector by name."""
 
     code: str
-    """What a narrow table calls it."""
+    """The rival's column heading in narrow tables."""
     says: str
-    """What it is, and its parameters."""
+    """A description of the detector, with its parameters."""
     make: Callable[..., MakeDetector]
     needs_river: bool = False
 
@@ -223,7 +223,7 @@ def _sequential(**settings: Any) -> MakeDetector:
 
 
 def ours(policy: Policy) -> MakeDetector:
-    """Return what makes the product's verdict under a policy."""
+    """Return a factory of detectors that give the product's verdict under a policy."""
     return lambda name, replaced: Ours(policy, name, _same(replaced, Ours))
 
 

@@ -102,7 +102,7 @@ class Judged:
 
 
 def constant(p: float) -> Source:
-    """Return a source whose judge says nearly the same every time."""
+    """Return a source whose judge gives nearly the same quality every time."""
     return Judged(p, 0.004)
 
 
@@ -121,7 +121,7 @@ class Recorded:
 
 
 class Replayed(Recorded):
-    """Replays real outcomes in their order, round and round from a random one, so that runs stay runs."""
+    """Replays real outcomes in order, in a loop that starts at a random one, so that runs of failures are kept."""
 
     _next: int | None = None
 

@@ -39,18 +39,18 @@ class World(NamedTuple):
     kind: str
     """``healthy``, ``collapse``, ``only_worse``, ``newcomer``, ``rollout`` or ``outage``; ``alone`` for one variant."""
     phases: tuple[tuple[int, Mapping[str, Make]], ...]
-    """From which outcome on each variant has which source."""
+    """The first outcome of each phase, and the source of each variant in it."""
     outcomes: int
     changes_at: int | None = None
     """When the active variant becomes worse; None if it does not."""
     activates: str | None = None
     """The variant that an operator activates at ``changes_at``; None in most worlds."""
     staged: bool = False
-    """Whether the operator rolls that variant out in stages, where the contestant can; others activate it at once."""
+    """Whether ``activates`` is rolled out in stages; contestants without rollouts activate it at once."""
     late_results: int = 1
     """An invocation is reported up to this many outcomes after its start; 1 means at once."""
     late_scores: int = 0
-    """The quality is reported up to this many outcomes after its outcome; 0 means with it."""
+    """The quality is reported up to this many outcomes after its outcome; 0 means together with the outcome."""
 
     providers: Mapping[str, str] = {}
     """The provider that the outcomes of a variant name; none if the variant is missing."""
@@ -116,8 +116,8 @@ def _falls(before: float, after: float) -> World:
 def _tau_bench() -> tuple[World, ...]:
     """Return worlds of real outcomes.
 
-    The four trials of one agent are four variants that are truly equal.  In the collapse, an agent that met only the
-    tasks that are solved at least every other time (75 %) meets all of them (42 %).
+    The four trials of one agent are four variants that are truly equal.  In the collapse, the agent first gets only the
+    tasks that are solved at least every other time (75 % succeed), then all tasks (42 %).
     """
     outcomes = [json.loads(line) for line in TAU_BENCH.read_text(encoding="utf-8").splitlines()]
     solved: dict[int, int] = defaultdict(int)

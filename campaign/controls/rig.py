@@ -30,7 +30,7 @@ SETTLE_SECONDS: Final = 90.0
 HOPELESS: Final = 20
 """Number of workers that may end on their own before any output appears."""
 TRANSACTION_SECONDS: Final = 150.0
-"""Long enough for a transaction left open by a killed process, which hides all later records for over a minute."""
+"""Patience with a transaction that a killed process left open; it hides all later records for over a minute."""
 
 
 class Control(NamedTuple):
@@ -40,12 +40,12 @@ class Control(NamedTuple):
     title: str
     program: Path
     committed_only: bool
-    """Whether it writes in transactions, so that only committed records count."""
+    """Whether the program writes in transactions, so that only committed records count."""
     changelog: str
-    """Name of its changelog; ``{name}`` is the name of the round."""
+    """Name of the program's changelog; ``{name}`` is the name of the round."""
     key_of: Callable[[bytes], str | None]
     has_our_libraries: bool
-    """Whether it runs on this package's dependencies, not on ``requirements/bench.txt``."""
+    """Whether the program runs on this package's dependencies, not on ``requirements/bench.txt``."""
 
 
 class Rig:

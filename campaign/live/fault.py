@@ -47,11 +47,11 @@ class Fault:
     prepare: Callable[[World, random.Random], Awaitable[None]] | None = None
     """Called instead of ``World.start``, if given."""
     own_broker: bool = False
-    """Whether its rounds need their own broker, because the fault harms more than their topics."""
+    """Whether rounds of the fault need their own broker, because the fault harms more than their topics."""
     examines: bool = True
     """Whether the oracle examines the result."""
     plan: dict[str, Any] = field(default_factory=dict)
-    """Fields of ``world.Plan`` that its rounds need, regardless of the seed."""
+    """Fields of ``world.Plan`` that rounds of the fault need, regardless of the seed."""
 
 
 def find_faults() -> dict[str, Fault]:

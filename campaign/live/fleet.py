@@ -34,11 +34,11 @@ WORKER: Final = ("-m", "crl_stream")
 LAUNCHER: Final = ("-m", "campaign.live.launcher")
 """Python arguments that start a worker which dies or pauses at a named line, or lacks a guard."""
 REACHED: Final = "campaign: the line is reached: "
-"""Begins the last line that a worker logs before it dies or pauses at its named line."""
+"""Prefix of the last log line of a worker before it dies or pauses at its named line."""
 RECOVERED: Final = "campaign: recovered "
-"""Begins a log line with the number of records recovered in a partition, if the worker was asked to report it."""
+"""Prefix of a log line with the number of records recovered in a partition; logged only on request."""
 TASKS: Final = "campaign: unfinished tasks "
-"""Begins a log line with the number of asyncio tasks, if the worker was asked to report it."""
+"""Prefix of a log line with the number of unfinished asyncio tasks; logged only on request."""
 
 
 def start_python(
@@ -197,7 +197,7 @@ class Fleet:
         return found
 
     def skipped(self, since: Mark) -> int:
-        """Count the records skipped since ``since``, as they were already folded when a worker got their partition."""
+        """Count the records that workers have skipped since ``since``, because they were already folded."""
         return sum(int(count) for count in self.said(since, SKIPPED))
 
     def left(self, since: Mark) -> int:

@@ -57,7 +57,7 @@ MUTANTS: Final = (
         "no_poll_while_moving",
         storm,
         "sources are not polled while partitions move",
-        "records polled then find no open lane, and the next assignment seeks back",
+        "records polled at that time find no open lane, and the next assignment seeks back",
     ),
     Mutant("persisted_offset", partition_that_stays, "a partition that stays is not reread"),
 )

@@ -16,7 +16,7 @@ from campaign.live.progress import Progress
 EVERY: Final = 1.0
 """Seconds between two checks."""
 SILENT_SECONDS: Final = 10.0
-"""After this many seconds without a record, no tick comes for an hour, because no hold of the load ends sooner."""
+"""After this many seconds without a record, the short holds of the load have ended, so no tick comes for an hour."""
 
 
 class Offsets:
@@ -26,7 +26,7 @@ class Offsets:
         self._admin: Any = admin
         self._progress, self.groups = progress, groups
         self.went_back: list[str] = []
-        """A description of each step back (I9)."""
+        """A description of each time that a committed offset went back."""
         self._seen: dict[tuple[str, str, int], int] = {}
         self._task: asyncio.Task[None] | None = None
 

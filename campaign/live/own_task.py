@@ -1,4 +1,4 @@
-"""A task to which only one fault sends outcomes, so that what a worker shows for it must match their number exactly."""
+"""A task to which only one fault sends outcomes, so that a worker must show exactly that number of outcomes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _numbers = count(1)
 
 
 class OwnTask:
-    """A task with outcomes of its own; create a new one for each fault."""
+    """A task that nothing else uses; create a new one for each fault."""
 
     def __init__(self, world: World, what: str) -> None:
         self.world, self.key = world, TaskKey(f"agent-{what}", f"task-{next(_numbers)}")

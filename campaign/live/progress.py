@@ -61,7 +61,7 @@ class Progress:
             await self._moved.wait_for(lambda: self._check() and all(self._read[p] >= end for p, end in ends.items()))
 
     async def beyond(self, marks: Mapping[int, int], seconds: float, *, every: bool = True) -> float:
-        """Wait until each of the partitions (or just one, if not ``every``) is folded beyond its mark.
+        """Wait until every partition (or, without ``every``, any one of them) is folded beyond its mark.
 
         Returns the time at which that happened (``time.monotonic``).  Raises ``TimeoutError`` after ``seconds``.
         """

@@ -35,7 +35,7 @@ DISTURB_SECONDS: Final = 20.0
 GROWTH: Final = {"memory MB": 1.10, "open files": 1.10, "tasks": 1.10, "lag": 2.0}
 """Largest ratio of the last median to the early median for a figure to count as flat."""
 SLACK: Final = {"memory MB": 5.0, "open files": 5.0, "tasks": 5.0, "lag": 600.0}
-"""Growth that is ignored because small figures fluctuate; for the lag, two seconds of the load."""
+"""Growth that is ignored because small figures fluctuate; for the lag, this is two seconds of the load."""
 KEEP_MS: Final = 7 * 86_400_000
 Say = Callable[[str], None]
 

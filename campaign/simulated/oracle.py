@@ -42,7 +42,7 @@ _OUTPUTS: Final = tuple(
         topic
         for stage in STAGES
         for topic in stage.writes
-        # The rest is compared separately, except commands: people send them, since the role ``tags`` is not simulated.
+        # The other topics are compared separately, except commands: only people send them here; no ``tags`` role runs.
         if topic not in {_LOG, _NOTES, _PAGE, _COMMANDS}
     )
 )

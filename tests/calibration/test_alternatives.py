@@ -1,4 +1,4 @@
-"""What is compared is what the recommended settings produce, and nothing that a fleet did not ask for is changed."""
+"""The recommended settings produce exactly the policy that was measured, and change nothing else in a fleet."""
 
 from __future__ import annotations
 

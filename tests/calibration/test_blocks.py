@@ -1,4 +1,4 @@
-"""Resampled outcomes follow each other as in the history, and each of them comes equally often."""
+"""Resampled outcomes follow each other as in the history, and each outcome is equally likely."""
 
 from __future__ import annotations
 

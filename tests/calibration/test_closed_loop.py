@@ -23,7 +23,7 @@ PRODUCTION = load_settings(environment={}, flags={"profile": "production"}).poli
 
 @pytest.fixture(autouse=True)
 def short_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the lives short: what is tested does not depend on their length."""
+    """Keep the simulated tasks short: what is tested does not depend on their length."""
     monkeypatch.setattr(closed_loop, "HEALTHY", 300)
     monkeypatch.setattr(closed_loop, "AFTER_FALL", 100)
 
@@ -84,7 +84,7 @@ def test_no_rollback_goes_to_a_variant_that_is_far_worse() -> None:
 
 
 def test_the_loss_of_a_false_rollback_is_at_most_what_the_other_variant_delivers_less_until_the_end() -> None:
-    """It is less if the rollback is taken back."""
+    """The loss is smaller if the rollback is taken back."""
     source = a_source(v1=0.9, v2=0.8)
     life = next(life for life in (live(source, GUIDE, str(n)) for n in range(50)) if life.false_rollbacks)
     difference = source.healthy["v1"] - source.healthy["v2"]
@@ -136,7 +136,7 @@ def test_a_score_arrives_as_late_as_it_did_and_what_is_never_scored_stays_unscor
 
 
 def test_what_a_variant_does_next_does_not_depend_on_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise luck would look like a difference between policies."""
+    """If outcomes depended on the policy, luck would look like a difference between policies."""
     drawn: list[list[Outcome]] = []
     original = Source.outcomes
 
@@ -159,7 +159,7 @@ def test_what_a_variant_does_next_does_not_depend_on_the_policy(monkeypatch: pyt
 
 
 def test_a_count_begins_with_a_variant_that_is_not_degraded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise the first rollback would come at once, and the rate would depend on when the counting begins."""
+    """With a degraded variant, the first rollback would come at once, and the rate would depend on the start."""
     begun: list[bool] = []
     encode = closed_loop.encode_row
 
@@ -177,7 +177,7 @@ def test_a_count_begins_with_a_variant_that_is_not_degraded(monkeypatch: pytest.
 def test_what_is_lost_after_a_fall_does_not_depend_on_how_long_the_choice_is_watched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nor does a rollback to the second best variant look as good as one to the best."""
+    """A rollback to the second best variant does not look as good as one to the best."""
     source = a_source(v1=0.9, v2=0.9, v3=0.88)
     found = []
     for settling in (10, 1_000):

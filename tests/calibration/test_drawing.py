@@ -14,6 +14,6 @@ def test_the_plot_is_valid_names_every_policy_and_loads_nothing() -> None:
     root = ET.fromstring(text)  # noqa: S314 - we drew it
     said = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"present <&>", "other", "recommended"} <= set(said)
-    assert text.count("http") == 1, "only the name space"
+    assert text.count("http") == 1, "only the XML namespace"
     width = float(root.attrib["width"])
     assert all(0.0 <= float(node.attrib["cx"]) <= width for node in root.iter("{http://www.w3.org/2000/svg}circle"))

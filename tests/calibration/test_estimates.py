@@ -23,7 +23,7 @@ def tasks(random: Random, true: float, count: int) -> list[Events]:
 @pytest.mark.parametrize("true", [0.02, 0.3, 4.0])
 @pytest.mark.parametrize("spread", [0.0, 0.4])
 def test_the_interval_of_a_rate_holds_the_truth(true: float, spread: float) -> None:
-    """The history's rate differs from the truth, and those of resampled histories differ as much from the history's."""
+    """The rates of resampled histories differ from the history's rate as much as that rate differs from the truth."""
     random, holds = Random(f"{true} {spread}"), 0
     for _ in range(200):
         seen = true * random.lognormvariate(0.0, spread)
@@ -52,7 +52,7 @@ def test_more_tasks_narrow_what_the_simulation_adds_but_not_what_the_history_lea
 
 
 def test_the_interval_reaches_what_resampled_histories_show_even_if_the_history_shows_nothing() -> None:
-    """Two variants seem different by chance, so nothing is rolled back; in half of the resampled histories it is."""
+    """Two variants seem different by chance, so nothing is rolled back, except in half of the resampled histories."""
     none = [Events(0, 1.0)] * 100
     groups = [[Events(count, 1.0)] * 8 for count in (0, 4) for _ in range(8)]
     assert rate(none, groups).high > 4.0

@@ -1,4 +1,4 @@
-"""A history is read as the engine reads it: each outcome once, with the scores that came late, and no other task's."""
+"""A history is read as the engine reads it: each outcome once, with its late scores, and no outcomes of other tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cheapest policy within the budget is recommended, but only if that is not chance and makes a difference."""
+"""The cheapest policy within the budget is recommended, if its advantage is large enough and not due to chance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real collapse is found and left out; chance, and failures in runs, are not taken for one."""
+"""A real collapse is found and left out; chance and runs of failures are not mistaken for one."""
 
 from __future__ import annotations
 

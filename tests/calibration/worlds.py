@@ -15,7 +15,7 @@ KEY = TaskKey(AGENT, TASK)
 
 
 def bernoulli(random: Random, p: float, count: int, correlation: float = 0.0) -> list[bool]:
-    """Return successes with probability ``p``; an outcome and the next one have this correlation."""
+    """Return successes with probability ``p``; each outcome and the next have this ``correlation``."""
     found, last = [], p
     for _ in range(count):
         good = random.random() < p + correlation * (last - p)

@@ -22,7 +22,7 @@ STRANGER: Final = 54_321
 """A user id that is in no user database."""
 _AS_STRANGER: Final = [
     *("setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"),
-    # It may read this checkout and this Python wherever they are, but may not write anywhere.
+    # The stranger may read this checkout and this Python wherever they are, but may not write anywhere.
     *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
     "--bounding-set=-all,+dac_read_search",
 ]

@@ -32,7 +32,7 @@ NO_TELEMETRY = [
     "hint: set telemetry.folder to another folder",
 ]
 WORKS = {"publish", "status", "window", "hold", "resume", "rollbacks", "topics diff", "config show"}
-"""Commands that succeed here. Some of the others find nothing to act on, and report that."""
+"""Commands that succeed here. Some other commands find nothing to act on, and report that."""
 READY_SECONDS = 90.0
 
 

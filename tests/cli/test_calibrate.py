@@ -1,4 +1,4 @@
-"""``crl calibrate`` measures a task's policies from a file, says the same each time, and recommends settings."""
+"""``crl calibrate`` measures policies with a file, gives the same result each time, and recommends settings."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_same_call_says_the_same_and_only_another_seed_something_else(crl: P
     again = page(
         crl.run("calibrate", NAME, "-f", packed, "--json", "--tasks", "16", "--processes", "2", "--only-named")
     )
-    assert again | {"source": file} == first, "not the number of processes and not the packing"
+    assert again | {"source": file} == first, "neither the number of processes nor the packing matters"
     assert first["seed"] == "1"
     other = page(calibrate(crl, "-f", file, "--json", "--seed", "2"))
     assert other["policies"] != first["policies"]
@@ -89,7 +89,7 @@ def test_a_better_policy_of_a_file_is_recommended_with_settings_that_produce_it(
     assert "careful" in plot.read_text(encoding="utf-8")
     (crl.folder / "crl.toml").write_text(advice["fragment"], encoding="utf-8")
     present, *others = page(calibrate(crl, *arguments, "--json"))["policies"]
-    assert (present["same_as"], others) == (["careful"], []), "applied, it is what was measured"
+    assert (present["same_as"], others) == (["careful"], []), "the measured policy is in force"
 
 
 def test_a_person_reads_the_history_the_figures_and_what_to_do_in_80_columns(crl: Program) -> None:

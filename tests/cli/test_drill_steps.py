@@ -107,7 +107,9 @@ async def test_a_drill_names_the_epoch_that_it_saw_and_gives_way_to_whoever_was_
     report, commands, runtime = await run(monkeypatch, quicker)
     assert report.result == "busy"
     assert "another drill or a person has just changed crl-drill/silent-1" in report.detail
-    assert [type(command) for command in commands] == [m.LiftQuarantine, m.PinVariant], "it leaves the task alone"
+    assert [type(command) for command in commands] == [m.LiftQuarantine, m.PinVariant], (
+        "the drill leaves the task alone"
+    )
     assert {command.expected_epoch for command in commands} == {7}
     assert commands[-1].variant_id == FAILING
     assert {variant for variant, _ in runtime.sent} == {STEADY, FAILING}
@@ -127,7 +129,9 @@ async def test_an_unfinished_drill_is_cleared_away_before_the_next_one_begins(mo
         (m.PinVariant, FAILING),
     ]
     assert [command.expected_epoch for command in commands[:2]] == [7, 8]
-    assert FAILING not in {variant for variant, _ in runtime.sent}, "its outcome could cause the old rollback"
+    assert FAILING not in {variant for variant, _ in runtime.sent}, (
+        "a failure could cause the rollback of the old drill"
+    )
 
 
 async def test_a_quarantine_that_somebody_has_just_lifted_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:

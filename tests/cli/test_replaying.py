@@ -34,7 +34,7 @@ class Placed(NamedTuple):
 
 
 class Broker:
-    """Topics with four partitions; ``failures[n]`` is the error with which it answers record ``n``."""
+    """Topics with four partitions; ``failures[n]`` is the error that answers record ``n``."""
 
     def __init__(self) -> None:
         self.letters = Topic()

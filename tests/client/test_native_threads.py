@@ -25,7 +25,7 @@ def patched(monkeypatch: pytest.MonkeyPatch, start: Any = _thread.start_new_thre
     monkey.get_original = lambda module, name: start if (module, name) == ("_thread", "start_new_thread") else None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gevent", gevent)
     monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
-    monkeypatch.setattr(threading, "Thread", None)  # using it would give a greenlet
+    monkeypatch.setattr(threading, "Thread", None)  # a patched Thread would be a greenlet
     return asked
 
 

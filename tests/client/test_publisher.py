@@ -225,5 +225,5 @@ def test_health_is_json_and_says_what_is_wrong(settings: Settings) -> None:
 
 def test_late_feedback_of_any_kind_never_raises(publisher: Publisher) -> None:
     assert publisher.feedback(AGENT, TASK, "inv-1", reward=0.5) is True
-    assert publisher.feedback(AGENT, TASK, "inv-1", reward=float("nan")) is False, "without its only score, it is empty"
+    assert publisher.feedback(AGENT, TASK, "inv-1", reward=float("nan")) is False, "feedback needs a score"
     assert publisher.feedback(AGENT, TASK, "inv-1", reward=float("nan"), quality=1) is True

@@ -24,7 +24,7 @@ def test_a_file_of_the_current_folder_redirects_no_client(tmp_path: Path, monkey
     monkeypatch.setenv("CRL_CLIENT_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("CRL_KAFKA_SASL_PASSWORD", "secret")
     trap = load_client_settings(file=tmp_path / "crl.toml").settings
-    assert trap.kafka.bootstrap_servers == "evil:9092", "the trap is one"
+    assert trap.kafka.bootstrap_servers == "evil:9092", "a client that reads the file is redirected"
     for made in (Client(), Publisher(), Resolver()):
         settings = made.publisher.settings if isinstance(made, Client) else made.settings
         made.close(0.0)

@@ -149,7 +149,7 @@ def test_work_that_gives_no_sign_of_life_is_begun_again_even_when_it_cannot_be_c
             try:
                 await asyncio.sleep(60.0)
             except asyncio.CancelledError:
-                continue  # aiokafka swallows cancellations like this in places
+                continue  # in some places, aiokafka swallows cancellations
 
     work = Background("test", main, trouble=reported.append, patience=0.2)
     work.start()

@@ -38,7 +38,9 @@ def test_a_kind_is_said_at_once_and_then_once_a_minute_with_its_count(
     troubles.say("a", "it went wrong again")
     assert lines(caplog)[2:] == ["it went wrong again (100 times within 61 s)"]
     troubles.tick()
-    assert lines(caplog)[3:] == ["another thing (99 times within 61 s)"], "even if the problem does not recur"
+    assert lines(caplog)[3:] == ["another thing (99 times within 61 s)"], (
+        "the count is logged even if the problem does not recur"
+    )
     troubles.tick()
     troubles.close()
     assert len(lines(caplog)) == 4

@@ -1,4 +1,4 @@
-"""A runtime obeys the weights of a rollout: the same id gets the same variant everywhere, and an outage gets none."""
+"""A runtime obeys the weights of a rollout, except in an outage: the same id gets the same variant everywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = TaskKey(ACTIVE.agent_name, ACTIVE.task_type)
 
 
 def weighted(settings: Settings, weights: dict[str, int] = WEIGHTS, *, heard: bool = True) -> Resolver:
-    """Return a resolver that explores always, if nothing keeps it from that, and knows a rollout."""
+    """Return a resolver that knows a rollout, and would otherwise explore in every invocation."""
     found = exploring(settings)
     found._active[KEY] = msgspec.structs.replace(ACTIVE, weights=weights)
     if heard:

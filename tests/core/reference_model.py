@@ -28,7 +28,7 @@ def to_millionths(number: Fraction) -> Fraction:
 
 
 def reward(invocation: Any) -> Fraction:
-    """Return the given reward, or else the weighted mean of the parts present less .1 per error."""
+    """Return the given reward; without one, the weighted mean of the parts present, minus .1 per error."""
     if invocation.reward is not None:
         return to_millionths(exact(invocation.reward))
     parts = [(exact(0.4), Fraction(1 if invocation.status == "success" else -1))]
@@ -49,7 +49,7 @@ class Outcome:
     judged: bool
     runtime: str | None = None
     at: int = 0
-    """Which message of the task it was."""
+    """The number of the outcome's message among those of the task."""
 
 
 @dataclass
@@ -90,7 +90,7 @@ def flawless(outcome: Outcome) -> Fraction:
 METRICS: list[Callable[[Outcome], Fraction]] = [value, success, flawless]
 DOUBT, PAROLE = 10, 100
 NEAR = Fraction(1, 100_000)
-"""How near to a limit the engine, which rounds sums down to millionths, may decide either way."""
+"""The engine may decide either way this close to a limit, because it rounds sums down to millionths."""
 
 
 @dataclass
@@ -104,19 +104,19 @@ class Estimate:
     def of(
         cls, outcomes: list[Outcome], metric: Callable[[Outcome], Fraction], doubted: list[Outcome] | None = None
     ) -> Estimate:
-        """Estimate from outcomes, with ten more at the mean of ``doubted``."""
+        """Estimate from outcomes and, if given, ten more at the mean of ``doubted``."""
         n, total = len(outcomes), sum((metric(o) for o in outcomes), Fraction(0))
         if doubted:
             n, total = n + DOUBT, total + DOUBT * sum((metric(o) for o in doubted), Fraction(0)) / len(doubted)
         return cls(n, total)
 
     def pulled(self, mean: Fraction) -> Fraction:
-        """Return the mean with one outcome of ``mean`` more."""
+        """Return the mean after one more outcome whose value is ``mean``."""
         return (self.total + mean) / (self.n + 1)
 
     @property
     def variance(self) -> Fraction:
-        """The largest that the mean can have, after half a good and half a bad outcome more."""
+        """The largest possible variance of the mean, with half a good and half a bad outcome added."""
         mean = self.pulled(Fraction(1, 2))
         return mean * (1 - mean) / (self.n + 2)
 
@@ -136,9 +136,9 @@ class Member:
     degraded_at: int | None = None
     degraded: bool = False
     declined: int = 0
-    """Its outcomes when a rollout of it ended because it had no lead."""
+    """The variant's number of outcomes when its rollout ended because it had no lead."""
     clean: int = 0
-    """Healthy verdicts since the last degraded one, while degraded."""
+    """Number of healthy verdicts since the last degraded one, while the variant is degraded."""
 
     @property
     def n(self) -> int:
@@ -150,7 +150,7 @@ class Member:
 
     @property
     def telling(self) -> list[Outcome]:
-        """The judged outcomes of the window if they are enough, else all of them."""
+        """The judged outcomes of the window if there are enough, otherwise all its outcomes."""
         judged = [o for o in self.window if o.judged]
         return judged if len(judged) >= MIN_RECENT else self.window
 
@@ -223,7 +223,7 @@ class Rollout:
     automatic: bool
     kept: list[Outcome] | None
     began: int
-    """The task's outcomes when the stage began."""
+    """The task's number of outcomes when the stage began."""
     stages: list[tuple[list[Outcome], list[Outcome]]]
     """Outcomes of the candidate and of the active member, by stage."""
     order: list[tuple[bool, Outcome]] = field(default_factory=list)
@@ -235,7 +235,7 @@ class Rollout:
         return len(self.stages[-1][0])
 
     def so_far(self, metric: Callable[[Outcome], Fraction]) -> tuple[Estimate, Estimate]:
-        """Estimate both over all stages; the active member's stages are weighted like the candidate's."""
+        """Estimate both members over all stages; the active one's stages are weighted like the candidate's."""
         told = [(one, other) for one, other in self.stages if one and other]
         mine = [o for one, _ in told for o in one]
         if not mine:
@@ -246,7 +246,7 @@ class Rollout:
         return Estimate.of(mine, metric), Estimate(max(1, n), max(1, n) * mean)
 
     def lately(self, metric: Callable[[Outcome], Fraction]) -> tuple[Estimate, Estimate]:
-        """Estimate both over the last 20 to 40 outcomes of the candidate in this stage, and over the same time."""
+        """Estimate both members over the time of the candidate's last 20 to 40 outcomes in this stage."""
         blocks: list[list[tuple[bool, Outcome]]] = []
         for one in self.order:
             if not blocks or sum(mine for mine, _ in blocks[-1]) >= WINDOW:
@@ -282,7 +282,7 @@ class Model:
         self.reports: dict[str, list[Outcome]] = {}
         """What each known runtime has reported about the active member since its activation."""
         self.blamed = 0
-        """How often a rollback was not made because one runtime alone spoke for it."""
+        """How many rollbacks were not made because only one runtime reported the degradation."""
         self.ambiguous = False
         """Whether a lead was exactly at the limit, where floats may decide either way."""
 
@@ -332,7 +332,7 @@ class Model:
             outcome.judged = False
 
     def _recorded(self, member: Member) -> None:
-        """Do what an outcome causes even if it is not judged; a subclass knows what."""
+        """Hook for subclasses: do what an outcome causes even if it is not judged."""
 
     def _follow(self, member: Member) -> None:
         if member.name == self.active and self._took_back(member):
@@ -399,7 +399,7 @@ class Model:
         self.epoch, self.changed_n = self.epoch + 1, self.n
 
     def _go_on(self, rollout: Rollout) -> None:
-        """Begin the next stage if the candidate is not worse; an automatic last step needs one that is better."""
+        """Begin the next stage if the candidate is not worse; to end an automatic rollout, it must be better."""
         active = self.members[self.active or ""]
         is_last = len(rollout.stages) == len(rollout.shares)
         pairs = [rollout.so_far(metric) for metric in METRICS]
@@ -449,11 +449,11 @@ class Model:
             self.rollout = None
 
     def _is_one_runtimes_word(self, member: Member) -> bool:
-        """Whether one runtime has more than half of the loss, while neither two others nor the rest of the window fail.
+        """Whether one runtime has more than half of the loss, while two others and the rest of the window are fine.
 
-        The loss is by how much outcomes are below the mean of the baseline.
+        The loss is the amount by which outcomes are below the mean of the baseline.
 
-        What others say are their last outcomes: all of up to 19, or 10 to 19 if there are more.
+        The others are judged by their last outcomes: all of them up to 19, or the last 10 to 19 if there are more.
         """
         judged, metric = [o for o in member.window if o.judged], member.verdict()[1]
         before = member.history if member.frozen is None else member.frozen
@@ -502,7 +502,7 @@ class Model:
         return min(others, key=lambda m: (m.quarantined, m.rank), default=None)
 
     def _took_back(self, target: Member) -> bool:
-        """Take the latest rollback back if the first 10 to 20 outcomes of its target are worse than what was left."""
+        """Take the latest rollback back if its target, over 10 to 20 outcomes, is worse than the variant it left."""
         if self.left is None:
             return False
         (left, delivered), judged = self.left, [o for o in target.window if o.judged]
@@ -518,7 +518,10 @@ class Model:
         return False
 
     def _delivered(self, degraded: Member, *, without_worst: bool = False) -> list[Estimate]:
-        """Estimate what a degraded member delivers: its judged window, doubted; perhaps without its worst outcome."""
+        """Estimate what a degraded member delivers: its judged window and ten outcomes of its baseline.
+
+        ``without_worst`` leaves the worst outcome of the window out of both.
+        """
         baseline = degraded.history if degraded.frozen is None else degraded.frozen
         judged = [o for o in degraded.window if o.judged]
         if without_worst:
@@ -528,7 +531,7 @@ class Model:
         return [Estimate.of(judged, metric, baseline) for metric in METRICS]
 
     def _is_better_target(self, target: Member, degraded: Member) -> bool:
-        """Whether the target's lifetime and last judged outcomes promise more than the degraded window, doubted."""
+        """Whether the target's lifetime and last judged outcomes promise more than the degraded member delivers."""
         left = self._delivered(degraded)
         promised = [Estimate.of(target.history, metric) for metric in METRICS]
         if not self._is_better(promised, left, exact(0.5)):
@@ -547,7 +550,10 @@ class Model:
         return is_stale and self._is_better(history, left, Fraction(2))
 
     def _is_better(self, one: list[Estimate], other: list[Estimate], errors: Fraction) -> bool:
-        """Whether one leads in a metric by so many standard errors, and trails less in the other, by less than one."""
+        """Whether ``one`` leads in a metric by ``errors`` standard errors.
+
+        It may trail in the other metrics, but by less than it leads, and by less than one standard error.
+        """
         distances = [self._distance(*each) for each in zip(one, other, strict=True)]
         lead, trails = max(distances), -min(distances)
         limits = [trails, errors**2, *([Fraction(1)] if trails > 0 else [])]

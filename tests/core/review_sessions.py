@@ -93,7 +93,7 @@ def _messages(action: str, arguments: list[Any], row: TaskRow, data: bytes | Non
         variant_id, outcomes = arguments
         source = None if variant_id == row.active or row.active is None else "explore"
         return list(invocations(variant_id, outcomes, variant_source=source))
-    if action == "collapse":  # of whichever variant is active
+    if action == "collapse":  # the active variant collapses, whichever it is
         return list(invocations(row.active or "default", arguments[0]))
     if action == "order":
         kind, variant_id = arguments

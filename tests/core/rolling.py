@@ -36,7 +36,7 @@ def rolling(policy: Policy | None = None, **fields: Any) -> Task:
 def work(
     task: Task, outcomes: int, seed: int = 1, until: Callable[[], bool] = lambda: False, **rates: float
 ) -> list[Any]:
-    """Let a runtime finish so many invocations, or fewer if the rollout ends or ``until`` holds; return the facts.
+    """Let a runtime finish this many invocations, or fewer if the rollout ends or ``until`` holds; return the facts.
 
     ``rates`` are success rates by variant, 1 by default.
     """

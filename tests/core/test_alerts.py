@@ -111,7 +111,7 @@ def test_an_outcome_with_nothing_to_tell_costs_no_sentence_and_no_figures(monkey
     task = Task()
     task.run("default", "S" * 30)
     task.run("default", "F" * 10)
-    assert task.variant("default").degraded, "and there is nothing to roll back to"
+    assert task.variant("default").degraded, "there is nothing to roll back to"
     asked = []
     monkeypatch.setattr(protection, "grounds_of", lambda *about: asked.append(about))
     task.run("default", "F" * 5)

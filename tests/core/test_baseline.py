@@ -95,7 +95,7 @@ def test_a_newcomer_is_judged_against_the_variant_it_replaced_until_its_own_past
     task.order(m.ActivateVariant, variant_id="v2")
     rules = rules_of(RECENT)
     task.run("v2", ("S" * 19 + "F") * 5 + "S" * 10)
-    assert baseline_of(task.variant("v2"), rules).n >= 40  # of the one that was replaced
+    assert baseline_of(task.variant("v2"), rules).n >= 40  # outcomes of the variant that was replaced
     assert task.snapshot("v2").baseline.source == "replaced_variant"  # type: ignore[union-attr]
     task.run("v2", "S" * 9 + "F" + "S" * 10)
     assert task.variant("v2").past.n >= 100

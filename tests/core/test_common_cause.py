@@ -1,4 +1,4 @@
-"""A common cause: an outage that all variants of a provider share is held through, and a lone collapse is not."""
+"""A common cause: a task holds through an outage that all variants of a provider share, not through a lone collapse."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_variant_of_another_provider_that_collapses_meanwhile_is_rolled_back_b
 def test_before_the_first_rollback_what_exploration_shows_is_enough_if_it_is_clear() -> None:
     task = with_siblings()
     task.run("third", "SSSSSSSSSF" * 4, variant_source="explore", **ONE)
-    # Fails too early to be degraded, while two others are tried.
+    # The active variant fails too early to be degraded, while two others are tried.
     live(task, "F" * 2)
     task.run("third", "FF", variant_source="explore", **ONE)
     task.run("spare", "FF", variant_source="explore", **ONE)
@@ -438,7 +438,7 @@ def test_after_any_outage_the_task_has_recovered_by_itself(
 
 
 def test_old_rows_are_read_and_a_command_of_an_older_policy_too() -> None:
-    """A row of an engine without incidents has neither field; a policy without the section has the defaults."""
+    """Rows of older engines lack the fields of an incident; policies without the section have the defaults."""
     task = with_siblings()
     data = encode_row(task.row)
     assert decode_row(data).incident is None
@@ -447,7 +447,7 @@ def test_old_rows_are_read_and_a_command_of_an_older_policy_too() -> None:
 
 
 def moved_elsewhere(policy: Policy | None = None) -> Task:
-    """Build a task that an outage of provider ``one`` has moved to ``elsewhere``, a worse variant of another one."""
+    """Build a task that an outage of provider ``one`` has moved to ``elsewhere``, a worse variant of ``two``."""
     task = with_siblings(policy, other={"provider": "two"})
     while task.row.active != "elsewhere":
         live(task, "F")

@@ -66,7 +66,7 @@ def test_a_late_score_of_an_outcome_from_before_the_acceptance_is_no_part_of_wha
 
 
 def test_late_scores_from_before_an_acceptance_raise_no_false_alarm_for_ever() -> None:
-    """The level stays at 75 % and 0.3; the late scores only make the last 20 outcomes before the acceptance better."""
+    """The level stays at 75 % and 0.3; the late scores only improve the last 20 outcomes before the acceptance."""
     task = Task(RECENT)
     task.run("default", "S" * 60, reward=1.0)
     sent = [
@@ -105,14 +105,14 @@ def test_a_newcomer_is_compared_with_the_variant_it_replaced_and_not_with_the_on
     task.run("first", "S" * 217, reward=0.3)
     task.run("second", "S" * 5, reward=1.0, variant_source="explore")
     task.order(m.ActivateVariant, variant_id="second")
-    task.run("second", "S" * 1_130, reward=1.0)  # far better, for very long
+    task.run("second", "S" * 1_130, reward=1.0)  # far better, and for a long time
     task.run("third", "S" * 5, reward=1.0, variant_source="explore")
     task.order(m.ActivateVariant, variant_id="third")
     frozen = task.variant("third").baseline
     assert frozen is not None
     assert frozen.variant_id == "second", frozen
     task.run("third", "S" * 20, reward=0.4, active_epoch=3)
-    assert task.variant("third").degraded, "its rewards fell from 1.0 to 0.4"
+    assert task.variant("third").degraded, "the rewards fell from 1.0 to 0.4"
 
 
 # -- a level that was not accepted ------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_an_accepted_level_outlives_a_short_stay_of_another_variant() -> None:
     task.order(m.ActivateVariant, variant_id="v2")
     task.run("v2", "S" * 30)
     task.order(m.ActivateVariant, variant_id="default")
-    task.run("default", "SSSF" * 5)  # exactly what a person has accepted
+    task.run("default", "SSSF" * 5)  # exactly the level that a person has accepted
     assert not task.variant("default").degraded, task.variant("default").baseline
 
 
@@ -237,7 +237,7 @@ def test_no_success_at_all_is_no_level_that_can_be_accepted() -> None:
     )
 
 
-# -- after an acceptance, the good past still promises ---------------------------------------------
+# -- after an acceptance, a good past must not block a better variant ------------------------------
 def test_a_variant_whose_decline_was_accepted_does_not_block_a_better_one_for_its_good_past() -> None:
     task = Task()
     task.run("default", "S" * 3_000 + "SF" * 20)
@@ -258,7 +258,7 @@ def test_an_outage_of_all_variants_does_not_disarm_the_protection_for_good(other
         task.run(f"v{number}", "S" * 100, variant_source="explore")
     for _ in range(60):
         task.run(str(task.row.active), "F", active_epoch=task.row.epoch)
-    for _ in range(2_000):  # everything has been well for long
+    for _ in range(2_000):  # everything has been fine for a long time
         task.run(str(task.row.active), "S", active_epoch=task.row.epoch)
     collapsed, epoch = task.row.active, task.row.epoch
     for _ in range(200):
@@ -271,7 +271,7 @@ def test_an_outage_of_all_variants_does_not_disarm_the_protection_for_good(other
 def test_a_failed_window_blocks_its_variant_also_when_an_added_detector_raises_the_alarm() -> None:
     policy = Policy(degradation=Degradation(error_increase=1e9))
     rules = rules_of(policy)
-    added = DETECTORS[2]._replace(name="added", order=4)  # as if it were an added detector with a limit of its own
+    added = DETECTORS[2]._replace(name="added", order=4)  # as if it were an added detector with a separate limit
     rules.checks = (*rules.checks, (added, 200_000, 0))
     rules.further = ((added, 200_000, 0),)
     task = Task(policy)
@@ -287,7 +287,7 @@ def test_a_failed_window_blocks_its_variant_also_when_an_added_detector_raises_t
     assert causes.count("rollback_verified_worse") <= 1, causes
 
 
-# -- a person's word, and alerts that stay open -----------------------------------------------------
+# -- what a person has accepted, and alerts that stay open -----------------------------------------
 def test_a_target_whose_level_a_person_accepted_is_not_taken_back() -> None:
     task = rolled_back(Policy(degradation=Degradation(min_baseline=10)))
     task.order(m.HoldTask)
@@ -317,7 +317,7 @@ def test_the_figures_name_the_change_that_the_sentence_is_about() -> None:
 
 # -- a doubt that never ends ------------------------------------------------------------------------
 def test_a_variant_without_any_success_for_long_is_left_for_one_of_forty_percent() -> None:
-    """Ten outcomes at its old level are added to its window for ever, so a dead variant promises 33 %."""
+    """Ten outcomes at the old level are always added to a window, so a dead variant still promises 33 %."""
     task = Task(PRODUCTION)
     task.run("default", "S" * 300)
     task.run("other", "SFSFF" * 40, variant_source="explore")
@@ -335,7 +335,7 @@ def test_a_rollback_taken_back_by_chance_is_made_again_when_nothing_else_works()
             task.run("default", "F")
     assert task.row.active == "other"
     task.run("other", "FFFSFFSFSF")
-    assert was_taken_back(task), "it is a chance run, and taking it back is right"
+    assert was_taken_back(task), "the failures are chance, but taking the rollback back is right"
     task.run("default", "F" * 500)
     assert task.row.active == "other", task.alerts("no_target")[-1].text
 

@@ -123,7 +123,7 @@ def test_a_floor_demands_a_loss_of_so_many_outcomes_and_makes_every_baseline_com
     if old:
         assert found.change == pytest.approx(float(worse / abs(old)))
     if detector.exceeds(baseline, window, limit, floor):
-        # A sentence of its own where a share means nothing.
+        # A separate sentence where a share means nothing.
         words = detector.describe(baseline, window, found.change)
         assert old > 0 or "%)" not in words
 

@@ -204,7 +204,7 @@ def test_the_evidence_of_a_reward_that_comes_late_equals_that_of_one_known_from_
         late.take(*[score for due, score in waiting if due == number])
     late.take(*[score for due, score in waiting if due >= len(given_rewards)])
     one, other = late.variant("default"), known.variant("default")
-    if not late.stated(m.DegradationAlert) and not known.stated(m.DegradationAlert):  # a recovery would reset it
+    if not late.stated(m.DegradationAlert) and not known.stated(m.DegradationAlert):  # a recovery resets evidence
         assert one.evidence == other.evidence
 
 
@@ -224,7 +224,7 @@ def test_rewards_that_come_late_are_about_as_much_evidence_after_a_long_lifetime
     late.take(*scores[-lag:])
     mine, theirs = (by_metric(task.variant("default"))["avg_reward"] for task in (late, known))
     assert theirs / 4 < mine < theirs * 4, (
-        "the threshold is in the thousands, so both pass it at the same outcome or one apart"
+        "the threshold is in the thousands, so both tasks pass it at the same outcome or one apart"
     )
 
 

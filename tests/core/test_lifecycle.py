@@ -53,7 +53,7 @@ SHADOW = msgspec.structs.replace(ENFORCE, operations=msgspec.structs.replace(ENF
 
 
 def a_watch(it: Variant, other: Variant) -> Watched:
-    """Build what is kept about a rollback from ``it`` to ``other`` that shadow mode reported."""
+    """Build the record of a rollback from ``it`` to ``other`` that shadow mode reported."""
     return Watched(
         "rb-1", it.variant_id, other.variant_id, 1, "success_rate", it.life, it.life, other.life, other.life, ""
     )
@@ -211,7 +211,7 @@ def test_what_decides_and_what_tells_assigns_to_nothing_but_its_own_names(name: 
 
 
 def test_state_of_task_and_variant_is_written_in_one_file() -> None:
-    """Each of these fields has one writer among the modules of the engine."""
+    """Each field of the state has one writer among the modules of the engine."""
     fields = {"active", "epoch", "latch", "held_n", "no_target_n", "quarantined", "degraded", "degraded_since", "clean"}
     fields |= {"alerted", "alert_id", "degraded_at", "baseline", "pinned", "held", "rollbacks", "decided", "previous"}
     fields |= {"rollout", "paused", "stalled", "stage_since", "stage_n"}
@@ -222,7 +222,7 @@ def test_state_of_task_and_variant_is_written_in_one_file() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr in fields:
                 writers.setdefault(path.stem, set()).add(ast.unparse(node))
-    writers.pop("runtimes", None)  # it writes the epoch that a runtime has adopted
+    writers.pop("runtimes", None)  # writes the epoch that a runtime has adopted
     assert set(writers) == {"lifecycle"}, writers
 
 

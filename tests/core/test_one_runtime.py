@@ -37,7 +37,7 @@ def live(task: Task, statuses: str, runtime: str | None, variant: str = "A", **f
 
 
 def a_fleet(policy: Policy, runtimes: list[Any] = HONEST, n: int = 120, **fields: Any) -> Task:
-    """Build a task whose active A works on all runtimes, with a B that nearly always works to roll back to."""
+    """Build a task whose active A works on all runtimes; B can be rolled back to, and nearly always works."""
     task = Task(policy)
     for _, runtime in zip(range(n), cycle(runtimes), strict=False):
         live(task, "S", runtime, **fields)
@@ -50,7 +50,7 @@ def rolled_back(task: Task) -> list[m.RollbackEvent]:
     return task.stated(m.RollbackEvent)
 
 
-# -- the findings that were forged ---------------------------------------------------------------------
+# -- forged failures -----------------------------------------------------------------------------------
 @BOTH
 @pytest.mark.parametrize("runtime", ["mallory", None, "h3"])
 def test_forged_failures_from_one_source_do_not_roll_back_a_variant_that_others_find_healthy(
@@ -177,7 +177,7 @@ def test_a_runtime_with_most_of_the_traffic_is_believed_as_soon_as_the_little_th
 
 
 def test_a_few_failures_of_the_others_do_not_make_them_agree_with_a_host_that_always_fails() -> None:
-    """By the rule alone they are degraded: about 80 % where the baseline has 98 %."""
+    """By the rule alone, the others would be degraded: about 80 % where the baseline has 98 %."""
     task = a_fleet(PROFILES["production"])
     for at in range(60):
         live(task, "S" * 9, None)
@@ -332,7 +332,7 @@ before_and_after = (
 
 
 def first_rollbacks(policy: Policy, before: list[str], after: list[str], size: int) -> list[int | None]:
-    """Return the outcome of the first rollback with and without the cap, if all runtimes fare alike."""
+    """Return the number of the outcome that caused the first rollback, with the cap and without it."""
     runtimes, found = [f"h{number}" for number in range(size)], list[int | None]()
     for share in (0.5, 1.0):
         task = a_fleet(but(policy, runtime_share=share), runtimes)
@@ -386,7 +386,7 @@ def test_where_nobody_contradicts_everything_is_as_without_the_cap_bit_for_bit(h
     st.lists(st.tuples(st.integers(0, 89), st.integers(-20, 20)), max_size=20),
 )
 def test_late_scores_leave_what_a_runtime_reported_as_if_they_had_been_known(story: list[Any], late: list[Any]) -> None:
-    """Also the order does not matter: a score may come with other outcomes in between, before its outcome too."""
+    """The order does not matter: a score may follow its outcome at once, after other outcomes, or come before it."""
     policy = msgspec.structs.replace(
         Policy(), degradation=msgspec.structs.replace(Policy().degradation, lookback_window=100)
     )

@@ -49,7 +49,7 @@ def named(letter: str, number: int) -> str:
 
 
 def the_largest_row(policy: Policy) -> TaskRow:
-    """Build a row in which everything is as long as it may be, far along in a log."""
+    """Build a row in which everything is as long as possible, at a very high position in the log."""
     row = new_row(TaskKey("a" * 128, "t" * 128))
     far = 2**62
     row.n = row.offset = row.time = 2**41

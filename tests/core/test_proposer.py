@@ -227,7 +227,9 @@ def test_a_figure_that_swings_about_its_limit_makes_few_proposals() -> None:
 
 def test_it_expires_after_30_days_and_says_so_when_a_later_snapshot_shows_it() -> None:
     desk, first = opened()
-    assert desk.see(a_variant(), hours=30 * 24) == [], "it can be approved up to and including the last instant"
+    assert desk.see(a_variant(), hours=30 * 24) == [], (
+        "the proposal can be approved up to and including the last instant"
+    )
     [expired] = desk.see(a_variant(), hours=30 * 24 + 1)
     assert (expired.proposal_id, expired.status) == (first.proposal_id, "expired")
     assert expired.history[-1].reason == "not reviewed by 2025-12-19T14:30:00.000Z"

@@ -25,7 +25,7 @@ from .reference_model import Model
 from .task import Task
 
 ROLLOUT = "rollout"
-"""Instead of a mood: a person starts a rollout."""
+"""An entry of a run that is not a mood: a person starts a rollout."""
 VARIANTS = ["default", "v2", "v3"]
 MOODS = {
     "excellent": ["success"],
@@ -43,7 +43,7 @@ HOSTS: dict[str, list[str | None]] = {
     "one bad": ["h1", "h2", "h3", "h3"],
     "only the bad": ["h3"],
 }
-"""Which runtimes send the outcomes of a run; of those that are ``one bad``, the last alone is in the run's mood."""
+"""The runtimes that send the outcomes of a run.  With ``one bad``, only h3 is in the run's mood; others are good."""
 
 
 def outcome(random: Random, variant: str, mood: str, where: str, epoch: int) -> m.Invocation:

@@ -68,7 +68,7 @@ def test_the_source_is_quarantined_the_target_active_and_the_operator_told_how_t
 
 
 def failing(**others: str) -> Task:
-    """Build a task whose active ``default`` succeeds in every other outcome only and has no other variant yet."""
+    """Build a task whose active ``default`` has begun to fail every other time; ``others`` have these outcomes."""
     task = Task()
     task.run("default", "S" * 30 + "SF" * 10)
     for name, outcomes in others.items():

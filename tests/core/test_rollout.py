@@ -143,7 +143,7 @@ def outage_of_both(task: Task, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_befalls_both_variants_tells_nothing_about_the_candidate(seed: int) -> None:
-    """In an outage of both, the candidate is not taken back for what the active variant does not do better."""
+    """If both variants fail in an outage, the candidate is not taken back: the active variant does no better."""
     task = rolling(Policy(Degradation(guard="evidence", false_alarm_budget=10)), min_outcomes=20)
     outage_of_both(task, seed)
     assert "aborted" not in steps(task)
@@ -331,7 +331,7 @@ def test_a_person_can_begin_the_next_stage_and_skip_the_others() -> None:
     assert "now gets 25 %" in task.order(m.PromoteRollout, stage=1).detail
     assert weights(task) == {CANDIDATE: 250, "default": 750}
     refused = task.order(m.PromoteRollout, full=True)
-    assert (refused.outcome, "crl activate" in refused.detail) == ("refused", True), "it has no outcome yet"
+    assert (refused.outcome, "crl activate" in refused.detail) == ("refused", True), "the candidate has no outcome yet"
     task.run(CANDIDATE, "S", variant_source="explore")
     assert task.order(m.PromoteRollout, full=True).detail == f"{CANDIDATE} is active, epoch 2"
     assert task.row.active == CANDIDATE
@@ -381,7 +381,7 @@ def test_operators_are_told_once_when_a_stage_does_not_end_and_again_when_it_has
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_operators_are_told_of_a_rollout_that_gets_no_outcomes(paused: bool) -> None:
-    """No runtime may know the weights, or a pause may have been forgotten."""
+    """The cause may be that no runtime knows the weights, or that a pause was forgotten."""
     task = rolling(Policy(rollout=Rollout(patience=10)))
     if paused:
         task.order(m.PauseRollout, actor="bob")

@@ -169,7 +169,7 @@ def test_whoever_holds_a_degraded_task_next_is_named_with_the_next_outcome(ends:
     if ends == "by outcomes":
         task.order(m.UndoRollback)
         task.run("api-optimized", "F" * 99, active_epoch=4)
-        task.take(an_invocation("default", variant_source="explore"))  # the 100th; only its own variant is judged
+        task.take(an_invocation("default", variant_source="explore"))  # the 100th outcome; only its variant is judged
     else:
         task.order(m.HoldTask, actor="ada", hours=1.0)
         task.run("default", "F" * 10)

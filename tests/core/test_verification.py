@@ -1,4 +1,4 @@
-"""Verification: a rollback whose target delivers less than what was left is taken back, once, and says so."""
+"""Verification: a rollback whose target delivers less than the variant it left is taken back once, with an alert."""
 
 from __future__ import annotations
 

@@ -237,14 +237,14 @@ class TestEndToEnd(SafetyTest):
         [create] = proposer.analyze_and_propose()
         proposer.approve(create["proposal_id"], reviewer="ada")
         new = create["target_variant"]
-        # It is explored and beats the default by more than .20, so its promotion is proposed and approved.
+        # The new variant is explored and beats the default by more than .20, so its promotion is proposed and approved.
         self.record(new, "S" * 60, reward=0.85, variant_source="explore")
         self.assertGreater(learning.get_q_value(*WHO, new) - learning.get_q_value(*WHO, "default"), 0.20)
         self.assertEqual(monitor.should_auto_apply_variant(*WHO, new)[0], "human_approval")
         [promote] = proposer.analyze_and_propose()
         proposer.approve(promote["proposal_id"], reviewer="ada")
         self.assertEqual(self.store.get_active_variants(), [(*WHO, new)])
-        # It does well for a while, then degrades, and is rolled back.
+        # The new variant does well for a while, then degrades, and is rolled back.
         self.record(new, "S" * 10, reward=0.85, active_epoch=2)
         self.assertIsNone(manager.monitor_and_rollback(*WHO, new))
         self.record(new, "F" * 10, active_epoch=2)

@@ -80,7 +80,7 @@ async def test_a_worker_stops_while_the_broker_is_mute(broker: Endpoint, tmp_pat
         await installation.publish(*invocations("default", "S" * 5))
         await installation.settled()
         os.kill(broker.pid, signal.SIGSTOP)
-        await asyncio.sleep(1.0)  # whatever it is doing by then, it will soon wait for an answer
+        await asyncio.sleep(1.0)  # by then, the worker waits for an answer, or soon will
         assert await seconds_to_stop(worker, signal.SIGINT) < STOPPED_WITHIN
         await wake(broker)
         worker = await installation.worker()
@@ -105,7 +105,7 @@ async def test_a_worker_stops_while_it_asks_a_mute_broker_for_the_topics(broker:
     async with Installation(broker.bootstrap_servers, tmp_path) as installation:
         os.kill(broker.pid, signal.SIGSTOP)
         worker = installation.start_worker()
-        await asyncio.sleep(3.0)  # its log offers nothing to wait for, because no broker has answered
+        await asyncio.sleep(3.0)  # no line of its log can be awaited, as no broker has answered
         assert await seconds_to_stop(worker) < STOPPED_WITHIN
         await wake(broker)
 

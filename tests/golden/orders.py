@@ -186,7 +186,7 @@ def reviews(scribe: Scribe, agent: str) -> None:
 
 
 def on_tags(scribe: Scribe) -> None:
-    """Report a provider, let a task fall under the report, and end reports: in time, too late, and by another one."""
+    """Report a provider, let a task fall while it is reported, and end the report; one report arrives expired."""
     task = scribe.task("backend-architect", "warned")
     task.run("a", "S" * 60, provider="four")
     task.explore("b", "SSSSSSSSSF" * 4, provider="four")

@@ -1,4 +1,4 @@
-"""The policies of the hour: first the guide's, then two sets that reach every branch of the engine."""
+"""The policies of the recorded hour: first the guide's, then two sets that reach every branch of the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proposals of every type, and their fates: approved, rejected, deferred, superseded, expired, revised."""
+"""Proposals of every type, with every possible end: approved, rejected, deferred, superseded, expired, revised."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def proven(scribe: Scribe, agent: str, task_type: str, active: str = "b", **fiel
 
 
 def each_metric(scribe: Scribe, agent: str) -> None:
-    """Worsen success, reward and errors, each in a task of its own; in a fourth task, nothing succeeds."""
+    """Worsen success, reward and errors, each in a separate task; in a fourth task, nothing succeeds."""
     rate = proven(scribe, agent, "by-success")
     rate.run("b", "S" * 10 + "F" * 12)
     rate.run("a", "SS")
@@ -59,7 +59,7 @@ def held(scribe: Scribe) -> None:
 
 
 def one_runtime(scribe: Scribe) -> None:
-    """Let one runtime fail, or all outcomes that name none, while three others contradict; then let all fail."""
+    """Let one runtime fail, or all outcomes without a runtime, while the others contradict; then let all fail."""
     for name, bad in (("broken-host", "h3"), ("unnamed", None)):
         task = scribe.task("backend-architect", name)
         for turn in range(60):
@@ -179,7 +179,7 @@ def verified(scribe: Scribe, agent: str) -> None:
 
 
 def shared_outages(scribe: Scribe, agent: str) -> None:
-    """Hold through outages of a provider: one that ends, one that another provider outlasts, one that a person ends."""
+    """Hold through outages of a provider: one ends, another lasts for 200 outcomes, and a person ends the third."""
     for name, after in (("recovers", "S" * 14), ("lasts", "F" * 210), ("resumed", "F" * 3)):
         task = scribe.task(agent, f"outage-{name}")
         task.run("a", "S" * 60, provider="one")

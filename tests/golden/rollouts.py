@@ -8,7 +8,7 @@ from .scribe import Scribe, Task
 
 
 def ordered(scribe: Scribe, agent: str) -> None:
-    """Roll variants out by order, and let each rollout end in another way."""
+    """Roll variants out by command, and let each rollout end differently."""
     task = _begun(scribe, agent, "completes")
     for _ in range(2):
         task.run("a", "SSSSSSSSSF" * 2)
@@ -52,7 +52,7 @@ def ordered(scribe: Scribe, agent: str) -> None:
 
 
 def refused(scribe: Scribe, agent: str) -> None:
-    """Order rollouts that cannot begin."""
+    """Send commands for rollouts that cannot begin."""
     task = scribe.task(agent, "refused")
     task.order(m.RegisterVariant, variant_id="c")
     task.order(m.StartRollout, variant_id="c")

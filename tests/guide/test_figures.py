@@ -1,4 +1,4 @@
-"""The data that a script leaves in its folder: the next one continues the windows and reports each rollback once."""
+"""The data that a script leaves in its folder: the next run continues the windows and reports each rollback once."""
 
 from __future__ import annotations
 

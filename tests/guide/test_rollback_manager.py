@@ -102,7 +102,7 @@ def test_without_a_target_nothing_changes_and_nothing_is_told(store: Store) -> N
     assert SafetyMonitor().check_performance_degradation(*WHO, "default")[0]
     assert RollbackManager().monitor_and_rollback(*WHO, "default") is None
     assert active_of(store) == "default"
-    # When a target appears at last, the next check finds it, without another outcome of the active variant.
+    # Once a target appears, the next check finds it, without another outcome of the active variant.
     record(store, "rescue", "S" * 5, variant_source="explore")
     assert RollbackManager().monitor_and_rollback(*WHO, "rescue") is None  # asks about another variant
     assert active_of(store) == "default"

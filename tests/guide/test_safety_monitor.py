@@ -195,7 +195,7 @@ def test_degraded_means_worse_by_more_than_a_threshold_in_success_reward_or_erro
 
 
 def _mean(outcomes: list[str], letter: str) -> Fraction:
-    """Return the share of outcomes with this letter; if it is empty, the mean reward (success +1, anything else -1)."""
+    """Return the share of outcomes with this letter; without a letter, the mean reward (success +1, all others -1)."""
     if letter:
         return Fraction(outcomes.count(letter), len(outcomes))
     return Fraction(2 * outcomes.count("S") - len(outcomes), len(outcomes))

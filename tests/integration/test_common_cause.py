@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 
 def story(partitions: int) -> tuple[list[m.Invocation], list[m.Invocation]]:
-    """Return the outcomes until the end of the outage and those after it, as runtimes that follow produce them."""
+    """Return the outcomes until the end of the outage, and those after it; each uses the variant then active."""
     driver = TopologyDriver(partitions=partitions)
 
     def active(task: str) -> tuple[str, int]:
@@ -129,7 +129,7 @@ async def test_tasks_that_fall_after_others_are_held_before_their_first_rollback
                 )
             )
         if task == SHARED[0]:
-            tags.kill()  # its successor continues where it was
+            tags.kill()  # the next process continues where this one stopped
             tags = installation.start_worker(("-m", "crl_stream", "worker", "--role", "tags"))
             await tags.ready()
         else:

@@ -116,7 +116,7 @@ async def test_a_partition_whose_owner_has_frozen_is_named_and_the_others_protec
 
 async def test_of_two_drills_at_once_on_a_partition_one_runs_and_the_other_says_so(installation: Installation) -> None:
     await installation.worker()
-    for _ in range(2):  # the first pair meets a task that is not known yet, the second one that both know
+    for _ in range(2):  # the first pair starts on an unknown task, the second on a known one
         ended = await asyncio.gather(*(drill(installation, "--partition", "1") for _ in range(2)))
         codes = sorted(code for code, _, _ in ended)
         assert codes in ([0, 75], [0, 0]), ended

@@ -49,7 +49,7 @@ async def test_the_row_the_snapshot_the_page_and_the_summary_of_a_quiet_task_agr
     services = installation.start_worker(SERVICES)
     await services.ready()
     total = 0
-    for burst in (30, 1, 7, 13, 2):  # they end at a snapshot, just after one, and between two
+    for burst in (30, 1, 7, 13, 2):  # bursts end at, just after, or between snapshots
         await installation.publish(*invocations("default", "S" * burst))
         total += burst
         await agree(installation, worker, total)

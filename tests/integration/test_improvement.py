@@ -131,5 +131,5 @@ async def test_killed_at_every_point_of_the_story_nothing_is_proposed_told_or_wr
     await check(installation)
     await installation.wait_for(ALERTS, m.Alert, lambda a: a.kind == "weekly_review", seconds=90)
     reviews = [a for a in await installation.messages(ALERTS) if a.kind == "weekly_review"]
-    assert len({a.alert_id for a in reviews}) == 1, "only one a week, however often it is requested"
+    assert len({a.alert_id for a in reviews}) == 1, "one review a week, however often it is requested"
     await assert_files_and_alerts_equal_the_topics(installation)

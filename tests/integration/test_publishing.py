@@ -1,4 +1,4 @@
-"""The fate of outcomes that Kafka does not accept."""
+"""What happens to outcomes that Kafka does not accept."""
 
 from __future__ import annotations
 

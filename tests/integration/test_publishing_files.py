@@ -115,7 +115,7 @@ async def test_a_run_that_was_ended_in_the_middle_is_gone_on_with_and_nothing_is
     process.send_signal(number)
     _, err = await process.communicate()
     before = journal_of(installation)
-    assert before["sent"] < before["messages"], "it had finished before the signal"
+    assert before["sent"] < before["messages"], "the command had finished before the signal"
     if number != signal.SIGKILL:
         assert process.returncode == 130
         assert f"{before['sent']} of 40000 messages are published; run the same command again" in err.decode()

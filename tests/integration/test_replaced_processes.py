@@ -9,7 +9,7 @@ from integration.test_runtime_lifetimes import published, run
 
 pytestmark = pytest.mark.integration
 
-# The part of Celery's signals that a pool's child uses: before it exits with os._exit, it sends one by name.
+# The part of Celery's signals that a pool's child uses: it sends one signal by name before it calls os._exit.
 CELERY_SIGNALS = """
 class Signal:
     def __init__(self):

@@ -1,4 +1,4 @@
-"""A rollout on a real broker: ordered by the command line, obeyed by a runtime, taken back, and begun again."""
+"""A rollout on a real broker: started from the command line, followed by a runtime, taken back, and begun again."""
 
 from __future__ import annotations
 

@@ -151,10 +151,10 @@ async def test_compacted_topics_that_were_made_again_are_filled_again_although_t
         await installation.admin.apply()
         if ending is not None:
             code, log, _ = await ending
-            assert code in {70, 78}, "recreated, or deleted if the check fell in between"
+            assert code in {70, 78}, "70 if the topic is recreated by then, 78 if it is still deleted"
             assert "its worker refills it from the rows when it starts" in log
         worker = await installation.worker()
-        assert await last_records(installation) == before, "they are complete before the worker is ready"
+        assert await last_records(installation) == before, "the topics are complete before the worker is ready"
         assert "were rewritten from the rows" in worker.log.read_text()
         await installation.order(a_command(m.RegisterVariant, task_type="task-4", variant_id="next"))
         await installation.order(a_command(m.ActivateVariant, task_type="task-4", variant_id="next", untested=True))
@@ -248,7 +248,7 @@ async def test_adopting_waits_for_a_worker_that_has_just_died_and_is_refused_whi
         names(INVOCATIONS),
         bootstrap_servers=installation.kafka.bootstrap_servers,
         group_id=names.group(installation.app_id),
-        group_instance_id="worker-0",  # so that the member stays until its session times out
+        group_instance_id="worker-0",  # a static member stays until its session times out
         session_timeout_ms=6_000,
         heartbeat_interval_ms=500,
     )

@@ -24,7 +24,7 @@ PRODUCTION = {"profile": "production"}
 
 
 def story() -> list[m.Invocation]:
-    """Tell of a variant that fails half the time in the end, beside another task where nothing happens."""
+    """Return outcomes of a variant that fails half the time in the end, and of another task where nothing happens."""
     parts = [
         *invocations("default", "S" * 40),
         *invocations("v2", "SSSSSSSSSF" * 4, variant_source="explore"),
@@ -50,7 +50,7 @@ async def everything(installation: Installation) -> dict[str, int]:
 
 
 async def recorded(installation: Installation, **settings: str) -> list[m.Invocation]:
-    """Let a worker live through the story, with commands in between, and end it."""
+    """Run a worker through the story, with commands in between, then stop it; return the outcomes."""
     worker = await installation.worker(**settings)
     told = story()
     await installation.publish(*told[:60])

@@ -48,7 +48,7 @@ class Up:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                # A test that runs in the background ignores Ctrl-C, and its children inherit that; a user's do not.
+                # A test that runs in the background ignores Ctrl-C, and so do its children; a user's processes do not.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
             )
         self.programs.append(program)

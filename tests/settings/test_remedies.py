@@ -67,7 +67,7 @@ def test_a_list_of_ones_own_takes_the_place_of_the_shipped_one_and_the_rest_stay
     assert own.failures == shipped.failures
     assert own.tiers == shipped.tiers
     assert own.for_task("security-audit").focus == "audit"
-    assert own.prescribe("api-design", "slow", None) == [], "its patterns come before the shipped ones"
+    assert own.prescribe("api-design", "slow", None) == [], "patterns in the user's file come before the shipped ones"
 
 
 def test_the_setting_names_the_file_and_says_where_it_came_from() -> None:
@@ -105,7 +105,7 @@ def test_a_file_that_is_not_there_is_an_error_with_a_hint(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/proc"])
 def test_what_is_no_file_is_no_catalogue_and_is_not_read(path: str) -> None:
-    """A crl.toml written by a stranger may name such a path."""
+    """A crl.toml written by a stranger may name a device or a folder."""
     with pytest.raises(ConfigError, match=r"is not a valid catalogue|cannot be read") as caught:
         load_remedies(Path(path))
     assert caught.value.hint

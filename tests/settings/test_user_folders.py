@@ -111,7 +111,7 @@ def test_a_user_id_that_the_machine_does_not_know_reads_settings(tmp_path: Path)
     """The user has no HOME and no entry in passwd, as in a container."""
 
     become = "import os, sys; os.setgroups([]); os.setgid(54321); os.setuid(54321); "
-    # Import it before switching users, because the other user may be unable to read this checkout.
+    # Import the module before switching users, because the other user may be unable to read this checkout.
     program = "import crl_stream.settings.layers; " + become + SCRIPT
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -1,6 +1,6 @@
 """The story of an outage: several tasks on one provider, and one variant of another provider that collapses meanwhile.
 
-The story reacts to what the engine decides: each outcome is one of the variant that is active at that time.
+The story reacts to what the engine decides: each outcome belongs to the variant that is active at that time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def youth() -> Iterator[m.Invocation]:
 
 
 def round_of(number: int, active: Active, *, outage: bool) -> Iterator[m.Invocation]:
-    """Yield the next outcome of each task: a failure on provider ``one`` in the ``outage``, and of ``best`` on two."""
+    """Yield the next outcome of each task; in an ``outage``, provider ``one`` and ``best`` of ``APART`` fail."""
     for task in TASKS:
         name, epoch = active(task)
         provider = VARIANTS[task][name]

@@ -102,7 +102,7 @@ def _changes(driver: TopologyDriver) -> list[m.Activation]:
 
 # -- several tasks ---------------------------------------------------------------------------------
 def one_after_another(driver: TopologyDriver) -> None:
-    """Let the three tasks on provider ``one`` that have no other fall one after another, each until it is held."""
+    """Let the three tasks that use only provider ``one`` fall one after another, each until it is held."""
     driver.pipe(*youth())
     for task in SHARED:
         for number in range(30):
@@ -175,7 +175,7 @@ def test_a_report_is_idempotent_and_ends_by_its_time_or_by_the_end_of_its_incide
     for number in range(12):
         found = driver.snapshot(AGENT, SHARED[0])
         driver.pipe(*failures(SHARED[0], found.active_variant or "", found.epoch, number))
-    assert SHARED[0] in rollbacks(driver), "a report that is over is no evidence"
+    assert SHARED[0] in rollbacks(driver), "a report that has expired is not evidence"
     assert_exact(driver)
 
 

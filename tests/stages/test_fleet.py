@@ -1,4 +1,4 @@
-"""One command stops everything automatic in every partition, also for tasks created later, and the result is exact."""
+"""One command stops everything automatic in every partition, including tasks created later, and the result is exact."""
 
 from __future__ import annotations
 

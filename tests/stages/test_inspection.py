@@ -1,4 +1,4 @@
-"""What people are shown of a task at any time, even if it has had no record since its last change."""
+"""What people see of a task at any time, even if it has had no record since its last change."""
 
 from __future__ import annotations
 

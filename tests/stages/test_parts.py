@@ -126,7 +126,9 @@ def test_a_hold_that_a_tick_finds_expired_is_shown_as_over_in_parts(monkeypatch:
     owner.assert_same()
     assert max(map(len, owner.parts)) <= 10 + 4
     alerts = [output for part in owner.parts for output in part if output.topic == ALERTS]
-    assert sum(b"fleet_hold" in (output.value or b"") for output in alerts) == 2, "one when it began, one when it ended"
+    assert sum(b"fleet_hold" in (output.value or b"") for output in alerts) == 2, (
+        "one when the hold began, one when it ended"
+    )
 
 
 def test_a_burst_of_new_tasks_is_published_in_parts() -> None:

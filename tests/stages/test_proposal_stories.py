@@ -95,7 +95,7 @@ def test_a_lone_bad_variant_ends_with_a_better_one_and_that_one_when_it_fails_wi
     assert (active.variant_id, active.epoch, active.cause) == ("default-v2", 2, "approval")
     assert newest(driver, promote).status == "approved"
 
-    # It degrades and is rolled back, and a person confirms.
+    # The variant degrades and is rolled back, and a person confirms the rollback.
     chapter(*invocations("default-v2", "S" * 10, active_epoch=2))
     chapter(*invocations("default-v2", "E" * 12, active_epoch=2))
     [rollback] = driver.read(topics.ROLLBACKS)[:1]

@@ -38,7 +38,7 @@ def said_last(driver: TopologyDriver, *topics: str) -> dict[tuple[str, bytes | N
 
 
 def meaning(topic: str, value: bytes | None) -> Any:
-    """Return a message's content without its position and the number of outcomes left of a pin or hold."""
+    """Return a message's content, without its position and the remaining outcomes of a pin or hold."""
     fields = msgspec.json.decode(value or b"")
     if topic != TASKS:
         fields = {name: given for name, given in fields.items() if name not in WHEN_IT_WAS_SAID}

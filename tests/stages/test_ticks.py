@@ -250,7 +250,7 @@ def test_what_an_older_engine_left_unpublished_is_published_and_what_it_did_not_
     shown = newest(driver)
     assert shown[KEY.decode()].n_outcomes == 13
     assert shown[f"{AGENT}/held"].held is None
-    assert [s.task_type for s in driver.read(TASKS)].count("quiet") == 4, "its outcomes 1, 2, 5 and 10"
+    assert [s.task_type for s in driver.read(TASKS)].count("quiet") == 4, "snapshots after outcomes 1, 2, 5 and 10"
 
 
 def _as_older(row: Any) -> bytes:

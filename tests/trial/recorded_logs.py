@@ -58,7 +58,7 @@ stories = st.lists(segments | segments | segments | commands, min_size=4, max_si
 
 
 def record(story: list[Any], policy: PolicySet | None = None, *, at: int = 0) -> TopologyDriver:
-    """Let a fleet live through a story; ``policy`` is set before its part ``at``."""
+    """Let a fleet live through a story; ``policy`` is set before part number ``at``."""
     driver = TopologyDriver(partitions=PARTITIONS)
     for number, part in enumerate(story):
         if policy is not None and number == at:
@@ -82,7 +82,7 @@ def pieces(driver: TopologyDriver, size: int = 10_000) -> Iterator[Piece]:
 
 
 def run(driver: TopologyDriver, policy: PolicySet | None, size: int = 10_000) -> Run:
-    """Fold a recorded log under ``policy``, or under those that it sets itself."""
+    """Fold a recorded log under ``policy``, or under the policies that the log itself sets."""
     found = Run(PARTITIONS, policy)
     for piece in pieces(driver, size):
         found.fold(piece)

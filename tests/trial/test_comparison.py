@@ -1,4 +1,4 @@
-"""Two policies on one log: the differences are exactly those of two separate fleets, and an exchange reverses them."""
+"""Two policies on one log: the differences are those of two separate fleets; swapping the policies reverses them."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def told(fleet: Any) -> dict[Any, list[int]]:
 
 
 def paired(key: Any, one: list[int], other: list[int]) -> list[Plain]:
-    """Pair the numbers, nearest first and of equally near ones the earliest, and return what differs."""
+    """Pair the nearest numbers first, and the earliest of equally near ones; return the differences."""
     found: list[Plain] = []
     task, decision = key
     while one and other:

@@ -70,7 +70,7 @@ def a_comparison() -> Comparison:
 
 
 def renamed(comparison: Comparison, name: str) -> Comparison:
-    """Return the comparison with ``name`` for everything in it that someone else has written."""
+    """Return the comparison with ``name`` in place of every text that someone else has written."""
     tasks = []
     for task in comparison.tasks:
         fresh: dict[int, Any] = {}
@@ -122,7 +122,7 @@ def test_a_name_changes_the_text_of_the_page_and_nothing_else(name: str) -> None
 
 
 def without_room(shape: list[Any]) -> list[Any]:
-    """Leave out what depends on the length of a name: whether a variant is named in its lane, and the slash."""
+    """Leave out elements whose presence depends on the length of a name, such as a variant's label in its lane."""
     return [one for one in shape if one[0] not in {"text", "span", "b"}]
 
 

@@ -29,7 +29,7 @@ OF_THE_TEXT = {
     reasons.DUPLICATE_KEY,
     reasons.TOO_DEEP,
 }
-"""Reasons about the text itself, which a schema cannot see: it checks only the parsed value."""
+"""Reasons that concern the text itself, which a schema cannot see: it checks only the parsed value."""
 CASES = [(name, reason, INVOCATIONS, value, KEY) for name, reason, value in INPUTS]
 CASES += [(f"{name} in a command", reason, COMMANDS, value, key) for name, reason, value, key in ORDERS]
 OF_FIELDS = [case for case in CASES if case[1] not in OF_THE_TEXT and case[1] != reasons.KEY_MISMATCH]

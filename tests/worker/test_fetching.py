@@ -83,12 +83,12 @@ async def test_what_is_left_unread_is_asked_for_no_more_until_it_is_assigned_aga
     thread: Any = object.__new__(ConsumerThread)
     thread._consumer, thread.app = consumer, SimpleNamespace(rebalancing_count=2, in_recovery=False)
     await thread.leave_unread({TP("changelog", 0)}, 1)
-    assert not consumer.paused(), "a recovery that has begun in the meantime would wait for it forever"
+    assert not consumer.paused(), "a new recovery would wait for the changelog forever"
     await thread.leave_unread({TP("changelog", 0)}, 2)
     assert consumer.paused() == {changelog}
     await thread.leave_unread({TP("revoked", 0)}, 2)
     assert consumer.paused() == {changelog}
-    consumer._closed = True  # it was never started, and would otherwise complain
+    consumer._closed = True  # a consumer that was never started would complain
 
 
 async def test_a_commit_of_what_is_assigned_no_more_is_none_and_ends_no_worker() -> None:
@@ -97,7 +97,7 @@ async def test_a_commit_of_what_is_assigned_no_more_is_none_and_ends_no_worker()
     thread: Any = object.__new__(ConsumerThread)
     thread._consumer = consumer
     assert await thread._commit({TP("log", 1): 7}) is False
-    consumer._closed = True  # it was never started, and would otherwise complain
+    consumer._closed = True  # a consumer that was never started would complain
 
 
 @pytest.fixture

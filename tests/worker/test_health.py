@@ -53,7 +53,7 @@ def test_a_dead_agent_is_named_with_the_moment_it_was_first_seen_until_it_lives_
     member.dead = []
     assert watched.findings() == []
     member.dead = ["agent crl.monitor"]
-    assert watched.findings()[0].since == 1_100_000, "that is another time"
+    assert watched.findings()[0].since == 1_100_000, "the problem has begun again"
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
@@ -95,7 +95,9 @@ async def test_a_transaction_that_was_left_open_on_any_topic_is_trouble_and_is_s
     assert watch.held[OUTPUT] == Held(3, 2, 1_000.0)
     watch.lags = {("crl-monitor", OUTPUT._replace(partition=0)): Lag(2, 3, 1_000.0, in_transaction=True)}
     found = Health([member], watch).findings()
-    assert [finding.name for finding in found] == ["lag", "transaction", "transaction"], "partition 0 is said already"
+    assert [finding.name for finding in found] == ["lag", "transaction", "transaction"], (
+        "the lag already covers partition 0"
+    )
     assert all(finding.since == 1_000_000 and "kafka-transactions.sh" in finding.action for finding in found)
     watch._consumers["read_committed"] = Ends()  # type: ignore[assignment]
     clock.append(1_100.0)

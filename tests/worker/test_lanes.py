@@ -184,7 +184,7 @@ async def test_a_batch_in_flight_when_its_lane_closes_can_still_be_finished() ->
 
 
 steps = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5), st.integers(0, 50)), min_size=1, max_size=10)
-"""For each poll: how many offsets are empty before its records, how many records it has, and how many are empty
+"""For each poll: how many offsets are empty before its records, how many records it has, and how many offsets are empty
 after."""
 
 

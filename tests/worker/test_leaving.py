@@ -1,4 +1,4 @@
-"""A worker that must not continue logs why: in two lines if the reason is known, else with a traceback."""
+"""A worker that must not continue logs why: in two lines if the reason is known, otherwise with a traceback."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def test_a_line_of_a_library_that_is_not_about_an_outage_is_shown_once_kafka_was
     terminal.at(10.0, a_line("mode.services", "crashed"))
     assert terminal.said == []
     terminal.at(10.5)
-    terminal.calm.answered(9.0)  # asked before the line was logged
+    terminal.calm.answered(9.0)  # this check began before the line was logged
     assert terminal.said == []
     terminal.at(13.0)
     terminal.calm.answered(12.0)

@@ -27,5 +27,5 @@ def test_a_worker_that_listens_on_every_address_is_known_by_the_name_of_its_host
     settings = load_settings(environment={})
     chosen = {"web_host": host, "web_port": 7000, "advertised_url": given}
     found = with_own_address(replace(settings, worker=settings.worker.model_copy(update=chosen)))
-    # An empty URL stands for the address where it listens.
+    # An empty URL stands for the address where the worker listens.
     assert found.worker.advertised_url == known_as

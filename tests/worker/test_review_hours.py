@@ -35,7 +35,7 @@ def at(text: str) -> float:
     ("first", "came"),
     [
         ("2026-03-22T12:00", ["03-23 09:00", "03-30 09:00", "04-06 09:00"]),  # clocks go forward on the 29th
-        ("2026-10-18T12:00", ["10-19 09:00", "10-26 09:00", "11-02 09:00"]),  # and back on the 25th
+        ("2026-10-18T12:00", ["10-19 09:00", "10-26 09:00", "11-02 09:00"]),  # clocks go back on the 25th
     ],
 )
 def test_monday_at_nine_is_monday_at_nine_when_clocks_have_changed_on_sunday(first: str, came: list[str]) -> None:

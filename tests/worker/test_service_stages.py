@@ -51,7 +51,7 @@ async def test_a_sink_asks_again_as_long_as_its_place_is_not_available(caplog: p
     assert slept == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
     assert outlet.counters.applied == 2, "counted once, after the delivery"
     told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 5, "the 1st, 2nd, 4th and 8th failures, and the recovery"
+    assert len(told) == 5, "lines for the 1st, 2nd, 4th and 8th failures, and the recovery"
     assert "The disk is full. hint: free some space" in told[0]
 
 
@@ -72,7 +72,7 @@ async def test_commands_that_were_made_anew_are_for_people_to_adopt() -> None:
 
 
 class OneRecord:
-    """A reader that returns the same record for every place."""
+    """A reader that returns the same record for every position."""
 
     def __init__(self, record: Any) -> None:
         self.record = record
@@ -113,7 +113,7 @@ async def test_a_last_record_that_is_gone_says_something_only_where_nothing_is_c
     assert await proposer.position(0, None, 0, 100) == 9
     with pytest.raises(Unsafe, match="has a different record at 8"):
         await overview.position(0, None, 0, 100)
-    assert await overview.position(0, None, 9, 100) == 9, "retention has taken it"
+    assert await overview.position(0, None, 9, 100) == 9, "retention has removed the record"
 
 
 class Announcing(OverviewStage):

@@ -29,7 +29,7 @@ async def app() -> AsyncIterator[Any]:
 
 
 async def test_acknowledgements_are_forgotten_before_a_revoke_could_commit_them(app: Any) -> None:
-    """This is why ``Consumer.on_partitions_revoked`` commits first and forgets afterwards."""
+    """The reason why ``Consumer.on_partitions_revoked`` commits first and forgets afterwards."""
     consumer, seen = app.consumer, []
 
     async def revoked(_: Any) -> None:
@@ -42,7 +42,7 @@ async def test_acknowledgements_are_forgotten_before_a_revoke_could_commit_them(
 
 
 async def test_a_flush_of_the_producer_gives_up_with_messages_left(app: Any) -> None:
-    """This is why ``Producer.flush`` exists."""
+    """The reason why ``Producer.flush`` exists."""
     buffer = app.producer.buffer
     buffer._started.set()
     for number in range(4):
@@ -52,7 +52,7 @@ async def test_a_flush_of_the_producer_gives_up_with_messages_left(app: Any) -> 
 
 
 async def test_a_send_that_fails_is_a_line_in_the_log(app: Any) -> None:
-    """This is why ``Producer.write`` is awaited and raises."""
+    """The reason why ``Producer.write`` is awaited and raises."""
     failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     failed.set_exception(ConnectionError("the broker is gone"))
     told: list[BaseException] = []
@@ -63,7 +63,7 @@ async def test_a_send_that_fails_is_a_line_in_the_log(app: Any) -> None:
 
 
 async def test_an_offset_in_flight_is_committed_when_the_ones_behind_it_are_done(app: Any) -> None:
-    """This is why lanes commit only what is finished, in order."""
+    """The reason why lanes commit only what is finished, in order."""
     consumer = app.consumer
     consumer._committed_offset[HERE], consumer._acked[HERE] = 2585, [2586, 2587, 2588, 2589]
     assert consumer._new_offset(HERE) == 2590
@@ -72,7 +72,7 @@ async def test_an_offset_in_flight_is_committed_when_the_ones_behind_it_are_done
 
 
 async def test_a_task_that_fails_commits(app: Any) -> None:
-    """This is why ``Consumer.on_task_error`` exits without a commit."""
+    """The reason why ``Consumer.on_task_error`` exits without a commit."""
     consumer, commits = app.consumer, []
 
     async def commit(*_: Any) -> None:
@@ -84,14 +84,14 @@ async def test_a_task_that_fails_commits(app: Any) -> None:
 
 
 async def test_a_full_buffer_stops_the_polling_of_its_partition(app: Any) -> None:
-    """This is why ``Consumer.on_buffer_full`` does nothing: with batches, the buffer is soon full."""
+    """The reason why ``Consumer.on_buffer_full`` does nothing: with batches, the buffer is soon full."""
     consumer = app.consumer
     consumer.on_buffer_full(HERE)
     assert HERE in consumer._buffered_partitions
 
 
 def test_a_fetch_waits_for_a_time_that_nobody_can_set() -> None:
-    """This is why ``ConsumerThread._create_worker_consumer`` exists."""
+    """The reason why ``ConsumerThread._create_worker_consumer`` exists."""
     made = inspect.getsource(driver.AIOKafkaConsumerThread._create_worker_consumer)
     assert "fetch_max_wait_ms=1500" in made
     assert "fetch_min_bytes" not in made
@@ -104,7 +104,7 @@ def in_order(function: Any, *words: str) -> bool:
 
 
 def test_a_revoke_takes_away_what_waits_then_waits_for_what_is_in_flight_then_flushes() -> None:
-    """The order in which lanes are closed relies on this."""
+    """The order in which lanes are closed relies on this order in Faust."""
     assert in_order(
         App._on_partitions_revoked,
         *("T(consumer.stop_flow)", "T(self.flow_control.suspend)", "T(consumer.pause_partitions)"),

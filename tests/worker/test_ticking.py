@@ -88,7 +88,7 @@ def test_a_broker_with_another_clock_costs_one_tick_in_vain_and_no_delay(ahead: 
     waiting = broker.wait(1_000)
     broker.ticking.note(0, [SimpleNamespace(offset=0, timestamp=broker.time, key=b"a/b")])  # type: ignore[list-item]
     assert broker.run(2.2) <= 2
-    assert waiting.next is None, "it was published within two seconds"
+    assert waiting.next is None, "the row was published within two seconds"
     assert broker.run(60.0) == 0
     broker.wait(30_000)
     assert broker.run(29.0) == 0, "the first tick has revealed the broker's time"

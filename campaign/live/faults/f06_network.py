@@ -116,7 +116,7 @@ async def resets(world: World, victim: Worker, partitions: set[int], proxy: Prox
 async def slow(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
     """Delay traffic by 300 ms each way.
 
-    The fault counts as noticed if the worker keeps its partitions and no fold beats one round trip.
+    The fault counts as noticed if the worker keeps its partitions and no fold takes less than a round trip.
     """
     proxy.slow(DELAY)
     fastest = PATIENCE

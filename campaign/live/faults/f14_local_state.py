@@ -32,7 +32,7 @@ async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Delete or damage a killed worker's files.
 
-    The fault counts as noticed if the next process on the same folder reports that it has rows, and folds on.
+    The fault counts as noticed if the next process on the same folder reports that it has rows, and continues to fold.
     """
     await world.moved()
     kind, victim = next(world.turns(KINDS, rng)), rng.choice(world.workers)

@@ -1,4 +1,4 @@
-"""Rows as an older release would have written them: without the fields that were added at the end later."""
+"""Rows as an older release would have written them: without the fields that were later added at the end."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     program = (*LAUNCHER, "--die", f"{name}:{number}")
     victim = world.start_worker(role=point.role, program=program)
     if name in {"revoke", "revoked"}:
-        with suppress(WorkerEnded):  # it may already die while starting, if it loses a partition then
+        with suppress(WorkerEnded):  # the worker may die while it starts, if it loses a partition
             await victim.ready()
         world.start_worker()  # a joining worker takes partitions
     try:

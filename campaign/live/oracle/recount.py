@@ -147,7 +147,7 @@ class Recount:
             if not found:
                 findings.complain("lost", 1, f"the malformed record at {place} has no dead letter")
             elif found != {value}:
-                findings.complain("doubled", 1, f"the dead letters of {place} do not have its bytes")
+                findings.complain("doubled", 1, f"the dead letters of {place} do not contain its bytes")
 
     def compare_answers(self, results: Iterable[bytes], findings: Findings) -> None:
         """Check that each command has one result, and that each policy has one result per partition."""

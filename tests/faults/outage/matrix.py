@@ -5,7 +5,7 @@
 It runs two scenes at a time, takes 15 to 30 minutes on two cores, and prints Markdown tables.
 
 Each scene has its own broker.  A worker and the services run under a supervisor that restarts them when they end, as
-Kubernetes does.  Beside them, a runtime publishes ten outcomes a second and follows a rollback, and an operator runs
+Kubernetes does.  Meanwhile, a runtime publishes ten outcomes a second and follows a rollback, and an operator runs
 commands.  ``crl up`` has separate scenes.  At the end, every accepted outcome must be on the topic exactly once.
 """
 

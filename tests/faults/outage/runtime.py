@@ -15,7 +15,7 @@ import time
 from crl_stream.client import Client
 
 PUBLISHED, FOLLOWED = ("runtime", "outcomes"), ("runtime", "followed")
-"""The task whose outcomes it publishes, and the one whose active variant it looks up."""
+"""The task whose outcomes the runtime publishes, and the one whose active variant it looks up."""
 FLUSH_SECONDS = 60.0
 
 
