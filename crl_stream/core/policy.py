@@ -108,7 +108,7 @@ class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_samples: AtLeastOne = 10
     min_lead: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] = 0.05
     """Lead that a candidate needs over the active variant, in Q and in lifetime mean reward."""
-    confidence: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 1.5
+    confidence: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.5
     """Standard errors by which a candidate must promise more than the active variant.
 
     The comparison is made again with every outcome, so a small distance is reached by chance sooner or later.

@@ -583,7 +583,7 @@ class Model:
             at_work = {name for name, outcomes in self.reports.items() if outcomes}
             if len(tried_by) == 1 and at_work - tried_by:
                 continue
-            if all(lead >= 0.05 for lead in leads) and self._is_better(promised, present, exact(1.5)):
+            if all(lead >= 0.05 for lead in leads) and self._is_better(promised, present, exact(0.5)):
                 ready.append(m)
         return min(ready, key=lambda m: m.rank, default=None)
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.promise import is_better, promise_of
 from crl_stream.core.monitor.row import decode_row, encode_row
 from crl_stream.core.monitor.staging import control_of
 from crl_stream.core.policy import Degradation, Operations, Policy, Rollout
@@ -223,18 +224,43 @@ def test_work_of_runtimes_that_do_not_know_the_weights_is_not_compared(source: s
     assert control_of(task.row).n == 5
 
 
-def test_a_rollback_chooses_the_candidate_only_if_it_was_better_in_the_same_time() -> None:
+def test_a_rollback_does_not_wait_for_a_stage_if_the_candidate_is_clearly_better_than_what_is_left() -> None:
     task = rolling()
     task.run("default", "S" * 30)
     task.run(CANDIDATE, "SSSSS", variant_source="explore")
-    task.run("default", "F" * 12)
-    assert task.row.active == "default"
-    assert "being rolled out: 5 of 20 outcomes" in task.alerts("no_target")[-1].action
-    task.run(CANDIDATE, "S" * 15, variant_source="explore")
-    task.run("default", "F")
+    failures = 0
+    while task.row.active == "default" and failures < 12:
+        task.run("default", "F")
+        failures += 1
     assert (task.row.active, task.row.cause) == (CANDIDATE, "rollback")
+    left = promise_of(task.row.variants["default"].judged)
+    assert is_better(promise_of(task.variant(CANDIDATE).life), left, 2.0)
     assert steps(task)[-1] == "ended"
     assert task.stated(m.RolloutStep)[-1].reasoning.startswith(f"{CANDIDATE} becomes active (rollback): ")
+
+
+def test_a_rollback_waits_for_a_candidate_that_is_not_clearly_better_than_what_is_left() -> None:
+    """Before its stages are over, a chance run of failures of a healthy variant must not make a newcomer active."""
+    task = rolling()
+    task.run("default", "S" * 100)
+    task.run(CANDIDATE, "SSSSS", variant_source="explore")
+    task.run("default", "SSSF" * 5)
+    assert task.row.active == "default"
+    assert "being rolled out: 5 of 20 outcomes" in task.alerts("no_target")[-1].action
+    task.run(CANDIDATE, "S" * 45, variant_source="explore")
+    task.run("default", "FF")
+    assert (task.row.active, task.row.cause) == (CANDIDATE, "rollback")
+
+
+def test_a_rollback_does_not_choose_a_candidate_that_did_worse_in_the_same_time_whatever_its_past() -> None:
+    task = registered()
+    task.run(CANDIDATE, "S" * 60, variant_source="explore")
+    task.order(m.StartRollout, variant_id=CANDIDATE)
+    task.run("default", "S" * 30)
+    task.run(CANDIDATE, "FFFS", variant_source="explore")
+    task.run("default", "F" * 12)
+    assert task.row.active == "default"
+    assert "being rolled out: 4 of 20 outcomes" in task.alerts("no_target")[-1].action
 
 
 def test_a_rollback_does_not_choose_a_candidate_whose_rollout_is_paused() -> None:
