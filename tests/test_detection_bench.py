@@ -15,6 +15,7 @@ from benchmarks.detection.contestants import contestant_of, parameters, policy_o
 from benchmarks.detection.document import BEGIN, END, FOLDER, PAGE, to_json, with_tables
 from benchmarks.detection.engine import Engine
 from benchmarks.detection.figures import KINDS, figures, summary
+from benchmarks.detection.limit import greatest_gain, least_delay
 from benchmarks.detection.loop import Change, Loop, Result
 from benchmarks.detection.report import WIDTH, markdown, text
 from benchmarks.detection.worlds import WORLDS, recorded
@@ -246,3 +247,15 @@ def test_options_that_cannot_be_used_are_refused_in_a_sentence(
         program.main(words)
     assert "error: " in capsys.readouterr().err
     assert not list(results.iterdir())
+
+
+def test_the_limit_is_lordens_bound_and_only_known_where_a_success_rate_falls() -> None:
+    """ln 5,000 is 8.517, and an outcome gives .3112 nats about a fall from .9 to .6."""
+    delay = least_delay(COLLAPSE)
+    assert delay == pytest.approx(8.517 / 0.3112, rel=1e-3)
+    assert greatest_gain(COLLAPSE) == pytest.approx(1 - delay / 400)
+    assert [world.name for world in WORLDS if least_delay(world) is not None and world.kind == "healthy"] == []
+    assert least_delay(BY_NAME["0.85>0.60 rewards"]) is None
+    assert greatest_gain(BY_NAME["0.85>0.50, other 0.93"]) is None  # a promotion gains something, too
+    assert least_delay(BY_NAME["0.85>0.50, other 0.93"]) is not None
+    assert least_delay(COLLAPSE, budget=50_000) > delay

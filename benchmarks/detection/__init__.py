@@ -7,6 +7,7 @@
     actuator      what the rivals do when their detector has found something
     rivals        their detectors: the bare rule, a sequential test, river's
     contestants   the product and its rivals, by name
+    limit         how soon a fall can be found at best
     figures       what many tasks of a world gained and lost
     cost          what a decision costs
     report        the figures as tables

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.detection.limit import greatest_gain, least_delay
 from benchmarks.detection.loop import Change, Result
 from benchmarks.detection.worlds import World
 
@@ -44,13 +45,16 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
         "ends_on_best": sum(r.last == _best(world) for r in results) / len(results),
     }
     if world.kind == "alone":
-        return {"tasks": len(results), "outcomes": outcomes} | _alarms(world, results)
+        found = {"tasks": len(results), "outcomes": outcomes} | _alarms(world, results)
+        return found if (delay := least_delay(world)) is None else found | {"least_delay": delay}
     if world.kind == "rollout":
         return found | _rolled_out(world, results)
     if world.changes_at is not None and world.kind != "outage":
         found |= _delays(world, results)
         if oracle > never:
             found |= _gain(results)
+        if (most := greatest_gain(world)) is not None:
+            found |= {"least_delay": least_delay(world), "greatest_gain": most}
     return found
 
 

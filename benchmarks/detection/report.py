@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean
 from textwrap import wrap
 from typing import Any, NamedTuple
 
@@ -42,6 +43,11 @@ OF_LOSSES = (
 OF_ROLLOUTS = (
     "A new variant is rolled out in stages (guide, production) or activated at once (the others): good "
     "outcomes lost per task, against the better of the two variants; in brackets, how often it is in use at the end."
+)
+OF_LIMIT = (
+    "Share of the oracle's gain after a collapse. delay: outcomes that any test needs on average to find the fall if "
+    "it may raise one false alarm in 5,000 outcomes (Lorden's bound); most: the share with that delay. A contestant "
+    "with more either raises more false alarms or was lucky."
 )
 OF_ALARMS = "False alarms of a variant that is alone, per 1,000 days of 100 outcomes."
 OF_DELAYS = (
@@ -108,6 +114,7 @@ def tables(page: Page) -> Iterator[Table]:
     for table in (
         Table("All worlds", OF_SUMMARY, _summary(page)),
         Table("Closed loop: losses", OF_LOSSES, _matrix(page, loops, _lost)),
+        Table("Collapse: the limit", OF_LIMIT, _limits(page, cells)),
         Table("Rollouts", OF_ROLLOUTS, _matrix(page, rollouts, _rolled_out)),
         Table("Alone: false alarms", OF_ALARMS, _matrix(page, _with(cells, "alarms_per_1000_days"), _alarms)),
         *_delays(page, cells),
@@ -154,6 +161,23 @@ def _matrix(page: Page, cells: Sequence[Cell], shown: Callable[[Cell], str]) -> 
     worlds = dict.fromkeys(cell["world"] for cell in cells)
     head = ("", *(page["contestants"][name]["code"] for name in names))
     return [head, *((world, *(by_place.get((world, name), "") for name in names)) for world in worlds)]
+
+
+def _limits(page: Page, cells: Sequence[Cell]) -> list[Sequence[str]]:
+    known = [cell for cell in cells if "greatest_gain" in cell["figures"]]
+    head, *rows = _matrix(page, known, lambda figures: f"{figures['gain_of_oracle']:.2f}")
+    best = {cell["world"]: cell["figures"] for cell in known}
+    found: list[Sequence[str]] = [(head[0], "delay", "most", *head[1:])]
+    for world, *shares in rows:
+        found.append((world, f"{best[world]['least_delay']:.0f}", f"{best[world]['greatest_gain']:.2f}", *shares))
+    if rows:
+        whole = [_mean_gain(known, name) for name in dict.fromkeys(cell["contestant"] for cell in known)]
+        found.append(("mean", "", f"{fmean(each['greatest_gain'] for each in best.values()):.2f}", *whole))
+    return found
+
+
+def _mean_gain(cells: Sequence[Cell], name: str) -> str:
+    return f"{fmean(cell['figures']['gain_of_oracle'] for cell in cells if cell['contestant'] == name):.2f}"
 
 
 def _lost(figures: Cell) -> str:

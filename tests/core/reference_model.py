@@ -495,7 +495,10 @@ class Model:
         others = [
             m
             for m in self.members.values()
-            if m.name != self.active and m.n >= 5 and self._is_better_target(m, degraded) and self._may_skip(m, degraded)
+            if m.name != self.active
+            and m.n >= 5
+            and self._is_better_target(m, degraded)
+            and self._may_skip(m, degraded)
         ]
         if not any(o.success for o in left):
             others = [m for m in others if any(o.success for o in m.telling)]
