@@ -135,11 +135,11 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     doubt: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 10
     """Outcomes at its baseline that are added to a degraded variant's window before it is compared with a target."""
     verify: bool = True
-    """Take a rollback back if its target's first outcomes are worse than what was left, by ``confidence``."""
+    """Take a rollback back if its target's first outcomes are worse than those before it, by ``confidence``."""
     parole: AtLeastOne = 100
-    """Outcomes of the task after which the window that a variant was left with no longer rules it out as a target.
+    """Outcomes of the task after which the last window of a variant that was left no longer rules it out as a target.
 
-    It must then lead by at least two standard errors.
+    The variant must then lead by at least two standard errors.
     """
     undo_hold: Count = 100
     """After an undo, there are no automatic changes for this many outcomes of the task."""
@@ -174,15 +174,15 @@ class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hold_outcomes: Count = 200
     """Outcomes of the task after which an incident ends without a recovery; 0: never hold for a common cause."""
     hold_hours: Hours = 24.0
-    """Hours after which it ends without a recovery."""
+    """Hours after which an incident ends without a recovery."""
     clean_outcomes: AtLeastOne = 10
-    """Outcomes that a variant needs to show its recovery; at most a window."""
+    """Outcomes that must show that a variant has recovered; at most ``degradation.lookback_window`` count."""
     min_tasks: Count = 3
     """Tasks with the same provider or model that must fall together before other tasks are told; 0: not counted."""
     share: Ratio = 0.5
-    """Share of the tasks with that provider or model that must have fallen."""
+    """Share of the tasks with the provider or model that must have fallen before other tasks are told."""
     span_minutes: AtLeastOne = 30
-    """Minutes within which they must fall."""
+    """Minutes within which the tasks must fall to count as falling together."""
 
 
 class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -217,7 +217,7 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enforce_min_rollbacks: AtLeastOne = 5
     """Rollbacks that shadow mode must have reported and judged before it is proposed to enforce them."""
     enforce_precision: Ratio = 0.9
-    """Share of those that must have been right."""
+    """Share of the judged rollbacks that must have been right before it is proposed to enforce them."""
 
 
 class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
