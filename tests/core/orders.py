@@ -88,7 +88,7 @@ APPLIED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     (m.PauseRollout, {}, rolling, "v2 stays at 5 % (stage 1) until resumed; it is still aborted if degraded"),
     (m.ResumeRollout, {}, paused, "v2 continues at 5 % (stage 1)"),
     (m.PromoteRollout, {"stage": 1}, rolling, "v2 now gets 25 % (stage 2)"),
-    (m.AbortRollout, {}, rolling, "aborted: all work uses default; v2 is not quarantined"),
+    (m.AbortRollout, {}, rolling, "aborted: all invocations use default again; v2 is not quarantined"),
     (m.ApproveProposal, {"proposal_id": "p1", "change": PROMOTE}, two, "p1 approved: v2 is active, epoch 2"),
     (
         m.ApproveProposal,

@@ -204,7 +204,7 @@ def test_it_is_superseded_when_the_epoch_moves_and_made_anew_where_it_is_still_r
     [first] = [p for p in desk.see(a_variant(q=0.8), a_variant("v2", q=0.1)) if p.target_variant == "v2"]
     closed, anew = desk.see(a_variant("v3", q=0.8), a_variant(q=0.7), a_variant("v2", q=0.1), epoch=2)
     assert (closed.proposal_id, closed.status) == (first.proposal_id, "superseded")
-    assert closed.history[-1].reason == "made for epoch 1; v3 has become active since (epoch 2)"
+    assert closed.history[-1].reason == "made for epoch 1; v3 has since become active (epoch 2)"
     assert (anew.target_variant, anew.status, anew.epoch) == ("v2", "pending", 2)
     assert anew.proposal_id != first.proposal_id
 

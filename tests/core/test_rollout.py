@@ -366,7 +366,7 @@ def test_a_person_can_begin_the_next_stage_and_skip_the_others() -> None:
 def test_a_rollout_that_a_person_aborts_quarantines_nothing_and_begins_an_epoch() -> None:
     task = rolling()
     result = task.order(m.AbortRollout, reason="customers complain")
-    assert f"all work uses default; {CANDIDATE} is not quarantined" in result.detail
+    assert f"all invocations use default again; {CANDIDATE} is not quarantined" in result.detail
     assert not task.variant(CANDIDATE).quarantined
     assert (task.row.epoch, weights(task)) == (2, None)
     assert task.stated(m.RollbackEvent) == []

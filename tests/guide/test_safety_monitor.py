@@ -165,7 +165,7 @@ def test_too_little_data_is_no_degradation_and_says_so(store: Store) -> None:
     degraded, metrics = SafetyMonitor().check_performance_degradation(*WHO, "default")
     assert degraded is False
     assert (metrics["verdict"], metrics["sample_size"]) == ("INCONCLUSIVE", 9)
-    assert "Too little data" in metrics["reason"]
+    assert "Too few outcomes" in metrics["reason"]
 
 
 @given(

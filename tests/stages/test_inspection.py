@@ -33,7 +33,7 @@ def test_the_hold_of_an_undo_stands_until_its_outcomes_are_there_however_long_th
 @pytest.mark.parametrize(
     ("outcomes", "verdict", "reason"),
     [
-        ("S", "INCONCLUSIVE", "Too little data: baseline of 1 outcomes < 20"),
+        ("S", "INCONCLUSIVE", "Too few outcomes in the baseline: 1 of 20"),
         ("S" * 30, "HEALTHY", "Success rate 100% over 20 outcomes against 100%"),
         ("F" * 120, "DEGRADED", "No success in the last 20 outcomes"),
     ],

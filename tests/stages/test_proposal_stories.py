@@ -178,7 +178,7 @@ def test_an_approval_for_an_epoch_that_is_over_is_refused_and_the_proposal_is_su
     assert refused.detail.startswith("the epoch is 2, not 1: v3 has been active since ")
     closed = newest(driver, promote)
     assert closed.status == "superseded"
-    assert closed.history[-1].reason == "made for epoch 1; v3 has become active since (epoch 2)"
+    assert closed.history[-1].reason == "made for epoch 1; v3 has since become active (epoch 2)"
 
 
 def test_a_deferred_proposal_comes_back_when_it_was_said_and_can_still_be_approved() -> None:

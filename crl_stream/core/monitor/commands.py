@@ -108,7 +108,7 @@ def _activate_for(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCom
     if variant.life.n == 0 and row.active is not None and not getattr(command, "untested", False):
         raise Refused(
             f"{variant_id} has no outcome yet, and {_exploration(turn)}; to give it a small share of the work first: "
-            f"crl rollout start {row.agent_name}/{row.task_type} {variant_id}; to use it untested for all work: "
+            f"crl rollout start {row.agent_name}/{row.task_type} {variant_id}; to use it untested for all invocations: "
             f"crl activate {row.agent_name}/{row.task_type} {variant_id} --untested"
         )
     if variant.quarantined and cause != "approval":

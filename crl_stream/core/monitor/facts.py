@@ -508,7 +508,7 @@ def rollout_aborted(turn: Turn, change: c.RolloutAborted) -> Sequence[Any]:
         turn,
         "rollout_aborted",
         "critical",
-        f"its rollout was aborted at {rollout.shares[rollout.stage] / 10:g} %; all work now uses {active}: "
+        f"its rollout was aborted at {rollout.shares[rollout.stage] / 10:g} %; all invocations now use {active} again: "
         f"{grounds.reason}",
         about=candidate.variant_id,
         number=grounds.number,

@@ -49,14 +49,14 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
             text += f"; {judged.errors} of {judged.n} had errors, which are not judged: the baseline has none"
         return text
     if verdict.baseline.n < rules.min_baseline:
-        return f"Too little data: baseline of {verdict.baseline.n} outcomes < {rules.min_baseline}"
+        return f"Too few outcomes in the baseline: {verdict.baseline.n} of {rules.min_baseline}"
     if judged.n < rules.min_recent:
         origin = variant.origin
         accepted = origin is not None and judged.n >= variant.life.n - origin.n
         since = "its level was accepted" if accepted else "the last activation"
         if variant.baseline is not None and variant.baseline.concurrent:
             since = "its rollout began"
-        return f"Too little data: {judged.n} outcomes since {since} < {rules.min_recent}"
+        return f"Too few outcomes since {since}: {judged.n} of {rules.min_recent}"
     first, last = ", ".join(detector.nothing for detector in DETECTORS[:-1]), DETECTORS[-1].nothing
     return f"Nothing to compare with: the baseline has {first} and {last}"
 

@@ -113,7 +113,7 @@ def promote_rollout(turn: Turn, command: m.PromoteRollout) -> str:
     words = command.reason or f"requested by {command.actor}"
     if not known(turn, rollout.variant_id).life.n and (command.full or is_last(rollout)):
         raise Refused(
-            f"{rollout.variant_id} has no outcome yet; to use it untested for all work: crl activate "
+            f"{rollout.variant_id} has no outcome yet; to use it untested for all invocations: crl activate "
             f"{row.agent_name}/{row.task_type} {rollout.variant_id} --untested"
         )
     change = next_stage(row, command.actor, words, full=command.full)
@@ -129,7 +129,8 @@ def abort_rollout(turn: Turn, command: m.AbortRollout) -> str:
     words = command.reason or f"requested by {command.actor}"
     candidate = known(turn, rollout.variant_id)
     apply(turn, [RolloutAborted(candidate, command.actor, words, command.command_id)])
-    return f"{rollout.rollout_id} aborted: all work uses {turn.row.active}; {rollout.variant_id} is not quarantined"
+    back = f"all invocations use {turn.row.active} again"
+    return f"{rollout.rollout_id} aborted: {back}; {rollout.variant_id} is not quarantined"
 
 
 def _running(turn: Turn, command: m.RolloutCommand) -> Rollout:

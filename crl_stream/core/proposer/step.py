@@ -127,7 +127,7 @@ class _Look:
             return None
         if snapshot.epoch != proposal.epoch:
             now = snapshot.active_variant or "nothing"
-            reason = f"made for epoch {proposal.epoch}; {now} has become active since (epoch {snapshot.epoch})"
+            reason = f"made for epoch {proposal.epoch}; {now} has since become active (epoch {snapshot.epoch})"
             self._revise(waiting, "superseded", reason)
             return None
         if self.view is not None:
