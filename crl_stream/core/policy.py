@@ -36,9 +36,15 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     success_drop: Annotated[float, success_rate.LIMIT.range] = success_rate.LIMIT.default
     """Relative drop in the success rate; a window is degraded only if its drop is greater than this."""
     reward_drop: Annotated[float, avg_reward.LIMIT.range] = avg_reward.LIMIT.default
-    """Relative drop in the mean reward; a window is degraded only if its drop is greater than this."""
+    """Relative drop in the mean reward; a window is degraded only if its drop is greater than this.
+
+    Without ``reward_floor``, a drop from a mean of zero or less is a share of the scale from -1 to 1.
+    """
     error_increase: Annotated[float, error_rate.LIMIT.range] = error_rate.LIMIT.default
-    """Relative increase in the error rate; a window is degraded only if its increase is greater than this."""
+    """Relative increase in the error rate; a window is degraded only if its increase is greater than this.
+
+    Without ``error_floor``, and with a baseline without errors, it is the error rate itself.
+    """
     success_floor: Annotated[float, success_rate.FLOOR.range] = success_rate.FLOOR.default
     """Successes that a window must be short of what the baseline predicts, besides ``success_drop``; 0: no floor."""
     reward_floor: Annotated[float, avg_reward.FLOOR.range] = avg_reward.FLOOR.default

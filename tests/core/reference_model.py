@@ -189,9 +189,13 @@ class Member:
         if baseline.avg_reward > 0:
             drop = (baseline.avg_reward - recent.avg_reward) / baseline.avg_reward
             found.append((drop > exact(0.15), drop * baseline.avg_reward / 2, "avg_reward"))
+        elif (fall := (baseline.avg_reward - recent.avg_reward) / 2) > exact(0.15):
+            found.append((True, fall, "avg_reward"))
         if baseline.error_rate > 0:
             increase = (recent.error_rate - baseline.error_rate) / baseline.error_rate
             found.append((increase > exact(0.20), increase * baseline.error_rate, "error_rate"))
+        elif recent.error_rate > exact(0.20):
+            found.append((True, recent.error_rate, "error_rate"))
         if not found:
             return "INCONCLUSIVE", None
         # Of the metrics beyond their limits, the one that costs the most outcomes is named.

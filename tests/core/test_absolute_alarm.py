@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.targets import candidates
+from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import Degradation, Operations, Policy
 
 from .task import Task
@@ -139,15 +141,36 @@ def test_a_degraded_variant_without_a_success_is_never_promoted() -> None:
     assert task.snapshot("liar").decision == "human_approval"
 
 
-def test_errors_that_the_rule_cannot_judge_are_said_in_words() -> None:
+@pytest.mark.parametrize(("errors", "verdict"), [(4, "HEALTHY"), (5, "DEGRADED")])
+def test_after_a_baseline_without_errors_more_than_a_fifth_of_outcomes_with_errors_is_degraded(
+    errors: int, verdict: str
+) -> None:
+    task = Task()
+    task.run("old", "S" * 60, reward=0.85)
+    task.run("new", "S" * 10, variant_source="explore", reward=0.95)
+    task.order(m.ActivateVariant, variant_id="new")
+    task.run("new", "S" * (20 - errors), reward=0.95, active_epoch=2)
+    task.run("new", "S" * errors, error_count=1, reward=0.95, active_epoch=2)
+    found = judge(task.variant("new"), rules_of(task.policy))
+    assert found.kind == verdict
+    words = {
+        "HEALTHY": "; 4 of 20 had errors (limit 20%, because the baseline has none)",
+        "DEGRADED": "Error rate increased from 0% to 25%: 5 of 20 outcomes had errors",
+    }
+    assert sentence(task.variant("new"), found, rules_of(task.policy)).endswith(words[verdict])
+
+
+def test_a_newcomer_whose_every_outcome_has_an_error_is_degraded_under_the_guides_limits_too() -> None:
     task = Task()
     task.run("old", "S" * 60, reward=0.85)
     task.run("new", "S" * 10, variant_source="explore", reward=0.95)
     task.order(m.ActivateVariant, variant_id="new")
     task.run("new", "S" * 40, error_count=1, reward=0.95, active_epoch=2)
-    shown = task.snapshot("new")
-    assert shown.verdict == "HEALTHY"
-    assert shown.reason.endswith("20 of 20 had errors, which are not judged: the baseline has none")
+    [event] = task.stated(m.RollbackEvent)
+    assert (event.to_variant, event.reason) == (
+        "old",
+        "Error rate increased from 0% to 100%: 10 of 10 outcomes had errors",
+    )
 
 
 @given(st.integers(2, 30), st.integers(0, 80), st.sampled_from(["none", "evidence"]), st.booleans())

@@ -130,20 +130,29 @@ def test_a_floor_demands_a_loss_of_so_many_outcomes_and_makes_every_baseline_com
 
 @each
 @given(sizes, sizes, st.data())
-def test_a_baseline_of_zero_is_inconclusive(detector: Detector, before: int, recent: int, data: st.DataObject) -> None:
+def test_after_a_baseline_of_zero_a_window_is_degraded_only_if_it_loses_a_larger_share_than_the_limit(
+    detector: Detector, before: int, recent: int, data: st.DataObject
+) -> None:
+    """Otherwise there is nothing to compare with, so the detector alone never finds such a variant healthy."""
     case = detector.case
-    baseline, window = case.sums(before, 0), case.sums(recent, data.draw(amounts(detector, recent)))
-    assert detector.exceeds(baseline, window, detector.limit(GUIDE)) is None
+    has = data.draw(amounts(detector, recent))
+    baseline, window = case.sums(before, 0), case.sums(recent, has)
+    lost = Fraction(-has if case.better else has, detector.whole * recent)
+    expected = True if lost > limit_of(detector) else None
+    assert detector.exceeds(baseline, window, detector.limit(GUIDE)) is expected
     assert detector.detect(baseline, window) is None
 
 
 @given(sizes, sizes, st.data())
-def test_a_negative_mean_reward_is_inconclusive(before: int, recent: int, data: st.DataObject) -> None:
+def test_after_a_negative_mean_reward_a_drop_counts_as_a_share_of_the_whole_scale(
+    before: int, recent: int, data: st.DataObject
+) -> None:
     detector = DETECTORS[1]
     lost = data.draw(st.integers(1, before * MICRO))
     has = data.draw(st.integers(-recent * MICRO, recent * MICRO))
     baseline, window = detector.case.sums(before, -lost), detector.case.sums(recent, has)
-    assert detector.exceeds(baseline, window, detector.limit(GUIDE)) is None
+    drop = (Fraction(-lost, before) - Fraction(has, recent)) / (2 * MICRO)
+    assert detector.exceeds(baseline, window, detector.limit(GUIDE)) is (True if drop > limit_of(detector) else None)
     assert detector.detect(baseline, window) is None
 
 

@@ -80,7 +80,8 @@ class Detector(NamedTuple):
     worsening: Callable[[Sums, Sums], tuple[int, int]]
     """Returns a window's worsening against its baseline, and what the worsening is relative to, as whole numbers.
 
-    If the second number is zero or less, nothing is relative to it: then only a floor makes the comparison possible.
+    If the second number is zero or less, nothing can be relative to it.  With a floor, the window is compared all the
+    same; without one, the limit is then a share of the window's outcomes.
     """
     figure: Callable[[Sums], float]
     """Returns the metric over some outcomes, in the unit that people read."""
@@ -122,11 +123,13 @@ class Detector(NamedTuple):
             floor: The least loss that counts, in millionths of an outcome of the window; 0 sets none.
 
         Returns:
-            None if there is nothing to compare with; with a floor, there always is.
+            None if there is nothing to compare with; with a floor, there always is.  Without a floor, a window is still
+            degraded if it loses a larger share of its outcomes than the limit, so errors in more than 20 % of the
+            outcomes after none at all.
         """
         worse, of = self.worsening(baseline, recent)
         if of <= 0 and not floor:
-            return None
+            return True if worse * MICRO > limit * self.whole * baseline.n * recent.n else None
         return worse > 0 and worse * MICRO > limit * abs(of) and worse * MICRO >= floor * self.whole * baseline.n
 
     def detect(self, baseline: Sums, recent: Sums, *, floored: bool = False) -> Finding | None:

@@ -46,7 +46,8 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
             f"against {verdict.baseline.successes / verdict.baseline.n:.0%}"
         )
         if judged.errors and not verdict.baseline.errors and not rules.floors[2]:
-            text += f"; {judged.errors} of {judged.n} had errors, which are not judged: the baseline has none"
+            limit = rules.policy.degradation.error_increase
+            text += f"; {judged.errors} of {judged.n} had errors (limit {limit:.0%}, because the baseline has none)"
         return text
     if verdict.baseline.n < rules.min_baseline:
         return f"Too few outcomes in the baseline: {verdict.baseline.n} of {rules.min_baseline}"

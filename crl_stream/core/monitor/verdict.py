@@ -57,13 +57,14 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
     before = baseline.reward * n
     lost = (before - judged.reward * whole) * MICRO
     if before <= 0:
-        before = -before
-        lost = lost if reward_floor else 0
+        before = -before if reward_floor else 2 * MICRO * n * whole
     if lost > reward_limit * before and lost >= 2 * MICRO * reward_floor * whole and lost > 0:
         return True
     before = baseline.errors * n
     lost = (judged.errors * whole - before) * MICRO
-    if lost > error_limit * before and lost >= error_floor * whole and (before > 0 or error_floor > 0):
+    if before <= 0 and not error_floor:
+        before = n * whole
+    if lost > error_limit * before and lost >= error_floor * whole:
         return True
     for detector, limit, floor in rules.further:  # noqa: SIM110 - usually there are none, and a generator is costly
         if detector.exceeds(baseline, judged, limit, floor):
@@ -108,7 +109,7 @@ def _compare(variant: Variant, rules: Rules) -> Verdict:
             continue
         conclusive = True
         if degraded:
-            found = detector.detect(baseline, judged, floored=floor > 0)
+            found = detector.detect(baseline, judged, floored=True)
             if found is not None and (finding is None or found.lost > finding.lost):
                 worst, finding = detector, found
     if worst is None:

@@ -21,7 +21,7 @@ NOTHING: Final = "no positive reward"
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
     """Return the drop in the mean and the baseline's mean, in millionths and multiplied by both outcome counts.
 
-    A baseline of zero or less leaves nothing to compare with, because a relative drop has no meaning there.
+    A relative drop has no meaning if the baseline's mean is zero or less.
 
     >>> worsening(Sums(100, reward=80_000_000), Sums(20, reward=12_000_000))  # .80 to .60: a quarter
     (400000000, 1600000000)
