@@ -127,14 +127,15 @@ def test_every_candidate_that_was_not_chosen_says_why() -> None:
     before=st.integers(10, 60),
     alternative=st.integers(5, 60),
     strictness=st.floats(0.0, 0.1),
+    doubt=st.sampled_from([0, 10]),
 )
 def test_one_bad_outcome_rolls_nothing_back_however_strict_the_limits_are(
-    baseline: str, kind: str, before: int, alternative: int, strictness: float
+    baseline: str, kind: str, before: int, alternative: int, strictness: float, doubt: int
 ) -> None:
     limits = Degradation(
         success_drop=strictness, reward_drop=strictness, error_increase=strictness, baseline=baseline, min_baseline=10
     )
-    task = Task(Policy(degradation=limits, rollback=Rollback(confidence=0.0, doubt=0)))
+    task = Task(Policy(degradation=limits, rollback=Rollback(confidence=0.0, doubt=doubt)))
     good = {"quality": 0.9}
     task.run("default", "S" * before, **good)
     task.run("other", "S" * alternative, variant_source="explore", **good)
