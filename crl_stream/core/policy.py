@@ -40,16 +40,16 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error_increase: Annotated[float, error_rate.LIMIT.range] = error_rate.LIMIT.default
     """Relative increase in the error rate; a window is degraded only if its increase is greater than this."""
     success_floor: Annotated[float, success_rate.FLOOR.range] = success_rate.FLOOR.default
-    """Successes that a window must be short of what the baseline predicts, besides ``success_drop``; 0: no floor."""
+    """Successes that a window must lack compared with its baseline, in addition to ``success_drop``; 0: no floor."""
     reward_floor: Annotated[float, avg_reward.FLOOR.range] = avg_reward.FLOOR.default
-    """Loss of reward that a window must show besides ``reward_drop``, in outcomes that fall from 1 to -1.
+    """Loss of reward that a window must show in addition to ``reward_drop``, in outcomes that fall from 1 to -1.
 
-    With a floor, a baseline of zero or less is compared with too: the drop is relative to its size.
+    With a floor, windows are also compared with a baseline of zero or less; the drop is then relative to its size.
     """
     error_floor: Annotated[float, error_rate.FLOOR.range] = error_rate.FLOOR.default
-    """Errors that a window must have beyond what its baseline predicts, besides ``error_increase``.
+    """Errors that a window must have beyond what its baseline predicts, in addition to ``error_increase``.
 
-    With a floor, a baseline without errors is compared with too.
+    With a floor, windows are also compared with a baseline without errors.
     """
     baseline: Baseline = "lifetime"
     """What the window is compared with: the whole lifetime, the lifetime before the window, or the ``recent`` past.
@@ -111,7 +111,7 @@ class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     confidence: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.5
     """Standard errors by which a candidate must promise more than the active variant.
 
-    The comparison is made again with every outcome, so a small distance is reached by chance sooner or later.
+    The comparison is repeated with every outcome, so a small lead occurs by chance sooner or later.
     """
     min_outcomes_since_active: Count = 10
     """Outcomes that a candidate must have had since it was last active."""
@@ -135,9 +135,9 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     doubt: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 10
     """Outcomes at its baseline that are added to a degraded variant's window before it is compared with a target."""
     verify: bool = True
-    """Take a rollback back if its target's first outcomes are worse than those before it, by ``confidence``."""
+    """Whether to take a rollback back if its target then delivers less than the replaced variant did."""
     parole: AtLeastOne = 100
-    """Outcomes of the task after which the last window of a variant that was left no longer rules it out as a target.
+    """Outcomes of the task after which a replaced variant's last window no longer rules it out as a target.
 
     The variant must then lead by at least two standard errors.
     """
@@ -149,7 +149,7 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of a window's loss that one runtime may account for while others report that the variant is healthy.
 
     Above it, nothing is rolled back.  A candidate that only one runtime has tried is not promoted either, while another
-    runtime is at work.  1 switches both off.
+    runtime is at work.  1 disables both rules.
     """
 
 
@@ -178,9 +178,9 @@ class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clean_outcomes: AtLeastOne = 10
     """Outcomes that must show that a variant has recovered; at most ``degradation.lookback_window`` count."""
     min_tasks: Count = 3
-    """Tasks with the same provider or model that must fall together before other tasks are told; 0: not counted."""
+    """Tasks with the same provider or model that must fall together before it is reported; 0: not counted."""
     share: Ratio = 0.5
-    """Share of the tasks with the provider or model that must have fallen before other tasks are told."""
+    """Share of the tasks with the same provider or model that must have fallen before it is reported."""
     span_minutes: AtLeastOne = 30
     """Minutes within which the tasks must fall to count as falling together."""
 

@@ -94,7 +94,7 @@ class LiftQuarantine(TaskCommand, frozen=True, omit_defaults=True, kw_only=True,
 
 
 class AcceptLevel(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Make what a degraded variant delivers now its baseline: the decline is known, and there to stay."""
+    """Accept what a degraded variant delivers now as its new baseline, because its decline is expected to last."""
 
     variant_id: Identifier | None = None
     """Default: the active variant."""
@@ -220,14 +220,14 @@ class ReportTag(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
     """Report that a provider or model is failing in many tasks, or no longer is.
 
     Only the role ``tags`` of a worker sends it, as one record to each partition of ``crl.commands``. A report alone
-    holds no task; a task whose active variant is degraded takes it as evidence that the variant is not the cause.
+    holds no task. If a task's active variant is degraded, the report is evidence that the variant is not the cause.
     """
 
     tag: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     """``provider:...`` or ``model:...``."""
     failing: bool
     incident_id: Identifier
-    """The incident that the report is about. A report that the tag is no longer failing ends only that incident's."""
+    """The incident that the report is about. A report that the tag has stopped failing ends only this incident."""
     valid_until: Timestamp
     """When a report that the tag is failing expires, unless it is repeated."""
 

@@ -85,7 +85,7 @@ class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     """Epoch after the rollback; in shadow mode, the epoch that stays in force."""
     enforced: bool
-    """False in shadow mode: nothing was activated."""
+    """Whether the rollback was made; false in shadow mode, which only reports it."""
     cause_id: Identifier
     """Id of the degradation alert."""
     evidence: Evidence
@@ -268,7 +268,7 @@ class TagLimits(msgspec.Struct, frozen=True, kw_only=True):
     """When a tag counts as failing: the limits of ``[common_cause]`` in the policy of the task."""
 
     tasks: int = 3
-    """Tasks that must have fallen; 0: tasks are not counted."""
+    """Number of tasks that must have fallen; 0 means that tasks are not counted."""
     share: float = 0.5
     """Share of the tasks with the tag that must have fallen, 0 to 1."""
     span_minutes: int = 30
@@ -308,7 +308,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     variant_id: Identifier
     epoch: int
     late_invocations: int
-    """Non-exploring invocations of this runtime that still used an older epoch."""
+    """Number of the runtime's non-exploring invocations that still used an older epoch."""
     milliseconds: int
     """Time from the change of the active variant to this invocation, measured by append times."""
     position: Position

@@ -1,6 +1,6 @@
 """The whole system: the notes that the overview counts, and the page it keeps.
 
-Notes are short copies of records from the topics of the tasks. They are all in one partition, so that a single reader
+Notes are short copies of records from the task topics. They are all in one partition, so that a single reader
 sees the whole system in one order. Each note has its own id or version, so a repeated note changes nothing.
 """
 

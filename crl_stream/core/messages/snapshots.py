@@ -30,7 +30,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     until: Timestamp | None
     """When the pin or hold ends; absent if only ``outcomes_left`` limits it."""
     outcomes_left: int | None = None
-    """Outcomes of the task until the pin or hold ends; if ``until`` is also set, it ends at the later of the two."""
+    """Number of outcomes until the pin or hold ends; if ``until`` is also set, it ends at the later of the two."""
     variant_id: Identifier | None = None
     scope: Literal["task", "fleet"] = "task"
     """``fleet`` if ``HoldAll`` holds every task."""
@@ -45,7 +45,7 @@ class ActiveRollout(msgspec.Struct, frozen=True, kw_only=True):
     stage: int
     """Counted from 1."""
     stages: int
-    """How many stages there are."""
+    """Number of stages in the rollout."""
     paused: bool
 
 
@@ -59,7 +59,7 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     task_type: Identifier
     variant_id: Identifier
     epoch: int
-    """Starts at 1 and grows by 1 with every change."""
+    """Number of the activation: it starts at 1 and grows by 1 with every change of the active variant."""
     previous_variant: Identifier | None
     quarantined: list[str]
     pinned: Order | None
@@ -206,9 +206,9 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     shadow_success_rate: float
     shadow_avg_reward: float
     configuration: VariantConfiguration | None = None
-    """Absent if the variant was never registered."""
+    """The variant's registered configuration; absent if the variant was never registered."""
     baseline: BaselineSnapshot | None = None
-    """Absent if the variant is judged against its own outcomes."""
+    """What the variant is compared with; absent if it is judged against its own outcomes."""
     degraded_at: int | None = None
     """The variant's ``n_visits`` at its last DEGRADED verdict; absent if there was none."""
     feedback_too_late: int = 0
@@ -274,16 +274,16 @@ class RolloutSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """The latest rollback, while its target is compared with what was left.
+    """The latest rollback, while its target is compared with the variant that it replaced.
 
-    The rollback is taken back if the target delivers less; otherwise it stays, at the latest when the target's window
-    is full.
+    The rollback is taken back if the target delivers less. Otherwise it is kept for good, at the latest when the
+    target's window is full.
     """
 
     rollback_id: Identifier
     left_variant: Identifier
     left_success_rate: float
-    """Success rate of the degraded variant, 0 to 1: over its window and some outcomes at its baseline."""
+    """Success rate of the degraded variant, 0 to 1, over its window and a few added outcomes at its baseline rate."""
     left_avg_reward: float
     """Mean reward over the outcomes of ``left_success_rate``, -1 to 1."""
     left_error_rate: float
@@ -291,7 +291,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: int
     """The target's outcomes so far."""
     outcomes_needed: int
-    """Number of outcomes of the target after which the rollback stays."""
+    """Number of outcomes of the target after which the rollback can no longer be taken back."""
 
 
 class RollbackScorecard(msgspec.Struct, frozen=True, kw_only=True):
@@ -324,7 +324,7 @@ class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     runtime_id: Identifier | None
-    """Absent if the outcomes name no runtime, or one that the task does not know."""
+    """The runtime that accounts for the loss; absent if its outcomes name none, or one that the task does not know."""
     metric: str
     """The metric that is degraded."""
     share: float
@@ -334,15 +334,15 @@ class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
     judged: int
     """All judged outcomes of the window."""
     other_runtimes: int
-    """Runtimes that contradict."""
+    """Number of other runtimes that report the variant as healthy."""
     other_outcomes: int
-    """Number of outcomes on which the contradiction rests: the last ones of these runtimes, at most 19 each."""
+    """Number of recent outcomes of those other runtimes, at most 19 from each."""
     text: str
-    """The figures of the runtime and of the others, in words."""
+    """The figures of this runtime and of the other runtimes, in words."""
 
 
 class CommonCause(msgspec.Struct, frozen=True, kw_only=True):
-    """Variants that fell together because of what they share; they are neither left nor chosen automatically."""
+    """Variants that fell together because of what they share; they are neither replaced nor chosen automatically."""
 
     incident_id: Identifier
     tag: str
@@ -387,7 +387,7 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     policy_hash: str
     engine_version: str
     proposal_limits: ProposalLimits | None = None
-    """Absent in snapshots of older engines, which used the guide's limits."""
+    """Limits for proposals; absent in snapshots of older engines, which used the guide's limits."""
     fleet_held: Order | None = None
     """The fleet's hold; the task may have its own as well."""
     active_since: Timestamp | None = None
@@ -409,11 +409,11 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     rollout: RolloutSnapshot | None = None
     """The rollout in progress."""
     scorecard: RollbackScorecard | None = None
-    """Absent until shadow mode has reported a rollback under the settings in force."""
+    """How often reported rollbacks were right; absent until shadow mode reports one under the settings in force."""
     one_runtime: OneRuntime | None = None
-    """The only runtime that makes the active variant look degraded, while that prevents a rollback."""
+    """The only runtime that makes the active variant look degraded; absent unless this prevents a rollback."""
     common_cause: CommonCause | None = None
-    """The task's incident: what its variants share, while that is failing."""
+    """The task's incident, while a provider or model that its variants share is failing."""
     schema_version: int = 1
 
 
@@ -446,7 +446,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Timestamp
     reason: str
     actor: str | None = None
-    """Who reviewed the proposal; absent if the proposer itself took the step."""
+    """Who reviewed the proposal; absent if the step came from the proposer itself."""
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,7 +107,7 @@ def record(
 
 
 def _attribute(turn: Turn, variant: Variant, invocation: Invocation, reward: int, flags: int) -> None:
-    """Note which runtime the outcome came from; one that only explores is not followed."""
+    """Record which runtime the outcome came from; a runtime that only explores is not followed."""
     row, runtime_id, runtime = turn.row, invocation.runtime_id, None
     if runtime_id is not None:
         if invocation.variant_source == "explore":

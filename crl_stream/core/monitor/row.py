@@ -130,7 +130,7 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     mark: bytes = b""
     """The byte for this variant in ``TaskRow.owners``, unique in the task; empty before the first outcome."""
     too_late: int = 0
-    """How many scores came for outcomes that had already left the window."""
+    """How many scores arrived for outcomes that had already left the window."""
     degraded_since: int = 0
     """When ``degraded`` was last set, in milliseconds; 0 in rows of older engines."""
     past: Sums = msgspec.field(default_factory=Sums)
@@ -143,11 +143,11 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     origin: Sums | None = None
     """The lifetime when a person last accepted the variant's level; earlier outcomes no longer serve as a baseline."""
     declined: int = 0
-    """``life.n`` when its rollout ended without a degradation; the variant may be promoted again at twice as many."""
+    """``life.n`` when the variant's rollout ended without a degradation; at twice as many, it may be promoted again."""
     sources: bytearray = msgspec.field(default_factory=bytearray)
     """The mark of the runtime that each outcome of the window came from (``sources``), oldest first.
 
-    Older engines noted none, so the first outcomes of the window may have no mark.
+    Older engines recorded no marks, so the first outcomes of the window may lack one.
     """
     tags: Tags | None = None
     """The provider and model that the latest outcomes named; None until an outcome has named one."""
@@ -184,7 +184,7 @@ class Runtime(msgspec.Struct, array_like=True, gc=False):
     errors: int = 0
     reward: int = 0
     first_successes: int = 0
-    """This and the next fields: the sums over the first ten of these outcomes, if there are ten."""
+    """This field and the next ones are the sums over the first ten of these outcomes, if there are ten."""
     first_errors: int = 0
     first_reward: int = 0
 
@@ -217,11 +217,11 @@ class PastRollback(msgspec.Struct, array_like=True, gc=False):
     rollback_id: str
     from_variant: str
     review: str = ""
-    """``confirmed``, ``undone``, ``taken_back`` by the monitor, or empty if none of them has happened yet."""
+    """State of the rollback: ``confirmed``, ``undone``, ``taken_back`` by the monitor, or empty if none of these."""
 
 
 class Left(msgspec.Struct, array_like=True, gc=False):
-    """What the latest rollback left, to verify its target against; the sums are those of a ``Promise``."""
+    """The variant that the latest rollback replaced; the sums of its ``Promise`` are compared with the target's."""
 
     rollback_id: str
     variant_id: str
@@ -266,7 +266,7 @@ class Rollout(msgspec.Struct, array_like=True, gc=False):
     """The last outcomes of this stage in two blocks, the previous and the current one."""
     paused: StandingOrder | None = None
     stalled: bool = False
-    """Whether operators were told that this stage does not end."""
+    """Whether operators were alerted that this stage is not ending."""
     kept: Frozen | None = None
     """The candidate's baseline before the rollout."""
 
@@ -310,7 +310,7 @@ class Card(msgspec.Struct, array_like=True, gc=False):
 
 
 class OneRuntime(msgspec.Struct, array_like=True, gc=False):
-    """Why the degraded active variant is not rolled back: one runtime accounts for the loss, and others contradict.
+    """Why the degraded active variant is not rolled back: only one runtime makes it look degraded.
 
     The figures are those of the last alert.
     """
@@ -358,7 +358,7 @@ class Incident(msgspec.Struct, array_like=True, gc=False):
 
 
 class TagReport(msgspec.Struct, array_like=True, gc=False):
-    """A tag is failing in many tasks, according to the log."""
+    """A report from the log that a tag is failing in many tasks."""
 
     incident_id: str
     until: int
@@ -426,17 +426,17 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     owners: bytearray = msgspec.field(default_factory=bytearray)
     """The mark of the variant for each id in ``ids``, in the same order: the newest come last."""
     too_late: int = 0
-    """How many scores came for outcomes that had already left their window."""
+    """How many scores arrived for outcomes that had already left their window."""
     unmatched: int = 0
-    """How many waiting scores were pushed out by newer ones before their outcome came."""
+    """How many waiting scores were pushed out by newer ones before their outcome arrived."""
     receipted: bytearray = msgspec.field(default_factory=bytearray)
-    """A Bloom filter of the forgotten runtimes that have adopted this epoch; empty until one is forgotten."""
+    """A Bloom filter of the forgotten runtimes that have adopted the current epoch; empty until one is forgotten."""
     strangers: int = 0
     """How many receipts of this epoch were for unknown runtimes while there was no room to remember them all."""
     forgotten: int = 0
     """How many times a runtime was forgotten to make room for another."""
     left: Left | None = None
-    """What the latest rollback left, while that rollback is being verified."""
+    """The variant that the latest rollback replaced, while that rollback is being verified."""
     rollout: Rollout | None = None
     """The rollout in progress."""
     epoch_since: int = 0
@@ -446,9 +446,9 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     card: Card | None = None
     """How often rollbacks that shadow mode reported were right; None before the first one."""
     one_runtime: OneRuntime | None = None
-    """The only runtime that makes the active variant look degraded, while that prevents a rollback."""
+    """The only runtime that makes the active variant look degraded; None unless this prevents a rollback."""
     incident: Incident | None = None
-    """Variants with the same tag fell together, and none of them has recovered yet."""
+    """The incident in progress: variants with the same tag fell together, and none has recovered yet."""
     told: list[str] = []
     """The tags that the active variant was last announced to use."""
 

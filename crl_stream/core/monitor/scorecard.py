@@ -3,12 +3,12 @@
 The outcomes that led to a rollback were selected for being bad, so only later ones count: up to ``horizon`` outcomes of
 the variant that stayed active.  They are compared with the promise that the target had when the rollback was reported.
 If the target has enough outcomes of its own over the same time, they are compared with these instead.  That is fairer,
-because both variants then had the same work and the same outages.
+because both variants then had similar invocations and the same outages.
 
 A rollback was right if the variant delivered less than its target and less than its own baseline, both by
-``rollback.confidence`` standard errors.  It was wrong if the variant recovered by itself, or delivered no less than
-one of the two.  A variant that never worked is compared with the target alone.  Everything else is open: too few
-outcomes, or a difference that may be chance.
+``rollback.confidence`` standard errors.  It was wrong if the variant recovered by itself, or delivered no less than its
+target or its own baseline.  A variant that never worked is compared with the target alone.  Everything else is open:
+too few outcomes, or a difference that may be chance.
 """
 
 from __future__ import annotations
