@@ -1,7 +1,7 @@
 """Keeps a store's rows, proposer state and unreported rollbacks for the next process.
 
 They are in one SQLite file beside the telemetry files. Only the folder's writer changes rows. Any process may claim a
-rollback, so each one is reported once, however many scripts ask. When a call returns, the change has reached the
+rollback, so each one is reported once, however many scripts query it. When a call returns, the change has reached the
 operating system: it survives the end of the process, but not a power failure.
 """
 
@@ -44,7 +44,7 @@ class Contents(NamedTuple):
 
 
 class Figures:
-    """The file in one folder, for use by one thread at a time."""
+    """The SQLite file in one folder, for use by one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE

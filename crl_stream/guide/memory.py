@@ -31,7 +31,7 @@ from crl_stream.visible import visible
 log = logging.getLogger(__name__)
 
 KEPT: Final = 200
-"""Number of outcomes kept per variant, because a monitor's window may be longer than the policy's."""
+"""Number of outcomes kept per variant, because a safety monitor's window may be longer than the policy's."""
 
 
 class Memory:

@@ -17,7 +17,7 @@ class RollbackManager:
     """Ensures that a degraded active variant is rolled back, and reports each rollback once.
 
     The engine rolls back on the outcome that reveals the degradation, so the rollback has usually happened before a
-    script asks. The thresholds are those of ``safety_monitor``. In a store of this process, the engine uses them too.
+    script checks. The thresholds are those of ``safety_monitor``. In a store of this process, the engine uses them too.
     On live topics the workers' policy applies, so the manager sends a command for a rollback that only the given
     thresholds require.
     """

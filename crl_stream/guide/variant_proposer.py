@@ -26,7 +26,7 @@ STATUSES: Final[tuple[str, ...]] = get_args(ProposalStatus)
 
 
 class VariantProposer:
-    """Analyzes the figures and keeps the queue of proposals that are waiting for a review.
+    """Analyzes the figures and manages the queue of proposals that are waiting for a review.
 
     Limits that are not given come from the store's policy: they are the guide's, unless the settings differ. On live
     topics, the running proposer analyzes everything by the workers' limits, and limits given here have no effect.

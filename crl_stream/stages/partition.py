@@ -26,7 +26,7 @@ MOST_TAGS = 64
 
 
 class PartitionRow(msgspec.Struct, array_like=True, gc=False):
-    """How far a partition is folded, and what applies to all of it; a function of the log alone."""
+    """How far a partition is folded, and the policy, hold and reports for all of it; a function of the log alone."""
 
     next_offset: int = 0
     """The first offset that has not been folded yet."""
@@ -43,7 +43,7 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
     forwards: bytes = b""
     """The last records that were forwarded here, packed by ``stages.forwards``."""
     policy_actor: str = ""
-    """Who set the policy; empty if none was set, or if it was set before this field existed."""
+    """Who set the policy; empty if none was set, or if an older engine recorded it."""
     policy_time: int = 0
     """When the policy came into force here, in milliseconds; 0 if ``policy_actor`` is empty."""
     fleet: StandingOrder | None = None

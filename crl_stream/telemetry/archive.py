@@ -48,7 +48,7 @@ class Moved(NamedTuple):
     months: dict[str, int]
     """Number of lines moved, by month."""
     kept: int
-    """Number of lines that stay, including unreadable ones."""
+    """Number of lines left in the live file, including unreadable ones."""
 
 
 def archive(
@@ -193,7 +193,7 @@ class _Move:
         return self._moved()
 
     def _walk(self, move: Callable[[str, str, bytes], None], keep: Callable[[bytes], Any]) -> int:
-        """Pass every complete line to one of two functions; return where the last line ends."""
+        """Pass every complete line to one of two functions; return the offset at which the last line ends."""
         size = self.live.stat().st_size if self.live.exists() else 0
         if not size:
             return 0
