@@ -38,7 +38,7 @@ _COPY_BYTES: Final = 1 << 20
 _SAID_EVERY: Final = 1_000
 
 Progress = Callable[[str, int, int], None]
-"""A function that is called with the current step, the bytes done, and the total."""
+"""A function that is called with the current step, the bytes processed so far, and the total number of bytes."""
 
 
 class Moved(NamedTuple):

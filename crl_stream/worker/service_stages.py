@@ -58,7 +58,7 @@ class ProposerStage(TableStage):
 
 
 class TallyStage(CommittedStage):
-    """Turns records of the tasks' topics into notes; the overview recognises repeated notes."""
+    """Turns records of the task topics into notes; the overview recognises repeated notes."""
 
     repeatable = True
 
@@ -136,7 +136,7 @@ Deliver = Callable[[str, Sequence[Record]], Awaitable[object]]
 class SinkStage(CommittedStage):
     """Delivers records to a destination outside Kafka; the records of a batch may be delivered twice.
 
-    Delivery to an unavailable destination is retried for as long as it takes, so a full disk stops only its own group.
+    Delivery to an unavailable destination is retried for as long as it takes, so a full disk delays only its own group.
     """
 
     interruptible = True

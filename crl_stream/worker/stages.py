@@ -215,7 +215,7 @@ class TableStage(ABC):
                     await self.stale_writes.look(partition, _place(self.table.partition_row(partition)))
                     await self._refill(partition)
         except Unanswered as error:
-            text = "%s: could not look for stale writes, will try again: %s"
+            text = "%s: could not check for stale writes; trying again later: %s"
             log.warning(text, self.source, error.message, extra=RETRIED)
 
     async def _headers_of(self, partition: int, partition_row: bytes) -> Headers:

@@ -1,7 +1,7 @@
 """Totals over the rows of this worker, kept up to date by reading only the rows that have changed.
 
-A batch only notes the keys it has touched. When a request comes, rows are read for a limited time. After an assignment
-they are also read a few at a time alongside the work, so that most have been read by the first request.
+A batch only records the keys it has changed. When a request arrives, rows are read for a limited time. After an
+assignment they are also read a few at a time alongside the work, so that most have been read by the first request.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Summaries:
         return partition in set(self._open())
 
     def touched(self, partition: int, keys: Iterable[bytes]) -> None:
-        """Note the rows that a batch has written."""
+        """Record which rows a batch has written."""
         if (part := self._parts.get(partition)) is not None:
             part.changed(keys)
 
@@ -170,7 +170,7 @@ class _Part:
 
 
 def of_peers(own: Mapping[str, Any], bodies: Iterable[Mapping[str, Any]], silent: list[str]) -> dict[str, Any]:
-    """Combine this worker's answer with those of its peers; ``silent`` lists the peers that did not answer."""
+    """Combine this worker's response with those of its peers; ``silent`` lists the peers that did not respond."""
     every = [own, *bodies]
     unread = sum(body["unread"] for body in every)
     listed = [(body["ranks"][n], task) for body in every for n, task in enumerate(body["tasks"])]

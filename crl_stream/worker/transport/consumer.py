@@ -294,7 +294,7 @@ class Consumer(driver.Consumer):
         until = monotonic() + self.app.conf.broker_session_timeout
         while any(lane.busy for lane in self.lanes.values()):
             if monotonic() > until:
-                self.leave(Unsafe("a write hangs in a rebalance", hint="check that the broker answers, then restart"))
+                self.leave(Unsafe("a write hangs in a rebalance", hint="check the broker, then restart"))
             await asyncio.sleep(0.002)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:

@@ -1,4 +1,4 @@
-"""How often the broker is asked for records.
+"""Spaces out the requests for records to the broker.
 
 The broker answers as soon as it has a record, so a single record arrives at once and an idle worker rarely asks.  Two
 requests are at least ``GATHER_SECONDS`` apart, so that under load each fetches all the records that arrived in between.

@@ -40,7 +40,7 @@ VIEWS: Final = {
     "/api/worker": "this worker: its partitions, positions and figures",
     "/api/health": "the workers' problems by name: when each began, and what to do",
     "/healthz": "200 while the process works",
-    "/readyz": "200 while the worker does its work, otherwise 503 with findings that say why",
+    "/readyz": "200 while the worker is working properly, otherwise 503 with findings that say why",
 }
 UNREADABLE_ACTION: Final = (
     "no worker wrote this task's record in the tasks changelog. Its outcomes become dead letters until a worker starts "
@@ -108,7 +108,7 @@ class _Pages:
         return await self._list(request, "/api/active", "active", lambda brief: {name: brief[name] for name in names})
 
     async def summary(self, request: Any) -> web.Response:
-        """Answer in limited time for any number of tasks; rows not read in that time are counted as unread."""
+        """Respond within a limited time, however many tasks there are; rows not read by then are counted as unread."""
         monitor, now = self.monitor, _now()
         if not monitor.recovered:
             return self._recovering()
