@@ -31,9 +31,9 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
     next_offset: int = 0
     """The first offset that has not been folded yet."""
     last_hash: bytes = b""
-    """Hash of the record at ``next_offset - 1``; it no longer matches if the log was deleted and created again."""
+    """Hash of the record at ``next_offset - 1``; it no longer matches if the log was recreated."""
     incarnation: int = 0
-    """Grows when an operator adopts a log that was created again; rows of an older incarnation are replaced."""
+    """Grows when an operator adopts a recreated log; rows of an older incarnation are replaced."""
     policy: bytes = _GUIDE_TEXT
     policy_hash: str = _GUIDE_HASH
     commanded: dict[int, int] = {}

@@ -1,6 +1,6 @@
 """Rebuilds a partition's records on the compacted topics from its rows, one record at a time.
 
-If a compacted topic was deleted and created again, or truncated by its broker, it lacks every task that has been silent
+If a compacted topic was deleted and recreated, or truncated by its broker, it lacks every task that has been silent
 since.  Runtimes would not learn which variants to use.  The rows contain everything that is needed.
 """
 
