@@ -32,7 +32,7 @@ _RECORD: Final = re.compile(r"drill (running|passed|blocked|failed) (\S+): (.*)"
 
 
 class Drill(NamedTuple):
-    """The last drill on a task."""
+    """The last drill on one task, as its row records it."""
 
     result: DrillResult
     time: int
@@ -75,7 +75,7 @@ def drill_of(active: str | None, since: int, actor: str, reason: str | None) -> 
         try:
             return Drill(found[1], from_text(found[2]), actor, found[3])  # type: ignore[arg-type]
         except ValueError:
-            pass  # an operator's own reason that happens to look like a result
+            pass  # an operator's own reason that happens to look like a drill's result
     if active is None:
         return None
     return Drill("unfinished", since, "", "it began but recorded no result")

@@ -11,7 +11,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 _FIRST: Final = -62_135_596_800_000
 _LAST: Final = 253_402_300_799_999
-"""First and last instant of the years 1 to 9999; a record's time outside this range is shown as the nearer one."""
+"""Earliest and latest time that can be shown (years 1 to 9999); a time beyond them is shown as the nearer one."""
 _FRACTIONS: Final = [f".{number:03}Z" for number in range(1_000)]
 _REMEMBERED: Final = 4_096
 _seconds: Final[dict[int, str]] = {}

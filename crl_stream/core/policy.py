@@ -32,7 +32,7 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a window counts as degraded (guide: "Degradation Thresholds")."""
 
     lookback_window: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 20
-    """Outcomes kept and judged per variant."""
+    """Size of the window: outcomes that are kept and judged per variant."""
     success_drop: Annotated[float, success_rate.LIMIT.range] = success_rate.LIMIT.default
     """Relative drop in the success rate; a window is degraded only if its drop is greater than this."""
     reward_drop: Annotated[float, avg_reward.LIMIT.range] = avg_reward.LIMIT.default
@@ -60,7 +60,7 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory: Annotated[int, msgspec.Meta(ge=40, le=1_000_000, multiple_of=2)] = 200
     """Outcomes before the window after which all counts of the recent past are halved."""
     min_baseline: AtLeastOne = 20
-    """Outcomes the baseline needs before anything is judged."""
+    """Outcomes that a baseline needs before a window is compared with it."""
     min_recent: AtLeastOne = 10
     """Outcomes since the last activation that the window needs before it is judged."""
     guard: Guard = "none"
@@ -213,7 +213,7 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     promote_min_samples: AtLeastOne = 5
     """Outcomes that a candidate and the active variant both need before they are compared."""
     expected_q: float = 0.8
-    """The Q-value to compare with if no variant is better."""
+    """The Q-value with which a weak variant is compared if no other variant is better."""
     enforce_min_rollbacks: AtLeastOne = 5
     """Rollbacks that shadow mode must have reported and judged before it is proposed to enforce them."""
     enforce_precision: Ratio = 0.9
@@ -234,7 +234,7 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds that keep a row small."""
+    """Limits that keep the row of a task small."""
 
     variants: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 32
     runtimes: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 64
@@ -268,9 +268,9 @@ class PolicySet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     default: Policy = Policy()
     agents: dict[str, Policy] = {}
-    """Policies by agent_name."""
+    """Policies of agents, by ``agent_name``."""
     tasks: dict[str, Policy] = {}
-    """Policies by ``agent_name/task_type``."""
+    """Policies of tasks, by ``agent_name/task_type``."""
 
     def for_task(self, key: TaskKey) -> Policy:
         """Return the policy in force for a task: its own, else its agent's, else the default."""

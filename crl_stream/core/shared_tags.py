@@ -44,7 +44,7 @@ class TagRow(msgspec.Struct, array_like=True, gc=False):
     until: int = 0
     """When the last report expires."""
     reports: int = 0
-    """How many reports there have been in this incident."""
+    """Number of reports sent so far in this incident."""
 
     def fallen(self, now: int, span: int) -> int:
         """Return how many tasks have fallen within ``span`` milliseconds."""

@@ -36,7 +36,7 @@ _decode_event: Final = msgspec.json.Decoder(m.RollbackEvent).decode
 
 
 class Contents(NamedTuple):
-    """The whole content of the file, by task key."""
+    """The whole content of the SQLite file, by task key."""
 
     rows: dict[bytes, bytes]
     earlier: dict[tuple[bytes, str], bytes]

@@ -269,7 +269,7 @@ class Memory:
             return
         place = (row.key, variant_id)
         if n == 0:
-            self._earlier.pop(place, None)  # left over from a forgotten variant of the same name
+            self._earlier.pop(place, None)  # these outcomes are left over from a forgotten variant of the same name
         elif (lost := len(window) + SIZE - len(variant.window)) > 0:
             earlier = self._earlier.setdefault(place, bytearray())
             earlier += window[:lost]

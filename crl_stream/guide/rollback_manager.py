@@ -75,7 +75,7 @@ class RollbackManager:
         row = source.row(key)
         for event in reversed(source.untold_rollbacks(key, current_variant)):
             if event.enforced and row is not None and row.active == event.from_variant:
-                continue  # undone before it was reported
+                continue  # the rollback was undone before it was reported
             if source.claim_rollback(event.rollback_id):
                 return rollback_fields(event)
         return None

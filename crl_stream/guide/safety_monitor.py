@@ -63,7 +63,7 @@ class SafetyMonitor:
         self.store = store or Store.default()
         self.own_thresholds = {name: value for name, value in given.items() if value is not None}
         """The thresholds that the caller passed."""
-        with_thresholds(Policy(), self.own_thresholds)  # refuses a bad threshold now, not on first use
+        with_thresholds(Policy(), self.own_thresholds)  # this refuses a bad threshold now, not on first use
 
     @property
     def thresholds(self) -> dict[str, Any]:

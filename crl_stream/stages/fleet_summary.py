@@ -17,7 +17,7 @@ from crl_stream.core.overview.notes import ENOUGH
 from crl_stream.core.policy import PolicySet
 
 TROUBLE: Final = ("degraded", "without_success")
-"""Names of the counts of tasks in trouble."""
+"""Names of the counts of tasks that have a problem."""
 ORDERS: Final = ("held", "pinned", "quarantined")
 """Names of the counts for holds, pins and quarantines, which people set or must decide about."""
 NAMES: Final = (

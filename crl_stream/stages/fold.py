@@ -220,7 +220,7 @@ class Fold(Generic[T]):
 
     # -- what all stages do ------------------------------------------------------------------------
     def bury(self, record: Record, reason: str, detail: str) -> None:
-        """Turn a record into a dead letter."""
+        """Turn a record that cannot be used into a dead letter."""
         self.outputs.append(dead_letter(record, self.source, self.partition, reason, detail))
         self.dead_letters += 1
 

@@ -17,7 +17,7 @@ from crl_stream.wire.records import Record
 REMEMBERED: Final = 512
 """How many forwards a partition remembers, from all origins together; enough for a batch that a crash repeats."""
 _ENTRY: Final = Struct("<HQ8s")
-"""Partition and offset of the origin, and a hash of key and value."""
+"""Packed form of a forward: partition and offset of its origin, and a hash of its key and value."""
 
 
 class Forwards:

@@ -70,7 +70,7 @@ def fold_batch(
 
 
 class _Task(Task):
-    """A task with its row."""
+    """A task of the partition, with its row in the monitor's table."""
 
     __slots__ = ("policy", "row")
 
@@ -285,7 +285,7 @@ class _Fold(Fold[_Task]):
                 return
             self.waiting = Waiting.of(self.rows, self.state)
         changed, found = self._settle_wakes(), self.waiting.due(now)
-        for task in self.tasks.values():  # after the written rows, because an open row is newer
+        for task in self.tasks.values():  # add this after the written rows, because an open row is newer
             if task.touched and task.row is not None:
                 changed[task.key] = self._wake(task.key, task.row)
         touched = sorted((wake, key) for key, wake in changed.items() if 0 < wake <= now)

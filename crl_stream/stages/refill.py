@@ -54,6 +54,6 @@ def proposals(partition: int, rows: Rows) -> Iterator[Output]:
 
 
 def overview(rows: Rows) -> Iterator[Output]:
-    """Yield the page about the whole system."""
+    """Yield the overview page."""
     page = make_page(Ledger(dict(rows)), FIRST)
     yield Output(TOPIC_OF[type(page)], FIRST, OVERVIEW_KEY, encode(page))

@@ -61,9 +61,9 @@ def may_cover(topic: str, record: Record, folded: Place) -> bool:
 class _Known(NamedTuple):
     newest: Place | None
     at: int
-    """Offset of the newest record."""
+    """Offset of the newest record of the key."""
     last: int
-    """Offset of the last record."""
+    """Offset of the last record of the key."""
 
 
 class NewestRecords:

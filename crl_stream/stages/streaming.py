@@ -48,7 +48,7 @@ class KeptLog(Sequence[Stored]):
         return self._kept[offset - self._first] if offset >= self._first else Stored(offset, 0, None, None)
 
     def append(self, record: Stored) -> None:
-        """Add a record at the end."""
+        """Append a record to the log."""
         self._kept.append(record)
 
     def forget(self) -> None:

@@ -52,7 +52,7 @@ def _entry(record: Record) -> Entry:
 
 
 class _Tag(Task):
-    """A tag with its row."""
+    """A tag, with its row in the table of tags."""
 
     __slots__ = ("row",)
 

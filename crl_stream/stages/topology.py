@@ -85,7 +85,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of the pipeline."""
+    """One step of the pipeline, with the topics it reads and writes."""
 
     name: str
     what: str
@@ -99,7 +99,7 @@ class Stage:
     beyond: str = ""
     """Destinations outside Kafka that the stage sends to; empty if there are none."""
     fans_in: bool = False
-    """Whether the stage treats all of its sources in the same way."""
+    """Whether the stage processes all of its sources in the same way."""
     only_partition: bool = False
     """Whether the stage's source has only one partition, however many the log has."""
     channel: str = ""

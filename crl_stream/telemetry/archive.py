@@ -42,7 +42,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Moved(NamedTuple):
-    """The result for one file."""
+    """The result of archiving one file."""
 
     file: str
     months: dict[str, int]
@@ -82,7 +82,7 @@ def archive(
 
 
 class _Month:
-    """A month's file while it is being written."""
+    """A monthly archive file while it is being written."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.partial = path, path.with_name(path.name + PARTIAL)

@@ -26,13 +26,13 @@ _TRIES: Final = 3
 
 
 class Line(NamedTuple):
-    """A line to write once."""
+    """A line of a telemetry file, to be written once."""
 
     event_id: str
     month: str
     """Month whose archive may contain the line, such as ``2024-11``."""
     data: bytes
-    """The bytes, including the line feed."""
+    """The bytes of the line, including the line feed."""
 
 
 class Journal:

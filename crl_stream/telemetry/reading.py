@@ -28,7 +28,7 @@ class Entry(NamedTuple):
     """Unix time of the event, or of the proposal's step, in milliseconds; -1 if the line has no time."""
     fields: dict[str, Any]
     data: bytes
-    """The bytes, including the line feed."""
+    """The bytes of the line, including the line feed."""
 
 
 def read_rollbacks(

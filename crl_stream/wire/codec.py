@@ -250,7 +250,7 @@ def _remember(message: m.Invocation, key: bytes) -> None:
 def _is_instant(text: str) -> bool:
     if not _MINUTE.match(text):
         return False
-    # UTC has leap seconds, but only at the end of a day.
+    # UTC has leap seconds only at the end of a day.
     leap = text[11:17] == "23:59:" and _LEAP_SECOND.fullmatch(text, 17)
     if not leap and not _SECONDS.fullmatch(text, 17):
         return False

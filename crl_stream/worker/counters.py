@@ -9,7 +9,7 @@ from crl_stream.stages.fold import Counts
 
 @dataclass(slots=True)
 class Counters:
-    """Counts of writes, and of records by what was done with them."""
+    """Counts of writes, and of records by how they were processed."""
 
     applied: int = 0
     duplicates: int = 0

@@ -126,7 +126,7 @@ class Calm(logging.Handler):
         """How many lines about the current or last outage were hidden."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a line, hold it for a moment, or count it."""
+        """Show a log line, hold it for a moment, or hide and count it."""
         now = self._clock()
         self._release(now - HOLD_SECONDS)
         if not _is_detail(record):

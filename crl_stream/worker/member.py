@@ -159,7 +159,7 @@ class Member:
         self._closing.push_async_callback(release, *arguments)
 
     async def close(self) -> None:
-        """Finish what is in flight, commit it, and leave the group."""
+        """Finish the batches in flight, commit them, and leave the group."""
         async with self._closing:
             await self.app.stop()
 

@@ -1,4 +1,4 @@
-"""One worker process, from settings to exit code."""
+"""Runs one worker process, from settings to exit code."""
 
 from __future__ import annotations
 

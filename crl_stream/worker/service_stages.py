@@ -153,7 +153,7 @@ class SinkStage(CommittedStage):
         while (error := await self._attempt(records)) is not None:
             failures += 1
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10))
-            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ..., so that the log does not fill up
+            if failures & (failures - 1) == 0:  # log attempts 1, 2, 4, 8 and so on, so that the log does not fill up
                 text = "%s is waiting: attempt %d failed, next in %.0f s: %s hint: %s"
                 log.error(text, self.source, failures, wait, error.message, error.hint)
             await self.sleep(wait)

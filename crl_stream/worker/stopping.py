@@ -29,7 +29,7 @@ class Stopping:
         self._loop = asyncio.get_running_loop()
         self.asked = asyncio.Event()
         self.exit_code = 0
-        """The exit code if the process has to be cut short."""
+        """The exit code if the process has to be ended by force."""
         self._asked_at: float | None = None
         self._armed = False
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -85,7 +85,7 @@ class Summaries:
             while keys := part.next(_AT_ONCE, only_new=only_new):
                 for key in keys:
                     part.take(key, rows.get(key), policies)
-                if monotonic() >= until:  # only after reading some, so that every call makes progress
+                if monotonic() >= until:  # checked late, so that every call makes progress
                     return True
         return False
 
@@ -112,7 +112,7 @@ class Summaries:
 
 
 class _Part:
-    """Totals of one partition."""
+    """The totals over the rows of one partition."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self.sums = Sums()
@@ -184,6 +184,6 @@ def of_peers(own: Mapping[str, Any], bodies: Iterable[Mapping[str, Any]], silent
         "partial": bool(silent) or unread > 0,
         "silent": silent,
         "unreadable": sorted({name for body in every for name in body["unreadable"]}),
-        # absent in a worker of an earlier version
+        # workers of earlier versions do not send this field
         "drills": sorted((one for body in every for one in body.get("drills", ())), key=lambda one: one["partition"]),
     }

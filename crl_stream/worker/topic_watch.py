@@ -94,7 +94,7 @@ class TopicWatch:
         """When a silent broker last responded, in seconds since the epoch; None while it responds."""
         self._answered = time()
         self.lags: dict[tuple[str, TopicPartition], Lag] = {}
-        """The lag by consumer group and partition."""
+        """How far each consumer group lags behind, by partition."""
         self.held: dict[TopicPartition, Held] = {}
         self._looked_for_held = 0.0
         self.changed = asyncio.Event()

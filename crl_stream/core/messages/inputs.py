@@ -31,7 +31,7 @@ class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     schema_version: SchemaVersion
     invocation_id: Name
-    """Unique per task; a repeated id is recognised as a duplicate."""
+    """Id of the invocation, unique per task; a repeated id is recognised as a duplicate."""
     timestamp: Instant
     """When the invocation finished, by the runtime's clock; shown to people, but never used for decisions."""
     agent_name: Name

@@ -33,11 +33,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Number of outcomes until the pin or hold ends; if ``until`` is also set, it ends at the later of the two."""
     variant_id: Identifier | None = None
     scope: Literal["task", "fleet"] = "task"
-    """``fleet`` if ``HoldAll`` holds every task."""
+    """What the pin or hold covers: ``fleet`` if ``HoldAll`` holds every task."""
 
 
 class ActiveRollout(msgspec.Struct, frozen=True, kw_only=True):
-    """The rollout behind the weights of an active variant."""
+    """The rollout that determines the weights of an active variant."""
 
     rollout_id: Identifier
     variant_id: Identifier
@@ -258,13 +258,13 @@ class RolloutSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     stages: list[float]
     """The candidate's share of the invocations in each stage, 0 to 1."""
     share: float
-    """The candidate's present share, 0 to 1."""
+    """The candidate's present share of the invocations, 0 to 1."""
     since: Timestamp
     stage_since: Timestamp
     actor: str
-    """Who started it: a person, a program, or ``monitor``."""
+    """Who started the rollout: a person, a program, or ``monitor``."""
     outcomes: int
-    """The candidate's outcomes in the present stage."""
+    """Number of the candidate's outcomes in the present stage."""
     outcomes_needed: int
     candidate: Delivered
     control: Delivered
@@ -289,7 +289,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     left_error_rate: float
     """Error rate over the outcomes of ``left_success_rate``, 0 to 1."""
     outcomes: int
-    """The target's outcomes so far."""
+    """Number of the target's outcomes so far."""
     outcomes_needed: int
     """Number of outcomes of the target after which the rollback can no longer be taken back."""
 
@@ -298,11 +298,11 @@ class RollbackScorecard(msgspec.Struct, frozen=True, kw_only=True):
     """How often the rollbacks that shadow mode only reported were right, under the settings in force."""
 
     judged: int
-    """Number of rollbacks that were ``right`` or ``wrong``."""
+    """Number of reported rollbacks that were judged: those that were ``right`` or ``wrong``."""
     right: int
     wrong: int
     open: int
-    """Number of rollbacks with too few outcomes to tell."""
+    """Number of reported rollbacks with too few outcomes to tell whether they were right."""
     avoidable: int
     """Bad invocations that the ``right`` rollbacks would have avoided."""
     caused: int
@@ -310,11 +310,11 @@ class RollbackScorecard(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: int
     """Total number of outcomes by which the rollbacks were judged."""
     watched: Identifier | None = None
-    """The rollback that is being judged now."""
+    """The reported rollback that is being judged now."""
     watched_outcomes: int = 0
-    """Outcomes so far by which ``watched`` will be judged."""
+    """Number of outcomes so far by which the rollback ``watched`` will be judged."""
     outcomes_needed: int = 0
-    """Number of outcomes needed to judge ``watched``."""
+    """Number of outcomes needed to judge the rollback ``watched``."""
 
 
 class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
@@ -330,9 +330,9 @@ class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
     share: float
     """The runtime's share of what the window lost compared with the baseline, 0 to 1."""
     outcomes: int
-    """Judged outcomes of the window that came from the runtime."""
+    """Number of judged outcomes of the window that came from the runtime."""
     judged: int
-    """All judged outcomes of the window."""
+    """Number of all judged outcomes of the window."""
     other_runtimes: int
     """Number of other runtimes that report the variant as healthy."""
     other_outcomes: int
@@ -383,7 +383,7 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     reviews: list[ReviewResult]
     runtimes: int
     runtimes_current: int
-    """Runtimes that have adopted the current epoch."""
+    """Number of runtimes that have adopted the current epoch."""
     policy_hash: str
     engine_version: str
     proposal_limits: ProposalLimits | None = None
@@ -397,7 +397,7 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     n_feedback_too_late: int = 0
     """Scores for outcomes that had already left their window, including outcomes of removed variants."""
     n_feedback_waiting: int = 0
-    """Scores waiting for their outcome."""
+    """Number of scores that are waiting for their outcome."""
     n_feedback_unmatched: int = 0
     """Waiting scores that newer ones pushed out: their outcome never came, or came too long ago to be recognised."""
     runtimes_forgotten: int = 0
@@ -407,7 +407,7 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     verification: Verification | None = None
     """The latest rollback, while it may still be taken back."""
     rollout: RolloutSnapshot | None = None
-    """The rollout in progress."""
+    """The rollout in progress; absent if there is none."""
     scorecard: RollbackScorecard | None = None
     """How often reported rollbacks were right; absent until shadow mode reports one under the settings in force."""
     one_runtime: OneRuntime | None = None
@@ -481,7 +481,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     expires_at: Timestamp
     history: list[Revision]
-    """The last 20 steps, oldest first."""
+    """The last 20 steps of the proposal, oldest first."""
     position: Position
     """Log position of the snapshot that the last revision is based on."""
     engine_version: str

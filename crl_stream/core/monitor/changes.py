@@ -113,7 +113,7 @@ class RolledBack(NamedTuple):
     left: Promise | None = None
     """What the degraded variant delivers, to verify the target against; None if the rollback is not verified."""
     watched: Watched | None = None
-    """In shadow mode: what is needed to judge the rollback later."""
+    """What is needed to judge the rollback later, in shadow mode."""
 
 
 class LookedBack(NamedTuple):
@@ -185,7 +185,7 @@ class Activated(NamedTuple):
 
 
 class WouldPromote(NamedTuple):
-    """In shadow mode: ``to`` would become the active variant."""
+    """``to`` would become the active variant, but shadow mode only reports it."""
 
     to: Variant
     cause_id: str
@@ -216,7 +216,7 @@ class RolloutStarted(NamedTuple):
     rollout_id: str
     candidate: Variant
     shares: list[int]
-    """The share in each stage, in thousandths, ascending."""
+    """The candidate's share of the invocations in each stage, in thousandths, ascending."""
     min_outcomes: int
     cause: str
     """Why the rollout begins: ``command``, ``approval`` or ``auto_apply``."""

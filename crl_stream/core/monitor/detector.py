@@ -70,7 +70,7 @@ class Detector(NamedTuple):
     sums: tuple[str, ...]
     """The fields of ``Sums`` that the detector reads."""
     change: str
-    """The name of the change in ``degradation_metrics``."""
+    """The name under which ``degradation_metrics`` reports the change."""
     floor: Limit
     """The setting for the floor: the smallest loss, in outcomes of the window, that counts; 0 sets no floor."""
     whole: int

@@ -98,7 +98,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
         return 0
     try:
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence[:9] if _FURTHER else variant.evidence
-    except ValueError:  # written by an engine with other detectors
+    except ValueError:  # the row was written by an engine with other detectors
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = _fitting(variant.evidence)[:9]
     d1, d2, d3, _ = claims.successes
     if flags & SUCCESS:

@@ -276,7 +276,7 @@ def taken_back(turn: Turn, change: c.TakenBack) -> Sequence[Any]:
     about = change.variant.variant_id
     told = _activation(turn, change.to, change.cause, change.rollback_id, change.words)
     if change.cause == "common_cause":
-        return told  # the alert about the incident already says so
+        return told  # the alert about the incident already reports this
     told.append(
         alert(
             turn,

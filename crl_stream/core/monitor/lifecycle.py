@@ -461,7 +461,7 @@ class Transition(NamedTuple):
     event: type
     target: str
     when: str = ""
-    """The condition in words; empty if the event needs none."""
+    """The condition for the transition, in words; empty if there is none."""
 
 
 MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {

@@ -26,7 +26,7 @@ class Promise(NamedTuple):
 
     n: int
     value: int
-    """Sum of (reward + 1) / 2, in millionths."""
+    """Sum of the rewards, each mapped to 0 to 1 by (reward + 1) / 2, in millionths."""
     successes: int
     """Sum of successes, in millionths: a success from the baseline may count in part."""
     flawless: int
@@ -141,7 +141,7 @@ def _distance(n: int, total: int, other_n: int, other_total: int) -> float:
         return 0.0
     both = (total + other_total) / (n + other_n)
     lead = ((total + both) / (n + 1) - (other_total + both) / (other_n + 1)) / MICRO
-    # Without a square root, so that every machine decides alike.
+    # Avoid square roots, so that every machine reaches the same decision.
     square = lead * lead / (_variance(n, total) + _variance(other_n, other_total))
     return square if ahead > 0 else -square
 

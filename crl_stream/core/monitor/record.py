@@ -56,7 +56,7 @@ def record(
         return "duplicate", None, None, False
     owners = row.owners
     owners += variant.mark or new_mark(row, variant)
-    if len(owners) > rules.duplicate_ids:  # keep one mark for each id
+    if len(owners) > rules.duplicate_ids:  # ``owners`` must have one mark for each id
         del owners[: len(owners) - rules.duplicate_ids]
     variant.last_offset = offset
 

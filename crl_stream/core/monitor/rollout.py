@@ -30,11 +30,11 @@ from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.policy import Policy
 
 STAGES: Final = (0.05, 0.25, 0.5)
-"""The stages of a person's rollout if the policy has none."""
+"""Stages of a rollout that a person starts, if the policy defines none."""
 MONITOR: Final = "monitor"
-"""The actor of automatic steps."""
+"""The ``actor`` of steps that the monitor takes automatically."""
 WHOLE: Final = 1_000
-"""All invocations, in thousandths."""
+"""The share of all invocations, in thousandths."""
 
 
 def start(

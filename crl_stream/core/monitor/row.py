@@ -76,14 +76,14 @@ class Configuration(msgspec.Struct, array_like=True, gc=False):
 
 
 class Tags(msgspec.Struct, array_like=True, gc=False):
-    """The provider and model of the latest outcomes that named one."""
+    """The provider and the model, each as the latest outcome that named one gave it."""
 
     provider: str | None = None
     model: str | None = None
 
 
 class Variant(msgspec.Struct, array_like=True, gc=False):
-    """One variant of a task."""
+    """One variant of a task, with its figures and its window."""
 
     variant_id: str
     state: int = SEEN
@@ -91,9 +91,9 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     life: Sums = msgspec.field(default_factory=Sums)
     q: float = 0.0
     q_start: float = 0.0
-    """Q before the oldest outcome of the window."""
+    """The Q-value before the oldest outcome of the window."""
     window: bytearray = msgspec.field(default_factory=bytearray)
-    """``OUTCOME`` records, oldest first."""
+    """The window's outcomes as packed ``OUTCOME`` records, oldest first."""
     judged: Sums = msgspec.field(default_factory=Sums)
     """Totals over the judged outcomes of the window."""
     baseline: Frozen | None = None
@@ -104,13 +104,13 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     alert_id: str = ""
     """Id of the last degradation alert."""
     clean: int = 0
-    """How many outcomes have had a HEALTHY verdict since the last DEGRADED one."""
+    """Number of outcomes with a HEALTHY verdict since the last DEGRADED verdict."""
     degraded_at: int = -1
     """``life.n`` at the last DEGRADED verdict."""
     left_at: int = 0
     """``life.n`` when the variant was last replaced as the active one."""
     epoch: int = 0
-    """Epoch of the variant's last activation."""
+    """Epoch that began with the variant's last activation."""
     decided_epoch: int = -1
     decided: int = 0
     """Bits of the decisions published in ``decided_epoch``."""
@@ -247,7 +247,7 @@ class Rollout(msgspec.Struct, array_like=True, gc=False):
     shares: list[int]
     """Share of the invocations that the candidate gets in each stage, in thousandths, ascending."""
     min_outcomes: int
-    """Outcomes of the candidate that each stage needs."""
+    """Number of outcomes of the candidate that each stage needs."""
     cause: str
     cause_id: str
     actor: str
@@ -255,7 +255,7 @@ class Rollout(msgspec.Struct, array_like=True, gc=False):
     """When the rollout began, in milliseconds."""
     stage_since: int
     stage_n: int
-    """The task's outcome count when the stage began."""
+    """The task's outcome count when the present stage of the rollout began."""
     stage: int = 0
     """Index into ``shares``."""
     candidate: Sums = msgspec.field(default_factory=Sums)
@@ -276,7 +276,7 @@ class Watched(msgspec.Struct, array_like=True, gc=False):
 
     rollback_id: str
     variant_id: str
-    """The active variant, which stays active."""
+    """The variant that would have been rolled back, which stays active."""
     target: str
     epoch: int
     metric: str
@@ -290,14 +290,14 @@ class Watched(msgspec.Struct, array_like=True, gc=False):
     promised: Sums
     """The outcomes by which the target was chosen."""
     judging: str
-    """``Rules.judging`` when the rollback was reported."""
+    """Digest of the settings (``Rules.judging``) when the rollback was reported."""
 
 
 class Card(msgspec.Struct, array_like=True, gc=False):
     """The scorecard of the rollbacks that shadow mode reported under the same settings."""
 
     judging: str = ""
-    """``Rules.judging`` under these settings."""
+    """Digest of these settings (``Rules.judging``)."""
     right: int = 0
     wrong: int = 0
     open: int = 0
@@ -318,15 +318,15 @@ class OneRuntime(msgspec.Struct, array_like=True, gc=False):
     runtime_id: str | None
     """The runtime; None for outcomes that name no runtime, or one that the task does not know."""
     n: int
-    """The task's outcome count at the last alert."""
+    """The task's outcome count at the last alert about this runtime."""
     metric: str
     share: int
-    """The runtime's share of the loss, in millionths."""
+    """The runtime's share of the window's loss, in millionths."""
     outcomes: int
     """How many judged outcomes of the window came from this runtime."""
     judged: int
     others: int
-    """How many other runtimes contradict this one."""
+    """Number of other runtimes that report the variant as healthy."""
     other_outcomes: int
     words: str
 
@@ -338,7 +338,7 @@ class Incident(msgspec.Struct, array_like=True, gc=False):
     tag: str
     """What the variants share, like ``provider:openai``."""
     since: int
-    """When the incident was found."""
+    """When the common cause was found."""
     since_n: int
     began: int
     """Log offset of the outcome with which the fall began."""
@@ -438,7 +438,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     left: Left | None = None
     """The variant that the latest rollback replaced, while that rollback is being verified."""
     rollout: Rollout | None = None
-    """The rollout in progress."""
+    """The rollout in progress; None if there is none."""
     epoch_since: int = 0
     """When the epoch began, in milliseconds; 0 in rows of older engines, where ``since`` is that time."""
     watched: Watched | None = None
@@ -450,7 +450,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     incident: Incident | None = None
     """The incident in progress: variants with the same tag fell together, and none has recovered yet."""
     told: list[str] = []
-    """The tags that the active variant was last announced to use."""
+    """The tags that the task last announced for its active variant."""
 
     @property
     def key(self) -> TaskKey:

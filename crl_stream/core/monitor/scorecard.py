@@ -95,7 +95,7 @@ def look_back(turn: Turn) -> Sequence[Change]:
     watched = row.watched
     assert watched is not None
     variant = row.variants.get(watched.variant_id)
-    if variant is None:  # cannot happen: the active variant is never forgotten
+    if variant is None:  # this cannot happen: the active variant is never forgotten
         return [LookedBack(watched, "open", "the variant is no longer known", 0, 0, 0, False, 0, 0)]
     seen = _since(variant.life, watched.started)
     if row.epoch != watched.epoch:

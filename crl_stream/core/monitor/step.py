@@ -39,7 +39,7 @@ __all__ = ["Context", "Step", "fold", "follow_fleet", "pass_time", "step"]
 
 
 class Step(NamedTuple):
-    """What happened to a message, and what to publish."""
+    """The result of one step: what happened to the message, and what to publish."""
 
     disposition: Literal["applied", "duplicate", "too_late", "rejected"]
     reason: str | None

@@ -20,7 +20,7 @@ _OF_SUCCESS: Final = next(detector for detector in DETECTORS if detector.sums ==
 
 
 class Verdict(NamedTuple):
-    """The finding of the rule, and the verdict after the guard."""
+    """The finding of the guide's rule, and the verdict after the guard has been applied."""
 
     rule: VerdictKind
     kind: VerdictKind

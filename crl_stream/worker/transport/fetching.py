@@ -56,7 +56,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start, and space out the requests."""
+        """Start the thread, and space out its requests."""
         await super().on_start()
         read_everything(self._consumer)
         pace(self._consumer)

@@ -172,7 +172,7 @@ class _Pages:
             bodies, silent = await self.owners.ask_all(path)
             for body in bodies:
                 found += body[name]
-                unreadable += body.get("unreadable", [])  # absent in a worker of an earlier version
+                unreadable += body.get("unreadable", [])  # workers of earlier versions do not send this field
         found.sort(key=lambda brief: (brief["agent_name"], brief["task_type"]))
         return answer({name: found, "partial": bool(silent), "silent": silent, "unreadable": sorted(set(unreadable))})
 
