@@ -149,7 +149,7 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of a window's loss that one runtime may account for while others report that the variant is healthy.
 
     Above it, nothing is rolled back.  A candidate that only one runtime has tried is not promoted either, while another
-    runtime is at work.  1 disables both rules.
+    runtime is active.  1 disables both rules.
     """
 
 
@@ -165,7 +165,7 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_outcomes: AtLeastOne = 20
     """Outcomes of the candidate that each stage needs."""
     patience: AtLeastOne = 400
-    """Outcomes of the candidate after which operators are told that a stage has stalled."""
+    """Outcomes of the candidate after which operators are alerted that a stage has stalled."""
 
 
 class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

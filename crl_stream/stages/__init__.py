@@ -4,7 +4,7 @@ Read in this order:
 
     topology       which topics each stage reads, what it keeps and where it writes; the basis of all wiring
     roles          the roles that a worker can run; each stage belongs to one
-    partition      the state of a partition besides its rows: how far it is folded, and the policy in force
+    partition      the state of a partition beyond its rows: how far it is folded, and the policy in force
     entries        records with their messages, decoded once
     fold           the batch loop, with the laws for every stage that has a table
     inlet          turns commands into references in the log

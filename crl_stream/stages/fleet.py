@@ -44,7 +44,7 @@ def untold(
     """Return the sorted keys of the readable tasks to which the record at ``offset`` has not been applied yet.
 
     Each row comes from memory if it is open, otherwise from the batch's results or from the stored rows.  If a record
-    is folded again after a crash, some rows may be ahead of it; those are left out.
+    is refolded after a crash, some rows may be ahead of it; these rows are left out.
     """
     found = []
     for key in {*rows, *folded, *live}:

@@ -1,4 +1,4 @@
-"""The state of one log partition besides its task rows: how far it is folded, and the policy in force.
+"""The state of one log partition beyond its task rows: how far it is folded, and the policy in force.
 
 The partition row is the last record of every changelog write, so everything it covers is in the rows written before it.
 It determines where reading starts; the committed offset of the consumer group is only a hint.

@@ -103,7 +103,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     finally:
         code = 0 if stopping.asked.is_set() else Unsafe.exit_code
         if any(member.app.crash_reason is not None for member in members):
-            # A library may fail on a recreated topic before the watch has noticed it.
+            # A library may fail on a recreated topic before the watch has detected the change.
             await watch.is_fresh()
         code = watch.change.exit_code if watch.change is not None else _tell_crash(members) or code
         stopping.exit_code = code
@@ -134,7 +134,7 @@ async def _prepare(
         await member.check_stores()
     if monitor is not None:
         monitor.ordered = await settle_policy(settings)
-    # Begin before rows are compared with the log, so that any change after the comparison is noticed.
+    # Begin before rows are compared with the log, so that any change after the comparison is detected.
     await watch.begin()
     return members, monitor, watch, owners
 

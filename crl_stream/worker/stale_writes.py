@@ -6,7 +6,7 @@ topics, so every offset between two writes of the owner belongs to another proce
 an old record has replaced a newer one, the owner rewrites the newest, byte for byte.
 
 A header of the partition row's record stores how far the owner has checked; another stores each topic's id. If a topic
-was deleted and recreated, or its broker has lost its end, some records exist only as rows. The owner notices this and
+was deleted and recreated, or its broker has lost its end, some records exist only as rows. The owner detects this and
 rewrites them.
 """
 

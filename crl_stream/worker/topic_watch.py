@@ -119,7 +119,7 @@ class TopicWatch:
         try:
             while True:
                 await self.look()
-                # This request may take longer: a slow answer to it says nothing about the broker.
+                # This request may take longer: a slow response to it says nothing about the broker.
                 with suppress(Exception):
                     async with asyncio.timeout(ANSWER_SECONDS):
                         await self._find_held(await self._consumer("read_uncommitted"))

@@ -177,7 +177,7 @@ class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine knows about one variant."""
+    """The state and figures of one variant."""
 
     variant_id: Identifier
     active: bool
@@ -399,7 +399,7 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     n_feedback_waiting: int = 0
     """Number of scores that are waiting for their outcome."""
     n_feedback_unmatched: int = 0
-    """Waiting scores that newer ones pushed out: their outcome never came, or came too long ago to be recognised."""
+    """Number of waiting scores displaced by newer ones: their outcome never arrived, or arrived too long ago."""
     runtimes_forgotten: int = 0
     """How often a runtime was forgotten because the task had more runtimes than ``limits.runtimes``."""
     no_rollback: str | None = None

@@ -48,7 +48,7 @@ def start(
     stages: Sequence[float] | None = None,
     min_outcomes: int | None = None,
 ) -> RolloutStarted:
-    """Return the beginning of a rollout under the policy, or with the stages and outcomes that a person asks for."""
+    """Return the beginning of a rollout under the policy, or with the stages and outcomes that a person requests."""
     rollout_id = turn.identify("ro", "rollout", candidate.variant_id)
     shares = shares_of(stages) if stages is not None else turn.rules.shares or shares_of(STAGES)
     needed = turn.policy.rollout.min_outcomes if min_outcomes is None else min_outcomes

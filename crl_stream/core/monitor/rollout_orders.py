@@ -148,7 +148,7 @@ def _place(rollout: Rollout) -> str:
 
 
 def _if_it_waits(turn: Turn) -> str:
-    """Return what the rollout waits for besides outcomes, as the end of a sentence."""
+    """Return what the rollout waits for in addition to outcomes, as the end of a sentence."""
     row = turn.row
     block = barred(row, turn.policy, turn.at.fleet, rollout=False)
     return "" if block is None else f"; the next stage does not begin yet: {block}{_protection(turn)}"

@@ -65,7 +65,7 @@ class Frozen(msgspec.Struct, array_like=True, gc=False):
 
 
 class Configuration(msgspec.Struct, array_like=True, gc=False):
-    """What is known about a variant besides its outcomes; ``modifications`` is JSON."""
+    """What an operator has registered about a variant; ``modifications`` is JSON."""
 
     parent: str | None = None
     model_tier: str | None = None
@@ -354,7 +354,7 @@ class Incident(msgspec.Struct, array_like=True, gc=False):
     fall: Sums
     """What the variants delivered from the beginning of the fall until it was found."""
     before: dict[str, Sums]
-    """What each variant had delivered before the fall; variants that were hardly known are left out."""
+    """What each variant had delivered before the fall; variants with too few outcomes are left out."""
 
 
 class TagReport(msgspec.Struct, array_like=True, gc=False):

@@ -119,7 +119,7 @@ def _judge(
     other = promise_of(watched.promised if meanwhile is None else meanwhile)
     finding, words = _finding(watched, promise_of(seen), other, rules, ended, recovered=recovered)
     bad = seen.n - seen.successes
-    # In millionths of an outcome: the rate of the target seldom gives a whole number.
+    # In millionths of an outcome: the rate of the target rarely gives a whole number.
     would = seen.n * (other.n * MICRO - other.successes) // other.n if other.n else 0
     gain = bad * MICRO - would
     avoidable = gain // MICRO if finding == "right" and gain > 0 else 0
@@ -157,7 +157,7 @@ def _meanwhile(watched: Watched, row: TaskRow, rules: Rules) -> Sums | None:
     if target is None:
         return None
     found = _since(target.life, watched.target_started)
-    # A variant that was forgotten and came back began again from zero, so its sums cannot be compared.
+    # A variant that was forgotten and added again starts from zero, so its sums cannot be compared.
     fits = 0 <= found.successes <= found.n and 0 <= found.errors <= found.n
     return found if found.n >= rules.min_recent and fits else None
 

@@ -45,7 +45,7 @@ def candidates(
     found, chosen = [], False
     avoided = {failing, None if row.incident is None else row.incident.tag} - {None}
     active = row.variants.get(row.active) if row.active is not None else None
-    # After so long without a target, a full window without a success is no longer taken for chance.
+    # After so long without a target, a full window without a success is no longer considered chance.
     certain = row.no_target_n >= 0 and row.n - row.no_target_n >= rules.policy.rollback.renotify
     left = None if active is None else delivered(active, rules, certain=certain)
     one = None if active is None else _worst_of(active)

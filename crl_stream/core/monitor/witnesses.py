@@ -76,10 +76,10 @@ def contradicted(row: TaskRow, rules: Rules) -> OneRuntime | None:
 
 
 def sole_source(row: TaskRow, variant: Variant, rules: Rules) -> str | None:
-    """Return why a candidate is not promoted: its whole window comes from one source, and another runtime is at work.
+    """Return why a candidate is not promoted: its whole window comes from one source, and another runtime is active.
 
-    None if several runtimes have tried it, if no other works with the active variant, or if ``rollback.runtime_share``
-    sets no limit.
+    None if several runtimes have tried it, if no other runtime uses the active variant, or if
+    ``rollback.runtime_share`` sets no limit.
     """
     sources = variant.sources
     size = len(variant.window) // SIZE
@@ -100,7 +100,7 @@ def _at_work(row: TaskRow, rules: Rules) -> Iterable[Runtime]:
 
 
 def _name_of(row: TaskRow, mark: int) -> str | None:
-    """Return the runtime with this mark; None if the task knows none, or several."""
+    """Return the runtime with this mark; None if no known runtime or several have it."""
     names = [name for name, runtime in row.runtimes.items() if runtime.mark == mark]
     return names[0] if mark and len(names) == 1 else None
 

@@ -13,7 +13,7 @@ from crl_stream.worker.monitor import Monitor
 
 PEER_SECONDS: Final = 3.0
 OWN: Final = "own"
-"""Query parameter of a peer's request; it means: answer from your own rows only, and do not ask other workers."""
+"""Query parameter of a peer's request; the worker then answers from its own rows only, without querying others."""
 
 
 class Answer(NamedTuple):
