@@ -182,5 +182,5 @@ class _Speaking:
         if isinstance(error, sqlite3.Error):
             raise ConfigError(
                 f"{self.path} cannot be used: {error}.",
-                hint="free some space, end the process that locks it, or name another folder with telemetry.folder",
+                hint="free some space, end the process that locks the file, or set telemetry.folder to another folder",
             ) from error

@@ -234,7 +234,7 @@ class Memory:
         except UsageError as error:
             if not self._said_that_it_only_reads:
                 self._said_that_it_only_reads = True
-                log.warning("%s This process only reads; the other one performs the rollbacks.", error.message)
+                log.warning("%s This process only reads; the other process performs the rollbacks.", error.message)
             return False
         return True
 

@@ -66,7 +66,7 @@ class RollbackManager:
     def get_rollback_history(self, limit: int | None = None, agent_name: str | None = None) -> list[dict[str, Any]]:
         """Return rollbacks in the guide's event schema, newest first: the newest ``limit``, or all."""
         if limit is not None and limit < 0:
-            raise UsageError(f"limit {limit} is negative.", hint="omit it to get all")
+            raise UsageError(f"limit {limit} is negative.", hint="omit the limit to get all rollbacks")
         found = [dict(e) for e in self.store.source.rollbacks() if agent_name in {None, e["agent_name"]}]
         return found[:limit]
 

@@ -77,7 +77,7 @@ def archive(
     except OSError as error:
         raise Unavailable(
             f"The archive in {folder} cannot be written: {error.strerror or error}.",
-            hint="nothing is lost; free some space or repair the disk, then run it again",
+            hint="nothing is lost; free some space or repair the disk, then run crl archive again",
         ) from error
 
 
@@ -226,7 +226,7 @@ class _Move:
             if live.read(len(self._last)) != self._last:
                 raise Unavailable(
                     f"Another program has truncated {self.live.name} in the meantime.",
-                    hint="nothing is lost; run it again to continue",
+                    hint="nothing is lost; run crl archive again to continue",
                 )
             while data := live.read(_COPY_BYTES):
                 remaining.write(data)

@@ -31,15 +31,15 @@ from crl_stream.worker.views.gate import JSON, make_gate, problem
 from crl_stream.worker.views.owners import OWN, Owners
 
 VIEWS: Final = {
-    "/api/tasks": "every task except drills; silent: workers that did not answer; unreadable: tasks with broken rows",
+    "/api/tasks": "every task except drills; silent: workers that did not respond; unreadable: tasks with broken rows",
     "/api/summary": "the fleet in numbers, tasks that need attention, and drills; unread: tasks not counted yet",
     "/api/tasks/{agent_name}/{task_type}": "one task with windows, Q-values, verdicts and decisions",
-    "/api/tasks/{agent_name}/{task_type}/variants": "its variants",
-    "/api/tasks/{agent_name}/{task_type}/active": "its active variant and epoch",
+    "/api/tasks/{agent_name}/{task_type}/variants": "the task's variants",
+    "/api/tasks/{agent_name}/{task_type}/active": "the task's active variant and epoch",
     "/api/active": "the active variant of every task",
     "/api/worker": "this worker: its partitions, positions and figures",
     "/api/health": "the workers' problems by name: when each began, and what to do",
-    "/healthz": "200 while the process works",
+    "/healthz": "200 while the process is running",
     "/readyz": "200 while the worker is working properly, otherwise 503 with findings that say why",
 }
 UNREADABLE_ACTION: Final = (
