@@ -178,9 +178,9 @@ class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clean_outcomes: AtLeastOne = 10
     """Outcomes that must show that a variant has recovered; at most ``degradation.lookback_window`` count."""
     min_tasks: Count = 3
-    """Tasks with the same provider or model that must fall together before it is reported; 0: not counted."""
+    """Tasks with a provider or model that must fall together before it counts as failing; 0: not counted."""
     share: Ratio = 0.5
-    """Share of the tasks with the same provider or model that must have fallen before it is reported."""
+    """Share of the tasks with a provider or model that must have fallen before it counts as failing."""
     span_minutes: AtLeastOne = 30
     """Minutes within which the tasks must fall to count as falling together."""
 

@@ -314,7 +314,7 @@ def _reason(error: Exception) -> str:
     """Return a short reason why Kafka does not respond; aiokafka's own text details every address that it has tried."""
     text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__}: ").rstrip(".")
     if text.startswith("Unable to bootstrap from"):
-        return "nothing is listening there, or it refuses this client"
+        return "no broker is listening there, or it refuses this client"
     if isinstance(error, TimeoutError) and not text:
         return f"no answer within {ANSWER_SECONDS:.0f} s"
     return text or type(error).__name__
