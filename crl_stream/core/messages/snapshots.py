@@ -212,7 +212,7 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     degraded_at: int | None = None
     """The variant's ``n_visits`` at its last DEGRADED verdict; absent if there was none."""
     feedback_too_late: int = 0
-    """Scores that changed nothing, because the window no longer held their outcome."""
+    """Number of scores that changed nothing, because their outcome was no longer in the window."""
     not_applied: str | None = None
     """Why the variant is not active yet although its decision is ``auto_apply``; absent for any other decision."""
     degraded_since: Timestamp | None = None
@@ -395,7 +395,7 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     runtimes_behind: list[RuntimeBehind] | None = None
     """Runtimes that have not adopted the current epoch, by name; absent in snapshots of older engines."""
     n_feedback_too_late: int = 0
-    """Scores for outcomes that had already left their window, including outcomes of removed variants."""
+    """Number of scores for outcomes that had already left their window, including those of removed variants."""
     n_feedback_waiting: int = 0
     """Number of scores that are waiting for their outcome."""
     n_feedback_unmatched: int = 0
