@@ -6,7 +6,7 @@ To read the code, read in this order:
     wire/         bytes to values and back: names, partitions, the codec of every topic; also pure
     stages/       the engine over the log: records in, rows and outputs out; also pure; begin with ``topology``
     kafka/        every Kafka client except the worker's transport and the runtimes' client
-    worker/       runs the stages on Faust and Kafka, without loss or double counting; only it imports Faust
+    worker/       runs the stages on Faust and Kafka, without loss or double counting; nothing else imports Faust
     client/       what an agent runtime uses: ``Publisher`` and ``Resolver``
     guide/        the Python API of the safety guide, word for word, over the same engine
 
@@ -14,9 +14,9 @@ What people use:
 
     cli/          the command ``crl``
     dashboard/    the safety dashboard of the guide
-    trial/        another policy on a recorded log: what would have been decided, and at what price
-    calibration/  what the policy of a task costs, measured with the task's own history
-    proposals/    changes that wait for a review: listed, shown, summarised, exported
+    trial/        replays a recorded log under another policy: what it would have decided, and at what cost
+    calibration/  measures what the policy of a task costs, with the task's own history
+    proposals/    lists, shows, summarises and exports changes that wait for a review
     telemetry/    the guide's files: rollbacks and proposals as JSON lines, and their archive
     notifiers/    alerts by log, file and webhook, and through Apprise by chat, mail and pager
     settings/     every setting a person can choose, and where its value came from

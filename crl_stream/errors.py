@@ -9,11 +9,11 @@
     +-- CommandRefused     the monitor refused an operator's command                  exit 5
     +-- DrillFailed        a step of a drill is missing, or rollbacks are off         exit 6
     +-- BrokerError        the embedded broker cannot be started, stopped or fetched  exit 69
-    +-- Unavailable        Kafka or a worker does not answer                          exit 69
+    +-- Unavailable        Kafka or a worker does not respond                         exit 69
     +-- DrillRunning       another drill is running on the same task                  exit 75
     +-- ContractError      topics on the broker do not match the catalog              exit 78
     +-- Unsafe             continuing could lose or duplicate events                  exit 70
-        +-- Unanswered     a required answer did not arrive; nothing was changed
+        +-- Unanswered     a required response did not arrive; nothing was changed
 
 The exit codes follow sysexits(3) from 64 on.  A command line prints ``message`` and ``hint`` to stderr,
 never a traceback.
@@ -97,7 +97,7 @@ class PortTaken(BrokerError):
 
 
 class Unavailable(CrlError):
-    """Kafka or a worker does not answer."""
+    """Kafka or a worker does not respond."""
 
     exit_code = 69
 
@@ -115,4 +115,4 @@ class Unsafe(CrlError):
 
 
 class Unanswered(Unsafe):
-    """The broker did not answer in time; the caller asks again if it can wait, and exits otherwise."""
+    """The broker did not respond in time; the caller retries if it can wait, and exits otherwise."""

@@ -11,9 +11,9 @@ import re
 from typing import Any, Final
 
 LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-"""The layout of our log lines."""
+"""The format of our log lines."""
 _NOT_IN_JSON: Final = "[\\x7f-\\U0010ffff]"
-"""Compiled only when it is needed, because compiling it takes longer than anything else here."""
+"""A pattern that is compiled on first use, because compiling it takes longer than anything else in this module."""
 
 
 def visible(text: str) -> str:

@@ -50,11 +50,11 @@ def ask(settings: Settings, path: str, timeout: float = TIMEOUT_SECONDS) -> Any:
     except TimeoutError as error:
         raise Unavailable(
             f"The worker at {views_url(settings)} did not answer within {timeout:.0f} s.",
-            hint="it may be busy or hung: its log says what it is doing",
+            hint="it may be busy or hung; check its log",
         ) from error
     except (OSError, ValueError) as error:
         if isinstance(getattr(error, "reason", None), TimeoutError):
-            hint = "check that worker.web_host is reachable from here; the worker's log says whether it is running"
+            hint = "check that worker.web_host is reachable from here, and that the worker is running (see its log)"
             raise Unavailable(
                 f"{views_url(settings)} did not accept a connection within {timeout:.0f} s.", hint=hint
             ) from error

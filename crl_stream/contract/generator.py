@@ -43,7 +43,7 @@ def generate() -> dict[str, str]:
 
 
 def stale(root: Path) -> list[str]:
-    """Return the paths inside the contract whose files are missing, out of date, or no longer generated."""
+    """Return the paths inside the contract folder whose files are missing, out of date, or no longer generated."""
     files = generate()
     there = {f"{SCHEMAS}/{path.name}" for path in (root / SCHEMAS).glob("*.json")}
     wrong = {name for name, text in files.items() if _read(root / name) != text}
@@ -93,7 +93,7 @@ def _draw(root: Path, *, check: bool = False) -> list[str]:
 
 
 class _Docs(Mapping[type, Mapping[str, str]]):
-    """The descriptions below the message fields, read from the source because Python discards them."""
+    """The docstrings below the message fields, read from the source because Python discards them."""
 
     def __getitem__(self, kind: type) -> dict[str, str]:
         found: dict[str, str] = {}

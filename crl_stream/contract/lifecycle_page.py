@@ -10,8 +10,8 @@ from crl_stream.core.monitor.lifecycle import MACHINES, TRANSITIONS
 _HEAD: Final = """\
 # The life of a task and its variants
 
-`make contract` generates this page from the tables in `crl_stream/core/monitor/lifecycle.py`. State changes
-in no other way. Each machine answers one question: the first four about a variant, the others about a task.
+`make contract` generates this page from the tables in `crl_stream/core/monitor/lifecycle.py`. No other
+changes of state occur. Each machine answers one question: the first four about a variant, the others about a task.
 
 Other modules decide when a change happens: `protection.py` for rollbacks and recoveries, `decision_matrix.py` for
 promotions, `commands.py` for commands (pinning another variant also activates it), and `record.py` for the first

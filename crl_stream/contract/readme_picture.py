@@ -1,4 +1,4 @@
-"""The picture in ``README.md``: the topology as a flowchart, between two comments."""
+"""The picture in ``README.md``: the topology as a flowchart, between two HTML comments."""
 
 from __future__ import annotations
 

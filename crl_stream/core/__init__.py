@@ -5,19 +5,19 @@ Read in this order:
     identity           names of agents, tasks and variants
     instant            times: milliseconds internally, RFC 3339 text externally
     ids                the id of every fact, and digests
-    drills             the reserved tasks on which the protection is tested, and the result that each keeps
+    drills             the reserved tasks on which the protection is tested, and the recorded result of each
     messages/          everything that is read from and written to topics, as values
     policy             the settings that determine decisions
-    policy_difference  compares two policies for people
+    policy_difference  lists the settings that differ between two policies
     policy_size        limits the size of the records that a policy allows
-    monitor/           one task: takes outcomes and commands, decides what follows, and publishes it
+    monitor/           one task: processes outcomes and commands, decides what follows, and publishes the result
     proposer/          turns the snapshots of a task into proposals for people
     shared_tags        how many tasks with the same provider or model have fallen
     overview/          builds the page that describes the whole system
 
 Shared by the modules above:
 
-    folder             loads the folders with one file for each detector, rule, channel and exploration policy
+    folder             loads the folders that hold one file per detector, rule, channel or exploration policy
     packing            rows as MessagePack
     version            the version of the engine, which facts carry
 """

@@ -4,7 +4,7 @@
 these tasks like any other, or the drill would prove nothing.  Everything that adds up tasks, proposes changes or alerts
 people leaves them out (``is_drill``, ``is_silent_drill``).
 
-A drill records its result as the reason of a pin on its task, so the result is part of the row, and is as durable.
+A drill records its result as the reason of a pin on its task, so the result is part of the task's row.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from typing import Final, Literal, NamedTuple
 from crl_stream.core.instant import from_text, to_text
 
 DRILL_AGENT: Final = "crl-drill"
-"""The agent of all drill tasks, and the ``runtime_id`` of the drill; other runtimes must not use this name."""
+"""The ``agent_name`` of all drill tasks and the ``runtime_id`` of every drill; runtimes must not use this name."""
 STEADY: Final = "drill-steady"
 """The variant that always succeeds."""
 FAILING: Final = "drill-failing"
 """The variant that is activated, fails, and must be rolled back."""
 SILENT: Final = "silent-"
 NOTIFYING: Final = "notify-"
-"""Beginning of a drill's ``task_type``: notifiers ignore drills that begin with ``SILENT``, and send the others."""
+"""Prefix of a drill's ``task_type``: notifiers ignore drills with this prefix, and deliver messages about the rest."""
 
 DrillResult = Literal["running", "passed", "blocked", "failed", "unfinished"]
 """``blocked``: a mode or a hold prevents rollbacks.  ``unfinished``: a drill began but recorded no result."""
 LONGEST_DETAIL: Final = 500
-"""Longest detail of a recorded result, in characters."""
+"""Maximum length of the detail in a recorded result, in characters."""
 _RECORD: Final = re.compile(r"drill (running|passed|blocked|failed) (\S+): (.*)", re.DOTALL)
 
 
 class Drill(NamedTuple):
-    """The last drill on a task."""
+    """The last drill on one task, as its row records it."""
 
     result: DrillResult
     time: int
     """When the drill began, in milliseconds since the epoch."""
     actor: str
-    """Who ran it; empty if unknown."""
+    """Who ran the drill; empty if unknown."""
     detail: str
 
 
@@ -75,7 +75,7 @@ def drill_of(active: str | None, since: int, actor: str, reason: str | None) -> 
         try:
             return Drill(found[1], from_text(found[2]), actor, found[3])  # type: ignore[arg-type]
         except ValueError:
-            pass  # a person's reason that happens to look like a result
+            pass  # an operator's own reason that happens to look like a drill's result
     if active is None:
         return None
     return Drill("unfinished", since, "", "it began but recorded no result")

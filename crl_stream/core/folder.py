@@ -108,7 +108,7 @@ def takes(count: int) -> Callable[[Any], bool]:
             return False
         try:
             inspect.signature(value).bind(*range(count))
-        except ValueError:  # its signature cannot be read
+        except ValueError:  # the function's signature cannot be read
             return True
         except TypeError:
             return False

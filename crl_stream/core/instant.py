@@ -11,12 +11,12 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 _FIRST: Final = -62_135_596_800_000
 _LAST: Final = 253_402_300_799_999
-"""Bounds of the years 1 to 9999. A record may carry any time; a time outside them is shown as the nearer bound."""
+"""Earliest and latest time that can be shown (years 1 to 9999); a time beyond them is shown as the nearer one."""
 _FRACTIONS: Final = [f".{number:03}Z" for number in range(1_000)]
 _REMEMBERED: Final = 4_096
 _seconds: Final[dict[int, str]] = {}
 _days: Final[dict[int, str]] = {}
-"""Cached texts of seconds and days: records that arrive together share them, and a datetime is expensive to make."""
+"""Cached texts of seconds and days: records that arrive together share them, and formatting a datetime is slow."""
 
 
 def to_text(milliseconds: int) -> str:

@@ -32,7 +32,7 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a window counts as degraded (guide: "Degradation Thresholds")."""
 
     lookback_window: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 20
-    """Outcomes kept and judged per variant."""
+    """Size of the window: outcomes that are kept and judged per variant."""
     success_drop: Annotated[float, success_rate.LIMIT.range] = success_rate.LIMIT.default
     """Relative drop in the success rate; a window is degraded only if its drop is greater than this."""
     reward_drop: Annotated[float, avg_reward.LIMIT.range] = avg_reward.LIMIT.default
@@ -46,16 +46,16 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Without ``error_floor``, and with a baseline without errors, it is the error rate itself.
     """
     success_floor: Annotated[float, success_rate.FLOOR.range] = success_rate.FLOOR.default
-    """Successes that a window must be short of what the baseline predicts, besides ``success_drop``; 0: no floor."""
+    """Successes that a window must lack compared with its baseline, in addition to ``success_drop``; 0: no floor."""
     reward_floor: Annotated[float, avg_reward.FLOOR.range] = avg_reward.FLOOR.default
-    """Loss of reward that a window must show besides ``reward_drop``, in outcomes that fall from 1 to -1.
+    """Loss of reward that a window must show in addition to ``reward_drop``, in outcomes that fall from 1 to -1.
 
-    With a floor, a baseline of zero or less is compared with too: the drop is relative to its size.
+    With a floor, windows are also compared with a baseline of zero or less; the drop is then relative to its size.
     """
     error_floor: Annotated[float, error_rate.FLOOR.range] = error_rate.FLOOR.default
-    """Errors that a window must have beyond what its baseline predicts, besides ``error_increase``.
+    """Errors that a window must have beyond what its baseline predicts, in addition to ``error_increase``.
 
-    With a floor, a baseline without errors is compared with too.
+    With a floor, windows are also compared with a baseline without errors.
     """
     baseline: Baseline = "lifetime"
     """What the window is compared with: the whole lifetime, the lifetime before the window, or the ``recent`` past.
@@ -66,7 +66,7 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory: Annotated[int, msgspec.Meta(ge=40, le=1_000_000, multiple_of=2)] = 200
     """Outcomes before the window after which all counts of the recent past are halved."""
     min_baseline: AtLeastOne = 20
-    """Outcomes the baseline needs before anything is judged."""
+    """Outcomes that a baseline needs before a window is compared with it."""
     min_recent: AtLeastOne = 10
     """Outcomes since the last activation that the window needs before it is judged."""
     guard: Guard = "none"
@@ -117,7 +117,7 @@ class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     confidence: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.5
     """Standard errors by which a candidate must promise more than the active variant.
 
-    The comparison is made again with every outcome, so a small distance is reached by chance sooner or later.
+    The comparison is repeated with every outcome, so a small lead occurs by chance sooner or later.
     """
     min_outcomes_since_active: Count = 10
     """Outcomes that a candidate must have had since it was last active."""
@@ -141,9 +141,9 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     doubt: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 10
     """Outcomes at its baseline that are added to a degraded variant's window before it is compared with a target."""
     verify: bool = True
-    """Take a rollback back if its target's first outcomes are worse than those before it, by ``confidence``."""
+    """Whether to take a rollback back if its target then delivers less than the replaced variant did."""
     parole: AtLeastOne = 100
-    """Outcomes of the task after which the last window of a variant that was left no longer rules it out as a target.
+    """Outcomes of the task after which a replaced variant's last window no longer rules it out as a target.
 
     The variant must then lead by at least two standard errors.
     """
@@ -155,7 +155,7 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of a window's loss that one runtime may account for while others report that the variant is healthy.
 
     Above it, nothing is rolled back.  A candidate that only one runtime has tried is not promoted either, while another
-    runtime is at work.  1 switches both off.
+    runtime is active.  1 disables both rules.
     """
 
 
@@ -171,7 +171,7 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_outcomes: AtLeastOne = 20
     """Outcomes of the candidate that each stage needs."""
     patience: AtLeastOne = 400
-    """Outcomes of the candidate after which operators are told that a stage has stalled."""
+    """Outcomes of the candidate after which operators are alerted that a stage has stalled."""
 
 
 class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,9 +184,9 @@ class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clean_outcomes: AtLeastOne = 10
     """Outcomes that must show that a variant has recovered; at most ``degradation.lookback_window`` count."""
     min_tasks: Count = 3
-    """Tasks with the same provider or model that must fall together before other tasks are told; 0: not counted."""
+    """Tasks with a provider or model that must fall together before it counts as failing; 0: not counted."""
     share: Ratio = 0.5
-    """Share of the tasks with the provider or model that must have fallen before other tasks are told."""
+    """Share of the tasks with a provider or model that must have fallen before it counts as failing."""
     span_minutes: AtLeastOne = 30
     """Minutes within which the tasks must fall to count as falling together."""
 
@@ -219,7 +219,7 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     promote_min_samples: AtLeastOne = 5
     """Outcomes that a candidate and the active variant both need before they are compared."""
     expected_q: float = 0.8
-    """The Q-value to compare with if no variant is better."""
+    """The Q-value with which a weak variant is compared if no other variant is better."""
     enforce_min_rollbacks: AtLeastOne = 5
     """Rollbacks that shadow mode must have reported and judged before it is proposed to enforce them."""
     enforce_precision: Ratio = 0.9
@@ -240,7 +240,7 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds that keep a row small."""
+    """Limits that keep the row of a task small."""
 
     variants: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 32
     runtimes: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 64
@@ -274,9 +274,9 @@ class PolicySet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     default: Policy = Policy()
     agents: dict[str, Policy] = {}
-    """Policies by agent_name."""
+    """Policies of agents, by ``agent_name``."""
     tasks: dict[str, Policy] = {}
-    """Policies by ``agent_name/task_type``."""
+    """Policies of tasks, by ``agent_name/task_type``."""
 
     def for_task(self, key: TaskKey) -> Policy:
         """Return the policy in force for a task: its own, else its agent's, else the default."""

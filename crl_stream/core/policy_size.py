@@ -23,7 +23,7 @@ _PER_REVIEW: Final = 50_000
 """Bytes of a review: actor, reason and detail, if all characters take six bytes in JSON."""
 _PER_RUNTIME: Final = 300
 _OTHERWISE: Final = 700_000
-"""Bytes for the configurations of all variants (``core.monitor.registration.MAX_CONFIGURATIONS``), pin and holds."""
+"""Bytes for the pin, the holds and all configurations (``core.monitor.registration.MAX_CONFIGURATIONS``)."""
 
 
 def task_bytes(policy: Policy) -> int:

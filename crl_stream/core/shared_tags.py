@@ -1,8 +1,8 @@
 """How many tasks with the same provider or model have fallen: one row for each tag, folded from ``crl.tags``.
 
 A task announces when its active variant starts or stops using a tag, falls, or recovers.  If enough of a tag's tasks
-fall within a span, the tag is failing, and every partition of the log is told.  The limits come with each message, so
-the policy in the log decides, not a setting of the process.
+fall within a given time, the tag is failing, and every partition of the log gets a report.  The limits come with each
+message, so the policy in the log decides, not a setting of the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from crl_stream.core.messages import ReportTag, TagCondition
 from crl_stream.core.packing import pack
 
 MOST: Final = 2_000
-"""Tasks that a row remembers; beyond that, it forgets those that have not fallen, the longest silent first."""
+"""Maximum number of tasks in a row; beyond it, tasks that have not fallen are dropped, the longest silent first."""
 _MINUTE: Final = 60_000
 
 
@@ -42,9 +42,9 @@ class TagRow(msgspec.Struct, array_like=True, gc=False):
     incident_id: str = ""
     """The incident that has been reported; empty if the tag is not failing."""
     until: int = 0
-    """Until when the last report is valid."""
+    """When the last report expires."""
     reports: int = 0
-    """How many reports there have been in this incident."""
+    """Number of reports sent so far in this incident."""
 
     def fallen(self, now: int, span: int) -> int:
         """Return how many tasks have fallen within ``span`` milliseconds."""
@@ -63,7 +63,7 @@ def row_position(data: bytes) -> tuple[int, int]:
 def take(data: bytes | None, said: TagCondition, place: tuple[int, int], now: int) -> tuple[bytes, ReportTag | None]:
     """Fold an announcement, appended at ``now`` (ms) at ``place`` (incarnation, offset), into the row of its tag.
 
-    Returns the row and what the partitions of the log must be told, if anything.  A repeated announcement changes
+    Returns the row and the report to send to all partitions of the log, if any.  A repeated announcement changes
     nothing; one that is older than the last of its task is ignored.
     """
     row = TagRow(said.tag) if data is None else _DECODER.decode(data)

@@ -1,7 +1,7 @@
 """Keeps a store's rows, proposer state and unreported rollbacks for the next process.
 
 They are in one SQLite file beside the telemetry files. Only the folder's writer changes rows. Any process may claim a
-rollback, so each one is reported once, however many scripts ask. When a call returns, the change has reached the
+rollback, so each one is reported once, however many scripts query it. When a call returns, the change has reached the
 operating system: it survives the end of the process, but not a power failure.
 """
 
@@ -36,7 +36,7 @@ _decode_event: Final = msgspec.json.Decoder(m.RollbackEvent).decode
 
 
 class Contents(NamedTuple):
-    """The whole content of the file, by task key."""
+    """The whole content of the SQLite file, by task key."""
 
     rows: dict[bytes, bytes]
     earlier: dict[tuple[bytes, str], bytes]
@@ -44,7 +44,7 @@ class Contents(NamedTuple):
 
 
 class Figures:
-    """The file in one folder, for use by one thread at a time."""
+    """The SQLite file in one folder, for use by one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
@@ -182,5 +182,5 @@ class _Speaking:
         if isinstance(error, sqlite3.Error):
             raise ConfigError(
                 f"{self.path} cannot be used: {error}.",
-                hint="free some space, end the process that locks it, or name another folder with telemetry.folder",
+                hint="free some space, end the process that locks the file, or set telemetry.folder to another folder",
             ) from error

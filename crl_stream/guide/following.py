@@ -39,7 +39,7 @@ class Following:
         self.rollbacks: dict[str, m.RollbackEvent] = {}
         self.proposals: dict[str, m.Proposal] = {}
         self.old: frozenset[str] = frozenset()
-        """Ids of rollbacks that happened before scripts first asked this installation."""
+        """Ids of rollbacks that happened before a script first queried this installation."""
         self.told: Told | None = None
         """Which rollbacks have been reported; None until the topics have been read."""
         self._cache_dir = cache_dir
@@ -86,7 +86,7 @@ class Following:
         if not self._caught_up:
             raise Unavailable(
                 f"The topics at {self.kafka.bootstrap_servers} have not been read within {timeout:.0f} s.",
-                hint="run `crl status` to see whether the installation answers",
+                hint="run `crl status` to see whether the installation is running",
             )
 
     async def _follow(self) -> None:

@@ -151,10 +151,10 @@ class Live:
             return [(*key, self._topics.active[key].variant_id) for key in sorted(self._topics.active)]
 
     def untold_rollbacks(self, key: TaskKey, variant_id: str) -> list[m.RollbackEvent]:
-        """Return the variant's unreported rollbacks since scripts first asked this installation.
+        """Return the variant's unreported rollbacks since a script first queried this installation.
 
         An older rollback is returned only if it is still in effect and the variant is the one it replaced. A caller
-        that asks about the active variant wants only news.
+        that asks about the active variant wants only new rollbacks.
         """
         with self._topics.reading():
             found, told = [], self._topics.told

@@ -18,8 +18,8 @@ from crl_stream.core.policy import Policy
 def look_again(row: TaskRow, at: Context, policy: Policy) -> Step:
     """Judge the active variant between two outcomes, under the given policy; only a rollback can result.
 
-    This is for scripts that cannot wait for the next outcome. Only the active variant needs protection, and a promotion
-    waits for an outcome as always.
+    This is for scripts that cannot wait for the next outcome. Only the active variant needs protection; promotions
+    still wait for the next outcome.
     """
     row.offset, row.incarnation = at.offset, at.incarnation
     turn = Turn(row, at, policy)
@@ -33,7 +33,7 @@ def look_again(row: TaskRow, at: Context, policy: Policy) -> Step:
 def looking_back(variant: Variant, last: int, earlier: bytes = b"") -> Variant:
     """Return the variant as if its window were ``last`` outcomes long.
 
-    ``earlier`` holds older outcomes that have left the window; the result can only look back as far as they go.
+    ``earlier`` holds older outcomes that have left the window; the result can reach back no further than these.
     """
     window = (earlier + bytes(variant.window))[-last * SIZE :]
     judged = Sums()

@@ -31,7 +31,7 @@ from crl_stream.visible import visible
 log = logging.getLogger(__name__)
 
 KEPT: Final = 200
-"""Number of outcomes kept per variant, because a monitor's window may be longer than the policy's."""
+"""Number of outcomes kept per variant, because a safety monitor's window may be longer than the policy's."""
 
 
 class Memory:
@@ -234,7 +234,7 @@ class Memory:
         except UsageError as error:
             if not self._said_that_it_only_reads:
                 self._said_that_it_only_reads = True
-                log.warning("%s This process only reads; the other one performs the rollbacks.", error.message)
+                log.warning("%s This process only reads; the other process performs the rollbacks.", error.message)
             return False
         return True
 
@@ -269,7 +269,7 @@ class Memory:
             return
         place = (row.key, variant_id)
         if n == 0:
-            self._earlier.pop(place, None)  # left over from a forgotten variant of the same name
+            self._earlier.pop(place, None)  # these outcomes are left over from a forgotten variant of the same name
         elif (lost := len(window) + SIZE - len(variant.window)) > 0:
             earlier = self._earlier.setdefault(place, bytearray())
             earlier += window[:lost]

@@ -17,7 +17,7 @@ class RollbackManager:
     """Ensures that a degraded active variant is rolled back, and reports each rollback once.
 
     The engine rolls back on the outcome that reveals the degradation, so the rollback has usually happened before a
-    script asks. The thresholds are those of ``safety_monitor``. In a store of this process, the engine uses them too.
+    script checks. The thresholds are those of ``safety_monitor``. In a store of this process, the engine uses them too.
     On live topics the workers' policy applies, so the manager sends a command for a rollback that only the given
     thresholds require.
     """
@@ -66,7 +66,7 @@ class RollbackManager:
     def get_rollback_history(self, limit: int | None = None, agent_name: str | None = None) -> list[dict[str, Any]]:
         """Return rollbacks in the guide's event schema, newest first: the newest ``limit``, or all."""
         if limit is not None and limit < 0:
-            raise UsageError(f"limit {limit} is negative.", hint="omit it to get all")
+            raise UsageError(f"limit {limit} is negative.", hint="omit the limit to get all rollbacks")
         found = [dict(e) for e in self.store.source.rollbacks() if agent_name in {None, e["agent_name"]}]
         return found[:limit]
 
@@ -75,7 +75,7 @@ class RollbackManager:
         row = source.row(key)
         for event in reversed(source.untold_rollbacks(key, current_variant)):
             if event.enforced and row is not None and row.active == event.from_variant:
-                continue  # undone before it was reported
+                continue  # the rollback was undone before it was reported
             if source.claim_rollback(event.rollback_id):
                 return rollback_fields(event)
         return None

@@ -22,7 +22,7 @@ from crl_stream.guide.thresholds import thresholds_of, with_thresholds
 
 
 class SafetyMonitor:
-    """Asks the engine about a variant and changes nothing.
+    """Evaluates a variant with the engine; changes nothing.
 
     Thresholds that are not given come from the store: they are the guide's, unless the settings differ.
     """
@@ -62,8 +62,8 @@ class SafetyMonitor:
         }
         self.store = store or Store.default()
         self.own_thresholds = {name: value for name, value in given.items() if value is not None}
-        """The thresholds that the caller gave."""
-        with_thresholds(Policy(), self.own_thresholds)  # refuses a bad threshold now, not on first use
+        """The thresholds that the caller passed."""
+        with_thresholds(Policy(), self.own_thresholds)  # this refuses a bad threshold now, not on first use
 
     @property
     def thresholds(self) -> dict[str, Any]:

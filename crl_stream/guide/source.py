@@ -90,7 +90,7 @@ class Source(Protocol):
         ...
 
     def now(self) -> int:
-        """Return the time used to decide whether something has expired, in milliseconds."""
+        """Return the current time for expiry checks, in milliseconds."""
         ...
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
@@ -98,7 +98,7 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Write or send what is waiting, and close."""
+        """Write or send waiting records, and close."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""``Store``: takes outcomes and provides figures, in this process or on the live topics of an installation."""
+"""``Store``: records outcomes and provides figures, in this process or on the live topics of an installation."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Store:
         return self.source.wait_until(condition, timeout)
 
     def close(self) -> None:
-        """Send or write what is waiting, and close."""
+        """Send or write waiting records, and close."""
         global _default  # noqa: PLW0603 - as in default()
         self.source.close()
         with _lock:

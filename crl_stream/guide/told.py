@@ -42,7 +42,7 @@ class Told:
             self._file.execute(_TABLE)
 
     def begin(self, rollback_ids: Iterable[str]) -> frozenset[str]:
-        """Return the ids of old rollbacks: those passed in the first call ever made for this installation."""
+        """Return the ids of old rollbacks: those passed in the very first call for this installation."""
         with self._lock, self._file:
             self._file.execute("DELETE FROM told WHERE at < unixepoch() - ?", (_KEPT_SECONDS,))
             [[known]] = self._file.execute(

@@ -26,7 +26,7 @@ STATUSES: Final[tuple[str, ...]] = get_args(ProposalStatus)
 
 
 class VariantProposer:
-    """Analyzes the figures and keeps the queue of proposals that are waiting for a review.
+    """Analyzes the figures and manages the queue of proposals that are waiting for a review.
 
     Limits that are not given come from the store's policy: they are the guide's, unless the settings differ. On live
     topics, the running proposer analyzes everything by the workers' limits, and limits given here have no effect.
@@ -53,7 +53,7 @@ class VariantProposer:
         self._limits = {_LIMIT_OF[name]: value for name, value in given.items() if value is not None}
         for name, value in given.items():
             if value is not None and not math.isfinite(value):
-                raise UsageError(f"{name} {value} is not a number.", hint="omit it to use the policy's")
+                raise UsageError(f"{name} {value} is not a number.", hint="omit it to use the policy's value")
 
     def analyze_and_propose(self, min_invocations: int = 50) -> list[dict[str, Any]]:
         """Analyze every task; return new proposals and those with new evidence, in the guide's schema.
@@ -123,7 +123,7 @@ class VariantProposer:
         if proposal is None:
             raise NotFound(
                 f"{proposal_id} is not waiting for a review.",
-                hint='get_proposals(status="pending") lists those that are',
+                hint='get_proposals(status="pending") lists the proposals that are waiting',
             )
         return proposal
 

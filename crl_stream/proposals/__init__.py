@@ -1,4 +1,4 @@
-"""Proposals for people: listed, shown, summarised weekly, exported to other tools.
+"""Lists, shows, weekly summaries and exports of proposals, for people.
 
 Read in this order:
 

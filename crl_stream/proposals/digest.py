@@ -1,4 +1,4 @@
-"""The weekly review: what was generated in the last seven days, what is waiting, and the five to decide first.
+"""The weekly review: proposals made in the last seven days, those still waiting, and the five to decide first.
 
 Guide: "Every Monday: review pending proposals", sorted by confidence, the top five; approve, reject or defer.
 """

@@ -96,7 +96,7 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
 
 
 def enforcing_lines(task: str) -> list[str]:
-    """Return how to keep the rollbacks of ``task`` enforced: ``crl policy apply`` sends a whole settings file."""
+    """Return how to keep ``task`` enforced: the next ``crl policy apply`` sends a whole settings file."""
     return [
         "Put this into crl.toml, or the next crl policy apply reverts it:",
         f'  [tasks."{task}".operations]',

@@ -12,7 +12,7 @@ from crl_stream.proposals.standing import ending, status_at, updated_at
 Cell = str | int | float | None
 
 FIGURES: Final = ("n_invocations", "avg_q_default", "potential_improvement", "variance")
-"""The guide's supporting data; all other data is in the jsonl format only."""
+"""The columns for the guide's supporting data; other supporting data is only in the jsonl format."""
 COLUMNS: Final = (
     "proposal_id",
     "timestamp",

@@ -1,8 +1,8 @@
 """The stages in memory: a log, its commands, changelogs and topics, without a broker.
 
-Tests use it for scenarios and as an oracle, and ``crl replay`` runs on it.  It takes messages or raw bytes, folds them
-as the worker does, and gives access to every topic.  A crash is an element of the input: what was written stays, and
-what was in memory is lost.
+Tests use it for scenarios and as an oracle, and ``crl replay`` runs on it.  It accepts messages or raw bytes, folds
+them as the worker does, and gives access to every topic.  A crash is an element of the input: what was written is kept,
+and what was in memory is lost.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _COMMANDS: Final = INLET.source
 
 
 class Crash(enum.Enum):
-    """The process dies at this point while it handles the messages piped since the last batch."""
+    """The process dies while it handles the messages piped since the last batch; the value says how far it got."""
 
     AFTER_FOLD = "outputs and rows are lost"
     AFTER_OUTPUTS = "outputs are written, rows are lost"

@@ -1,4 +1,4 @@
-"""Commands for the whole fleet: each partition remembers the hold and publishes all of its tasks with it.
+"""Commands for the whole fleet: each partition records the hold and publishes all of its tasks with it.
 
 The hold is kept in the partition row, so it is in force for every task at once, including tasks created later.  Tasks
 are published when the hold begins or ends: at once, or group by group if there are many.  If a row cannot be read at
@@ -44,7 +44,7 @@ def untold(
     """Return the sorted keys of the readable tasks to which the record at ``offset`` has not been applied yet.
 
     Each row comes from memory if it is open, otherwise from the batch's results or from the stored rows.  If a record
-    is folded again after a crash, some rows may be ahead of it; those are left out.
+    is refolded after a crash, some rows may be ahead of it; these rows are left out.
     """
     found = []
     for key in {*rows, *folded, *live}:
@@ -71,7 +71,7 @@ def refusal(state: PartitionRow, command: m.FleetCommand, now: int) -> str | Non
 
 
 def hold_of(command: m.HoldAll, now: int, default_hours: float) -> StandingOrder:
-    """Return the hold that ``command`` asks for, starting at ``now`` (milliseconds)."""
+    """Return the hold that ``command`` requests, starting at ``now`` (milliseconds)."""
     hours = default_hours if command.hours is None else command.hours
     return StandingOrder(command.actor, command.reason, now, until=now + round(hours * _HOUR))
 
@@ -107,7 +107,7 @@ def result(
 
 
 def is_home(partition: int, partitions: int) -> bool:
-    """Return whether this partition raises the alert: only one does, so that people hear of a hold only once."""
+    """Return whether this partition raises the alert: only one does, so that people are alerted only once."""
     return partition == partition_of(FLEET_KEY, partitions)
 
 

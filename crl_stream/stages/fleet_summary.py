@@ -1,7 +1,7 @@
-"""A fleet in a few numbers: what each row adds to them, and which rows to show by name.
+"""Summarises a fleet in a few counts: what each row adds to them, and which rows to show by name.
 
-Lists of tasks grow with the fleet, but its health must be known in bounded time.  So a small mark is kept for each row,
-and a row is read again only after it has changed.
+Lists of tasks grow with the fleet, but its health must be found in bounded time.  So a small mark is kept for each row,
+and a row is reread only after it has changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from crl_stream.core.overview.notes import ENOUGH
 from crl_stream.core.policy import PolicySet
 
 TROUBLE: Final = ("degraded", "without_success")
-"""Names of the counts of tasks in trouble."""
+"""Names of the counts of tasks that have a problem."""
 ORDERS: Final = ("held", "pinned", "quarantined")
 """Names of the counts for holds, pins and quarantines, which people set or must decide about."""
 NAMES: Final = (
@@ -42,7 +42,7 @@ _ATTENTION: Final = sum(_BITS[name] for name in (*TROUBLE, *ORDERS, "common_caus
 
 
 class Mark(NamedTuple):
-    """What a row adds to the numbers."""
+    """What one row adds to the fleet's counts."""
 
     bits: int
     outcomes: int

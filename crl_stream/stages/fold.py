@@ -40,9 +40,9 @@ class Counts(NamedTuple):
     skipped: int = 0
     """Records folded before this batch and read again after a crash or a rebalance."""
     ticks: int = 0
-    """Ticks, which only say that time has passed."""
+    """Ticks, which only record that time has passed."""
     too_late: int = 0
-    """Scores for outcomes that no window holds any more; they are counted in the row but have no effect."""
+    """Scores for outcomes that are no longer in a window; they are counted in the row but have no other effect."""
 
 
 class Folded(NamedTuple):
@@ -54,7 +54,7 @@ class Folded(NamedTuple):
     outputs: list[Output]
     counts: Counts
     wakes: Mapping[bytes, int] = {}
-    """When each touched row is next due without a new record, for ``Waiting``; 0 if it waits for nothing."""
+    """When each changed row is next due without a new record, for ``Waiting``; 0 if it waits for nothing."""
     born: int = 0
     """Number of new tasks, for ``Waiting``."""
     finished: bool = True
@@ -122,7 +122,7 @@ class Fold(Generic[T]):
     name: ClassVar[str] = ""
     """The stage's name in the dead letters of records that make it raise."""
     task_type: ClassVar[type[Any]] = Task
-    """The class of its tasks, called with a key for the first record of the batch that names the key."""
+    """The class of the stage's tasks, called with a key for the first record of the batch that names the key."""
 
     def __init__(
         self,
@@ -220,7 +220,7 @@ class Fold(Generic[T]):
 
     # -- what all stages do ------------------------------------------------------------------------
     def bury(self, record: Record, reason: str, detail: str) -> None:
-        """Turn a record into a dead letter."""
+        """Turn a record that cannot be used into a dead letter."""
         self.outputs.append(dead_letter(record, self.source, self.partition, reason, detail))
         self.dead_letters += 1
 

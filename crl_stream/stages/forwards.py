@@ -1,6 +1,6 @@
 """Recognises forwarded records that have arrived before: a crash may forward a record twice, and origins can be forged.
 
-A forward repeats an earlier one if both its origin and its bytes are equal, so a forged origin can only hide
+A forward repeats an earlier one if both have the same origin and the same bytes, so a forged origin can only hide
 repetitions of the same record.  The last ``REMEMBERED`` forwards are stored by hash; for older forwards only the
 highest offset per partition is kept.
 """
@@ -17,7 +17,7 @@ from crl_stream.wire.records import Record
 REMEMBERED: Final = 512
 """How many forwards a partition remembers, from all origins together; enough for a batch that a crash repeats."""
 _ENTRY: Final = Struct("<HQ8s")
-"""Partition and offset of the origin, and a hash of key and value."""
+"""Packed form of a forward: partition and offset of its origin, and a hash of its key and value."""
 
 
 class Forwards:

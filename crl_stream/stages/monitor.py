@@ -70,7 +70,7 @@ def fold_batch(
 
 
 class _Task(Task):
-    """A task with its row."""
+    """A task of the partition, with its row in the monitor's table."""
 
     __slots__ = ("policy", "row")
 
@@ -114,7 +114,7 @@ class _Fold(Fold[_Task]):
         """The forwarded records that this partition has received; None until the first one of the batch."""
 
     def end(self) -> dict[bytes, bytes]:
-        """Note which records were forwarded here and when rows are next due; return the rows by key."""
+        """Record which records were forwarded here and when rows are next due; return the rows by key."""
         if self.forwards is not None:
             self.forwards.pack()
         self._settle_wakes()
@@ -143,7 +143,7 @@ class _Fold(Fold[_Task]):
                 self._apply(task, message, record)
 
     def close(self, task: _Task) -> None:
-        """Store the task's row, and note when it is next due without a new record."""
+        """Store the task's row, and record when it is next due without a new record."""
         if task.touched and task.row is not None:
             self.folded[task.key] = encode_row(task.row)
             self.wakes[task.key] = self._wake(task.key, task.row)
@@ -253,7 +253,7 @@ class _Fold(Fold[_Task]):
         self.ticks += not self.stopped
 
     def _stored(self, key: bytes) -> TaskRow | None:
-        """Return a row that is due; None if it is gone, or if it is unreadable, which its next record will report."""
+        """Return a row that is due; None if it is gone or unreadable (the task's next record reports the latter)."""
         data = self._data_of(key)
         try:
             # ``data`` is None if the partition has moved to another worker; this batch is then not written.
@@ -285,7 +285,7 @@ class _Fold(Fold[_Task]):
                 return
             self.waiting = Waiting.of(self.rows, self.state)
         changed, found = self._settle_wakes(), self.waiting.due(now)
-        for task in self.tasks.values():  # after the written rows, because an open row is newer
+        for task in self.tasks.values():  # add this after the written rows, because an open row is newer
             if task.touched and task.row is not None:
                 changed[task.key] = self._wake(task.key, task.row)
         touched = sorted((wake, key) for key, wake in changed.items() if 0 < wake <= now)
@@ -375,7 +375,7 @@ class _Fold(Fold[_Task]):
         self.outputs.append(Output(TOPIC_OF[type(result)], self.partition, record.key, encode(result)))
 
     def _report_tag(self, command: m.ReportTag, record: Record) -> None:
-        """Remember which tags are failing; tasks take it into account when they are next degraded."""
+        """Record which tags are failing; a task considers this when it next has a degraded variant."""
         done = self.state.report_tag(command, record.timestamp)
         self.applied += 1
         result = tag_result(command, self.partition, record, self.state, refused=not done)

@@ -1,4 +1,4 @@
-"""The state of one log partition besides its task rows: how far it is folded, and the policy in force.
+"""The state of one log partition beyond its task rows: how far it is folded, and the policy in force.
 
 The partition row is the last record of every changelog write, so everything it covers is in the rows written before it.
 It determines where reading starts; the committed offset of the consumer group is only a hint.
@@ -26,14 +26,14 @@ MOST_TAGS = 64
 
 
 class PartitionRow(msgspec.Struct, array_like=True, gc=False):
-    """How far a partition is folded, and what applies to all of it; a function of the log alone."""
+    """How far a partition is folded, and the policy, hold and reports for all of it; a function of the log alone."""
 
     next_offset: int = 0
     """The first offset that has not been folded yet."""
     last_hash: bytes = b""
-    """Hash of the record at ``next_offset - 1``; it no longer matches if the log was deleted and created again."""
+    """Hash of the record at ``next_offset - 1``; it no longer matches if the log was recreated."""
     incarnation: int = 0
-    """Grows when an operator adopts a log that was created again; rows of an older incarnation are replaced."""
+    """Grows when an operator adopts a recreated log; rows of an older incarnation are replaced."""
     policy: bytes = _GUIDE_TEXT
     policy_hash: str = _GUIDE_HASH
     commanded: dict[int, int] = {}
@@ -43,7 +43,7 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
     forwards: bytes = b""
     """The last records that were forwarded here, packed by ``stages.forwards``."""
     policy_actor: str = ""
-    """Who set the policy; empty if none was set, or if it was set before this field existed."""
+    """Who set the policy; empty if none was set, or if an older engine recorded it."""
     policy_time: int = 0
     """When the policy came into force here, in milliseconds; 0 if ``policy_actor`` is empty."""
     fleet: StandingOrder | None = None

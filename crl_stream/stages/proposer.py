@@ -73,7 +73,7 @@ def propose_batch(
 
 
 class _Task(Task):
-    """A task with its row."""
+    """A task of the partition, with its row in the proposer's table."""
 
     __slots__ = ("row",)
 

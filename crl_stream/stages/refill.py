@@ -1,6 +1,6 @@
-"""Rebuilds, from a partition's rows, what the compacted topics must contain for it, one record at a time.
+"""Rebuilds a partition's records on the compacted topics from its rows, one record at a time.
 
-If a compacted topic was deleted and created again, or truncated by its broker, it lacks every task that has been silent
+If a compacted topic was deleted and recreated, or truncated by its broker, it lacks every task that has been silent
 since.  Runtimes would not learn which variants to use.  The rows contain everything that is needed.
 """
 
@@ -54,6 +54,6 @@ def proposals(partition: int, rows: Rows) -> Iterator[Output]:
 
 
 def overview(rows: Rows) -> Iterator[Output]:
-    """Yield the page about the whole system."""
+    """Yield the overview page."""
     page = make_page(Ledger(dict(rows)), FIRST)
     yield Output(TOPIC_OF[type(page)], FIRST, OVERVIEW_KEY, encode(page))

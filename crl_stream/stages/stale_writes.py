@@ -47,10 +47,10 @@ def place_of(topic: str, value: bytes | None) -> Place | None:
 
 
 def may_cover(topic: str, record: Record, folded: Place) -> bool:
-    """Return whether a record written by another process may have replaced a newer one.
+    """Return whether a record that another process wrote may have replaced a newer one.
 
     ``folded`` is (incarnation, next offset) of the partition's owner.  The owner itself will publish everything that is
-    based on later records, so its write will be the last.  For a proposal this cannot be decided; the answer is True.
+    based on later records, so its write will be the last.  For a proposal this cannot be decided; True is returned.
     """
     if topic == _PROPOSALS:
         return True
@@ -61,20 +61,20 @@ def may_cover(topic: str, record: Record, folded: Place) -> bool:
 class _Known(NamedTuple):
     newest: Place | None
     at: int
-    """Offset of the newest record."""
+    """Offset of the newest record of the key."""
     last: int
-    """Offset of the last record."""
+    """Offset of the last record of the key."""
 
 
 class NewestRecords:
-    """Records of one partition of a compacted topic, taken in the order of their offsets."""
+    """Finds stale writes among the records of one partition of a compacted topic, read in the order of offsets."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
         self._known: dict[bytes, _Known] = {}
 
     def take(self, key: bytes, record: Record) -> None:
-        """Take the next record of a key."""
+        """Process the next record of a key."""
         place, known, offset = place_of(self._topic, record.value), self._known.get(key), record.offset
         is_newer = place is not None and (known is None or known.newest is None or known.newest <= place)
         if is_newer or known is None:

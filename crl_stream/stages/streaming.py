@@ -48,7 +48,7 @@ class KeptLog(Sequence[Stored]):
         return self._kept[offset - self._first] if offset >= self._first else Stored(offset, 0, None, None)
 
     def append(self, record: Stored) -> None:
-        """Add a record at the end."""
+        """Append a record to the log."""
         self._kept.append(record)
 
     def forget(self) -> None:
@@ -73,7 +73,7 @@ class DecodedRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class StreamingDriver(TopologyDriver):
-    """A driver whose memory does not grow with what it folds.
+    """A driver whose memory does not grow with the number of records it folds.
 
     Outputs that are facts of a task have the messages themselves as values.  So the proposer gets snapshots directly,
     reduced to what it reads, and facts need not be decoded to be shown.
@@ -90,7 +90,7 @@ class StreamingDriver(TopologyDriver):
         self._logs: dict[bytes, list[Stored]] = {}
         """The log partition of each task, by the task's key."""
         self.total = Counts()
-        """What has happened to the records of the log so far."""
+        """Counts of what has happened to the records of the log so far."""
 
     def put(self, key: bytes, value: bytes, message: Any, timestamp: int) -> None:
         """Append an already decoded message (as ``wire.codec.decode_logged`` returns it) to the log."""

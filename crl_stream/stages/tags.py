@@ -52,7 +52,7 @@ def _entry(record: Record) -> Entry:
 
 
 class _Tag(Task):
-    """A tag with its row."""
+    """A tag, with its row in the table of tags."""
 
     __slots__ = ("row",)
 
@@ -72,10 +72,10 @@ class _Fold(Fold[_Tag]):
         self.partitions = partitions
 
     def apply(self, entry: Entry, record: Record, task: _Tag) -> None:
-        """Fold an announcement into the row of its tag, and tell every partition what follows."""
+        """Fold an announcement into the row of its tag, and send any resulting report to every partition."""
         self.applied += 1
         if is_drill(entry.message.agent_name):
-            return  # a variant that fails on purpose says nothing about its provider
+            return  # a variant that fails on purpose is no evidence about its provider
         before = self.rows.get(task.key) if task.row is None else task.row
         try:
             task.row, report = take(before, entry.message, (self.state.incarnation, record.offset), record.timestamp)

@@ -1,4 +1,4 @@
-"""The tally stage: turns records about tasks into notes in the one partition of ``crl.overview-events``.
+"""The tally stage: turns records about tasks into notes in the only partition of ``crl.overview-events``.
 
     note_records(topic, partition, records, sent) -> [Output]
 
@@ -23,7 +23,7 @@ from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import TOPIC_OF
 
 FIGURES_MS: Final = 60_000
-"""How many milliseconds of log time the Q-value and visits in the last note may lag behind while a task is busy."""
+"""How far the Q-value and visits in the last note may lag behind a busy task, in milliseconds of log time."""
 
 
 class SentNotes:

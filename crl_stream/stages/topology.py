@@ -44,13 +44,13 @@ from crl_stream.wire.topics import (
 )
 
 RowPosition = Callable[[bytes], tuple[int, int]]
-"""Returns the position of the last record that touched a row; a row with a higher position is newer."""
+"""Returns the position of the last record that changed a row; a row with a higher position is newer."""
 FIRST: Final = 0
 """The partition of topics that have only one, and of alerts that are not about a task."""
 
 
 class Goes(enum.Enum):
-    """The partition of a sink that a record goes to.
+    """The sink partition that a stage writes a record to.
 
     ``HOME`` is the partition of the record's key; a record about all tasks goes to every partition.
     """
@@ -69,7 +69,7 @@ class Sink:
     """The types of messages written there; empty for dead letters and their marks."""
     goes: Goes = Goes.ALONG
     standing: bool = False
-    """Whether this is the only writer of a compacted topic; then the last record of a key must be the newest."""
+    """Whether the stage is the only writer of a compacted topic; the last record of a key must then be the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +79,13 @@ class Table:
     name: str
     """Name of the table; its changelog is ``{app_id}-{name}-changelog``."""
     key: str
-    """What each row is about.  In addition, partition row ``!partition/N`` says how far partition N is folded."""
+    """What each row is about.  In addition, partition row ``!partition/N`` records how far partition N is folded."""
     position: RowPosition
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of the pipeline."""
+    """One step of the pipeline, with the topics it reads and writes."""
 
     name: str
     what: str
@@ -99,7 +99,7 @@ class Stage:
     beyond: str = ""
     """Destinations outside Kafka that the stage sends to; empty if there are none."""
     fans_in: bool = False
-    """Whether the stage treats all of its sources in the same way."""
+    """Whether the stage processes all of its sources in the same way."""
     only_partition: bool = False
     """Whether the stage's source has only one partition, however many the log has."""
     channel: str = ""

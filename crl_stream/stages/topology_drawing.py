@@ -16,7 +16,7 @@ _TOPIC: Final = 21
 _PEOPLE: Final = ("operator", "subscriber", "dashboard")
 """Parties that the flowchart merges into one."""
 _BEYOND_WORKER: Final = "worker"
-"""A party that is part of crl-stream but not a stage; its plain name would be misleading in a picture of stages."""
+"""A party that belongs to crl-stream but is not a stage; its plain name would mislead in a picture of stages."""
 
 
 def topology_text() -> str:

@@ -38,17 +38,17 @@ _COPY_BYTES: Final = 1 << 20
 _SAID_EVERY: Final = 1_000
 
 Progress = Callable[[str, int, int], None]
-"""A function that is called with the current step, the bytes done, and the total."""
+"""A function that is called with the current step, the bytes processed so far, and the total number of bytes."""
 
 
 class Moved(NamedTuple):
-    """The result for one file."""
+    """The result of archiving one file."""
 
     file: str
     months: dict[str, int]
     """Number of lines moved, by month."""
     kept: int
-    """Number of lines that stay, including unreadable ones."""
+    """Number of lines left in the live file, including unreadable ones."""
 
 
 def archive(
@@ -77,12 +77,12 @@ def archive(
     except OSError as error:
         raise Unavailable(
             f"The archive in {folder} cannot be written: {error.strerror or error}.",
-            hint="nothing is lost; free some space or repair the disk, then run it again",
+            hint="nothing is lost; free some space or repair the disk, then run crl archive again",
         ) from error
 
 
 class _Month:
-    """A month's file while it is being written."""
+    """A monthly archive file while it is being written."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.partial = path, path.with_name(path.name + PARTIAL)
@@ -193,7 +193,7 @@ class _Move:
         return self._moved()
 
     def _walk(self, move: Callable[[str, str, bytes], None], keep: Callable[[bytes], Any]) -> int:
-        """Pass every complete line to one of two functions; return where the last line ends."""
+        """Pass every complete line to one of two functions; return the offset at which the last line ends."""
         size = self.live.stat().st_size if self.live.exists() else 0
         if not size:
             return 0
@@ -226,7 +226,7 @@ class _Move:
             if live.read(len(self._last)) != self._last:
                 raise Unavailable(
                     f"Another program has truncated {self.live.name} in the meantime.",
-                    hint="nothing is lost; run it again to continue",
+                    hint="nothing is lost; run crl archive again to continue",
                 )
             while data := live.read(_COPY_BYTES):
                 remaining.write(data)

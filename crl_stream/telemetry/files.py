@@ -107,7 +107,7 @@ class TelemetryFiles:
         """Recreate and lock the folder if it was deleted."""
         if self._lock.is_there():
             return
-        log.warning("%s was deleted or replaced; it is recreated without its old content", self.folder)
+        log.warning("%s was deleted or replaced; recreating it without its old content", self.folder)
         try:
             lock = self._lock_folder()
         except UsageError as error:

@@ -22,17 +22,17 @@ from crl_stream.telemetry.reading import archived_file, entries_of, read_entry
 log = logging.getLogger(__name__)
 _CHUNK: Final = 1 << 16
 _TRIES: Final = 3
-"""How many times a batch is tried if the file keeps being deleted."""
+"""How often to try to write a batch if the file keeps being deleted."""
 
 
 class Line(NamedTuple):
-    """A line to write once."""
+    """A line of a telemetry file, to be written once."""
 
     event_id: str
     month: str
     """Month whose archive may contain the line, such as ``2024-11``."""
     data: bytes
-    """The bytes, including the line feed."""
+    """The bytes of the line, including the line feed."""
 
 
 class Journal:
@@ -92,7 +92,7 @@ class Journal:
         self._size += len(data)
 
     def _is_replaced(self) -> bool:
-        """Return whether the file at the path is gone, is a different one, or was extended or cut by others."""
+        """Return whether the file at the path is gone, was replaced, or was extended or cut by another program."""
         if self._file < 0:
             return True
         try:

@@ -19,7 +19,7 @@ ROLLBACK_BYTES: Final = 1_024
 PROPOSAL_BYTES: Final = 2_048
 """Maximum length of a line of ``variant_proposals.jsonl`` in bytes, including the line feed."""
 _DIGITS: Final = 6
-"""Decimal places. The engine counts rewards in millionths, so more digits would mean nothing."""
+"""Number of decimal places. The engine counts rewards in millionths, so more digits would be meaningless."""
 _COUNTS: Final = ("sample_size", "n_invocations")
 """Parameters that the guide writes without decimals."""
 
@@ -110,7 +110,7 @@ def _text(value: Any) -> bytes:
 
 
 def _shorten(value: Any, bytes_: int) -> Any:
-    """Cut long texts to about ``bytes_`` bytes of JSON, between characters; other values stay."""
+    """Cut long texts to about ``bytes_`` bytes of JSON, between characters; leave other values unchanged."""
     if not isinstance(value, str) or len(_text(value)) - 2 <= bytes_:
         return value
     # A character takes at least one byte, and up to six if JSON escapes it.

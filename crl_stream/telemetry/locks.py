@@ -59,7 +59,7 @@ def touching(folder: Path) -> Iterator[None]:
 
 
 def leads_to(path: Path, file: int) -> bool:
-    """Return whether a path still leads to the open file."""
+    """Return whether a path still refers to the open file."""
     try:
         there = path.stat()
     except (FileNotFoundError, NotADirectoryError):

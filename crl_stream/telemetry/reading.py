@@ -25,10 +25,10 @@ class Entry(NamedTuple):
 
     event_id: str
     time: int
-    """Unix time of the event, or of the step that a proposal took, in milliseconds; -1 if the line has none."""
+    """Unix time of the event, or of the proposal's step, in milliseconds; -1 if the line has no time."""
     fields: dict[str, Any]
     data: bytes
-    """The bytes, including the line feed."""
+    """The bytes of the line, including the line feed."""
 
 
 def read_rollbacks(

@@ -8,7 +8,7 @@ Read in this order:
     records         records as consumers receive them, and as producers send them
     codec           bytes to messages and back; what cannot be decoded becomes a rejection with a reason
         strict_json     finds the errors that fast JSON parsers miss
-        complaints      explains why a message does not fit its schema
+        complaints      explains why a message violates its schema
         reasons         all reasons why a record can become a dead letter
         cloudevents     optional CloudEvents headers, and the trace context
     dead_letter     the headers of dead letters, forwards and replays

@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _SAFE_REPLICAS: Final = 3
 """With at least this many replicas, records can still be written after the loss of one broker."""
 MIN_SEGMENT: Final = 1 << 20
-"""Kafka 4 refuses a smaller ``segment.bytes``."""
+"""The smallest ``segment.bytes`` that Kafka 4 accepts."""
 
 
 @dataclass(frozen=True, slots=True)

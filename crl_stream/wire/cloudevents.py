@@ -49,7 +49,7 @@ _ID_FIELDS: Final = (
 
 
 class Envelope(NamedTuple):
-    """The headers of a record; None for missing ones."""
+    """The CloudEvents headers of a record; None for missing headers."""
 
     id: str | None
     source: str | None

@@ -4,7 +4,7 @@ Decoding any bytes gives a value or a rejection with a reason, never an exceptio
 that new fields can be added.  Messages from runtimes and people are checked strictly; the monitor's own are not.
 
 Invocations are the hot path.  An invocation is parsed once into its type; if encoding the result gives exactly the same
-text, nothing was dropped or overlooked.  Otherwise a count of commas can prove the same (``wire.strict_json``).
+text, the parser dropped nothing.  Otherwise a count of commas can prove the same (``wire.strict_json``).
 Anything else takes the slow path, which gives the same result, and a reason if the record is rejected.
 """
 
@@ -31,7 +31,7 @@ from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, MESSAGES, P
 MAX_KEY: Final = 257
 """``agent_name/task_type``: two names of at most 128 characters."""
 MAX_REMEMBERED: Final = 65_536
-"""How many names, tasks and minutes are remembered as well-formed; when full, the memory is cleared."""
+"""How many well-formed names, tasks and minutes are remembered; a full cache is cleared."""
 
 
 class Decoded(msgspec.Struct, frozen=True, gc=False):
@@ -250,7 +250,7 @@ def _remember(message: m.Invocation, key: bytes) -> None:
 def _is_instant(text: str) -> bool:
     if not _MINUTE.match(text):
         return False
-    # UTC has leap seconds, but only at the end of a day.
+    # UTC has leap seconds only at the end of a day.
     leap = text[11:17] == "23:59:" and _LEAP_SECOND.fullmatch(text, 17)
     if not leap and not _SECONDS.fullmatch(text, 17):
         return False

@@ -25,7 +25,7 @@ _XERIAL_HEADER: Final = 16
 _FIRST_BUFFER: Final = 64 * 1_024
 _GROWTH: Final = 8
 _FULL: Final = "failed to write whole buffer"
-"""Cramjam's error message for a buffer that is too small; for bad data it has others."""
+"""Cramjam's error message for a buffer that is too small; its messages for bad data differ."""
 _GZIP_WINDOW: Final = 31
 """Parameter that makes zlib expect a gzip header and checksum."""
 

@@ -1,4 +1,4 @@
-"""Dead letters, forwards and replays: the headers that say where a record came from and why.
+"""Dead letters, forwards and replays: the headers that record a record's origin, and why it could not be used.
 
 The error headers have the names that Kafka Streams uses (KIP-1034), so that its tools can read them; the stack trace is
 deliberately left out. Key and value are the original bytes, so that a replayed record is identical, unless they are
@@ -21,7 +21,7 @@ TOPIC: Final = "__streams.errors.topic"
 PARTITION: Final = "__streams.errors.partition"
 OFFSET: Final = "__streams.errors.offset"
 _MAX_TEXT: Final = 4 * MAX_DETAIL
-"""Maximum number of bytes read from a header with text."""
+"""Maximum number of bytes read from a text header."""
 CUT: Final = "crl-cut"
 """Header of a cut letter: sizes and SHA-256 of the whole key and value, and the number of headers left out."""
 BATCH: Final = "crl-batch"
@@ -129,7 +129,7 @@ def own_headers(headers: Headers) -> tuple[Header, ...]:
 
 
 class Mark(NamedTuple):
-    """The mark of a dead letter that was sent back: which letter, where the record is now, and who sent it."""
+    """The mark of a dead letter that was sent back: which letter it was, where the record is now, and who sent it."""
 
     topic: str
     partition: int

@@ -1,4 +1,4 @@
-"""The reserved tasks of drills: for every partition of the log, one that is silent and one that notifies people."""
+"""The tasks reserved for drills: for every partition of the log, one silent task and one that notifies people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crl_stream.wire.partitioner import partition_of
 
 @lru_cache(maxsize=8)
 def drill_tasks(partitions: int, *, notify: bool = False) -> tuple[TaskKey, ...]:
-    """Return the drill task of each of ``partitions`` partitions: the first name with a key that belongs there.
+    """Return a drill task for each of ``partitions`` partitions: the first name whose key belongs to that partition.
 
     >>> [str(key) for key in drill_tasks(4)]
     ['crl-drill/silent-2', 'crl-drill/silent-0', 'crl-drill/silent-1', 'crl-drill/silent-6']

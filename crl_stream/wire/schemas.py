@@ -16,7 +16,7 @@ from crl_stream.core import messages as m
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 FieldDocs = Mapping[type, Mapping[str, str]]
-"""Descriptions by class and field."""
+"""Maps a class and a field to the field's description."""
 
 
 def schema_name(topic: str, kind: type) -> str:

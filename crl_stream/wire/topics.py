@@ -1,6 +1,6 @@
 """The names of all topics and the messages on each; no other code names a topic.
 
-Partitions, retention, writers and readers are in ``topics/catalog.toml``; a test keeps the two in step.
+Partitions, retention, writers and readers are in ``topics/catalog.toml``; a test checks that the two agree.
 """
 
 from __future__ import annotations

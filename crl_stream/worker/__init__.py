@@ -18,13 +18,13 @@ A record goes from ``transport.consumer``, which polls and keeps a lane for each
 ``member`` defines, and on to ``stages``: fold, publish, write rows, each awaited.  Only then may ``transport.consumer``
 commit its offset.
 
-What a worker takes care of while it runs:
+What a worker does besides processing records:
 
     preflight            checks the broker before the worker starts
     policy_announcement  compares the policy of the fleet with the one in its settings
-    ticking              tells the fold that time has passed
+    ticking              lets the fold know that time has passed
     review_hours         the hours of the weekly review
-    topic_watch          notices topics that are deleted, recreated or grown, and a broker that falls silent
+    topic_watch          detects topics that are deleted, recreated or enlarged, and a broker that stops responding
     topic_changes        the errors about changed topics
     stopping             SIGINT and SIGTERM end the process within seconds
 
@@ -33,8 +33,8 @@ What it reports:
     views/               the web views
     counters             what the process has done since it started
     summaries            totals over its rows
-    health               the problems it knows of
+    health               the problems that it has found
     recovery_progress    progress lines while it reads a changelog
-    log_lines            a readable log while a broker is away
+    log_lines            a log that stays readable while a broker is down
     own_address          the URL at which other workers reach its views
 """

@@ -9,7 +9,7 @@ from crl_stream.stages.fold import Counts
 
 @dataclass(slots=True)
 class Counters:
-    """Counts of writes, and of records by what was done with them."""
+    """Counts of writes, and of records by how they were processed."""
 
     applied: int = 0
     duplicates: int = 0
@@ -18,7 +18,7 @@ class Counters:
     skipped: int = 0
     """Records that were already folded: those skipped at an assignment, or read twice."""
     ticks: int = 0
-    """Records that only say that time has passed."""
+    """Ticks, which only record that time has passed."""
     too_late: int = 0
     """Scores for outcomes that are no longer in any window."""
     batches: int = 0
@@ -27,7 +27,7 @@ class Counters:
     references: int = 0
     """References to commands that the inlet appended."""
     mended: int = 0
-    """Records of compacted topics that were rewritten because a stale write had covered them."""
+    """Records of compacted topics that were rewritten because a stale write had replaced them."""
     refilled: int = 0
     """Records of compacted topics that were rewritten from the rows because the topic had lost them."""
 

@@ -16,15 +16,15 @@ from crl_stream.worker.topic_watch import FRESH_SECONDS, TopicWatch
 
 END_TRANSACTION: Final = "end it: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort"
 UNOWNED_SECONDS: Final = 15.0
-"""How many seconds partitions may have no owner while they move."""
+"""How many seconds partitions may be without an owner while they move to another worker."""
 
 
 LATE_SECONDS: Final = 15.0
-"""How many seconds a snapshot may be overdue; two are normal."""
+"""How many seconds a snapshot may be overdue before it is reported; two seconds are normal."""
 
 
 class Finding(NamedTuple):
-    """One problem, or a note worth knowing."""
+    """One problem of the process, or a note that needs no action."""
 
     name: str
     subject: str
@@ -60,12 +60,12 @@ class Health:
         self._since: dict[tuple[str, str], float] = {}
 
     async def fresh_findings(self) -> list[Finding]:
-        """Ask Kafka, then return the current problems, so that topics recreated a moment ago are found too."""
+        """Query Kafka, then return the current problems, so that topics recreated a moment ago are found too."""
         if await self.watch.is_fresh():
             return self.findings()
         where = self.members[0].settings.kafka.bootstrap_servers
         text = f"Kafka takes longer than {FRESH_SECONDS:g} s to answer at {where}: other findings may be out of date."
-        slow = Finding("kafka", where, round(time() * 1_000), text, "check the broker, then ask again")
+        slow = Finding("kafka", where, round(time() * 1_000), text, "check the broker, then run the check again")
         return [slow, *self.findings()] if self.watch.silent_since is None else self.findings()
 
     def findings(self) -> list[Finding]:
@@ -91,7 +91,7 @@ class Health:
         if watch.silent_since is not None:
             where = self.members[0].settings.kafka.bootstrap_servers
             text = f"Kafka does not answer at {where}."
-            action = "check that the broker is running; the worker continues when it answers"
+            action = "check that the broker is running; the worker continues when Kafka responds"
             yield _Seen("kafka", where, text, action, watch.silent_since)
         for member in self.members:
             yield from self._look_at(member)
@@ -121,9 +121,7 @@ class Health:
             yield _Seen("agents", member.group, text, "restart the worker: it continues from its partition row")
         elif not member.recovered:
             text = f"{member.group} is joining its group or reading back its state."
-            yield _Seen(
-                "recovering", member.group, text, "wait; its log says how far it has got, or what it is waiting for"
-            )
+            yield _Seen("recovering", member.group, text, "wait; the worker's log shows its progress")
 
 
 def _look_at_monitor(monitor: Monitor) -> Iterator[_Seen]:
@@ -153,7 +151,7 @@ def _late_snapshots(monitor: Monitor) -> Iterator[_Seen]:
             text = (
                 f"crl.tasks is behind: snapshots of {subject} have been due for {late:.0f} s; pins and holds end late."
             )
-            action = "its log says why no tick is written; a restart continues from there"
+            action = "the worker's log says why no tick is written; a restart continues from there"
             yield _Seen("snapshots", subject, text, action, time() - late)
 
 

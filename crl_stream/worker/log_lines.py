@@ -1,9 +1,9 @@
 """Keeps the log readable while Kafka is down: one line a minute, and none from the libraries.
 
 Faust and aiokafka log every failed attempt, from every component.  So their lines are held until ``topic_watch``, which
-checks every few seconds, knows whether Kafka answers.  If it does not, the lines are about the outage and are only
-counted.  Otherwise they are shown, each kind at most once a minute.  Lines in between are counted, and the next one
-shown says how many there were. ``crl -v`` shows library lines without waiting.
+checks every few seconds, has found out whether Kafka responds.  If it does not, the lines are about the outage and are
+only counted.  Otherwise they are shown, each kind at most once a minute.  Lines in between are counted, and the next
+one shown says how many there were. ``crl -v`` shows library lines without waiting.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Kind(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """The first waiting line of its kind, and how many like it have come since."""
+    """The first waiting line of its kind, and how many similar lines have arrived since."""
 
     at: float
     record: logging.LogRecord
@@ -126,12 +126,12 @@ class Calm(logging.Handler):
         """How many lines about the current or last outage were hidden."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a line, hold it for a moment, or count it."""
+        """Show a log line, hold it for a moment, or hide and count it."""
         now = self._clock()
         self._release(now - HOLD_SECONDS)
         if not _is_detail(record):
             if record.levelno >= logging.CRITICAL:
-                self._release(now)  # first show what led up to it
+                self._release(now)  # first show the lines that led up to this one
             self._shown.handle(record)
         elif self._away or now < self._until:
             self.hushed += 1
@@ -152,7 +152,7 @@ class Calm(logging.Handler):
             return sum(1 + held.more for held in self._held.values())
 
     def silent(self) -> None:
-        """Note that Kafka was asked and has not answered, so recent lines are about the outage."""
+        """Record that Kafka has not responded to a request, so recent lines are about the outage."""
         with self._locked():
             if not self._away:
                 self.hushed = 0
@@ -161,7 +161,7 @@ class Calm(logging.Handler):
             self._held.clear()
 
     def answered(self, asked_at: float) -> int:
-        """Note an answer to a request sent at ``asked_at``; if it ends an outage, return how many lines were hidden."""
+        """Record a response to a request sent at ``asked_at``; return how many lines were hidden if an outage ends."""
         with self._locked():
             if not self._away:
                 self._release(asked_at)

@@ -140,7 +140,7 @@ class Member:
 
     @property
     def agents_alive(self) -> bool:
-        """Whether every agent still takes batches and every partition has a running asyncio task."""
+        """Whether every agent still accepts batches and every partition has a running asyncio task."""
         return not self.dead
 
     @property
@@ -159,7 +159,7 @@ class Member:
         self._closing.push_async_callback(release, *arguments)
 
     async def close(self) -> None:
-        """Finish what is in flight, commit it, and leave the group."""
+        """Finish the batches in flight, commit them, and leave the group."""
         async with self._closing:
             await self.app.stop()
 
@@ -171,7 +171,7 @@ class App(faust.App):
         """Do nothing: rows in memory need no folder, and the stores on disk create their own (``worker.stores``)."""
 
 
-App.logger = faust.App.logger  # log at Faust's level, to be silenced with it
+App.logger = faust.App.logger  # log at Faust's level, so that silencing Faust silences this line too
 
 
 def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:

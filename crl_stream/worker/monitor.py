@@ -1,4 +1,4 @@
-"""The monitor's member: the table of task rows, the agent that folds the log, and the agent that takes commands."""
+"""The monitor's member: the table of task rows, the agent that folds the log, and the agent that processes commands."""
 
 from __future__ import annotations
 

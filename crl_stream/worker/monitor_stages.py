@@ -61,7 +61,7 @@ class MonitorStage(TableStage):
         return found
 
     async def _index(self, partition: int) -> None:
-        """Find the rows that wait for time, unless the index is still valid."""
+        """Find the rows that are due at some time, unless the index of them is still valid."""
         known, waiting = self.table.partition_row(partition), self.ticking.waiting.get(partition)
         if waiting is None or self._indexed.get(partition) != known or not self.summaries.knows(partition):
             keys = list[bytes]()
@@ -91,7 +91,7 @@ class MonitorStage(TableStage):
                     hint=f"restore {self.table.changelog_topic_name}, or start afresh with `{ADOPT}`",
                 )
             if first:
-                # No alert: a user who starts with an old log knows that its beginning is gone.
+                # Send no alert: a user who starts on an old log expects its beginning to be gone.
                 log.warning("%s: the fold starts at offset %d, where the log begins", self.place(partition), first)
             return first
         return await super().position(partition, committed, first, end)

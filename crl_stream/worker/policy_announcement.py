@@ -35,7 +35,7 @@ async def settle_policy(settings: Settings) -> Ordered | None:
     """Return the policy that is in the log; if there is none, send the policy of ``settings`` to it.
 
     Call it before anything is folded. It returns None when the log was folded without a policy, so that the guide's
-    applies. Raises ``Unavailable`` when Kafka does not answer.
+    applies. Raises ``Unavailable`` when Kafka does not respond.
     """
     fleet = await read_fleet_policy(settings, with_rows=False)
     if fleet.exists:

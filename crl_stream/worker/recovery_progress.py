@@ -1,4 +1,4 @@
-"""Progress lines while a worker reads a changelog; reading may take a minute, and its tasks wait meanwhile."""
+"""Progress lines while a worker reads a changelog; reading may take a minute, and the worker's tasks wait meanwhile."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class RecoveryProgress:
         self._began = self._said = 0.0
 
     def begin(self) -> None:
-        """Note that a recovery begins."""
+        """Record that a recovery begins."""
         self._began = self._said = monotonic()
 
     def add(self, records: int, remaining: int) -> None:
-        """Note that ``records`` more records were read, and ``remaining`` are still to be read."""
+        """Record that ``records`` more records were read, and ``remaining`` are still to be read."""
         now = monotonic()
         self.records += records
         if now - self._said >= EVERY_SECONDS:
@@ -36,7 +36,7 @@ class RecoveryProgress:
             log.info("%s: %d records recovered, %d to come", self.changelog, self.records, remaining)
 
     def end(self) -> None:
-        """Note that the recovery is over."""
+        """Record that the recovery is over."""
         if self.records:
             taken = monotonic() - self._began
             log.info("%s: %d changelog records recovered in %.2f s", self.changelog, self.records, taken)
@@ -50,7 +50,7 @@ class RecoveryWatch:
         self._moved: float | None = None
 
     def progress(self) -> None:
-        """Note that records have arrived."""
+        """Record that changelog records have arrived."""
         self._moved = None
 
     def check(self, app: Any) -> None:
@@ -63,5 +63,5 @@ class RecoveryWatch:
         elif now - self._moved > STANDSTILL_SECONDS:
             raise Unsafe(
                 f"the recovery has received no records for {STANDSTILL_SECONDS:.0f} s, but some are missing",
-                hint="check that the broker answers; a restart begins the recovery again",
+                hint="check that the broker is running; a restart repeats the recovery",
             )

@@ -20,7 +20,7 @@ SMALL_STEP: Final = 6 * 3_600.0
 
 
 class ReviewHours:
-    """Tells when an hour of the schedule has come; ``now`` is in seconds since the epoch."""
+    """Detects when a scheduled hour has arrived; ``now`` is in seconds since the epoch."""
 
     def __init__(self, review: Review, now: float) -> None:
         self._schedule, self._zone = review.schedule, ZoneInfo(review.timezone)

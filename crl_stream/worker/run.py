@@ -1,4 +1,4 @@
-"""One worker process, from settings to exit code."""
+"""Runs one worker process, from settings to exit code."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from crl_stream.worker_views import base_url
 log = logging.getLogger(__name__)
 
 SEEN_SECONDS: Final = 2.0
-"""How long a worker still reports that it is not ready, before it exits because a topic has changed."""
+"""How long a worker reports that it is not ready before it exits because a topic has changed."""
 LAST_ASK_SECONDS: Final = 1.0
-"""How long a stopping worker waits for Kafka's answer if library lines are held; if none comes, they are hidden."""
+"""How long a stopping worker with held library lines waits for Kafka's response; without one, they are hidden."""
 
 
 def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbose: bool = False) -> int:
@@ -65,7 +65,7 @@ def _with_port(settings: Settings) -> Settings:
     """Return the settings with a port that is free for the views; port 0 selects any free one."""
     worker = settings.worker
     if (why := why_not_bindable(worker.web_port, worker.web_host)) is not None:
-        hint = "is another worker running? --set worker.web_port=0 takes a free port"
+        hint = "is another worker running? --set worker.web_port=0 selects a free port"
         if "taken" not in why:
             hint = "set worker.web_host to an address of this machine, such as 127.0.0.1, and a port above 1023"
         raise UsageError(f"The views cannot listen at {base_url(worker, own=True)}: {why}.", hint=hint)
@@ -103,7 +103,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     finally:
         code = 0 if stopping.asked.is_set() else Unsafe.exit_code
         if any(member.app.crash_reason is not None for member in members):
-            # A library may fail on a recreated topic before the watch has noticed it.
+            # A library may fail on a recreated topic before the watch has detected the change.
             await watch.is_fresh()
         code = watch.change.exit_code if watch.change is not None else _tell_crash(members) or code
         stopping.exit_code = code
@@ -134,7 +134,7 @@ async def _prepare(
         await member.check_stores()
     if monitor is not None:
         monitor.ordered = await settle_policy(settings)
-    # Begin before rows are compared with the log, so that any change after the comparison is noticed.
+    # Begin before rows are compared with the log, so that any change after the comparison is detected.
     await watch.begin()
     return members, monitor, watch, owners
 
@@ -152,7 +152,7 @@ async def _close(
                 await owners.close()
     except TimeoutError:
         log.warning(
-            "closing takes too long: exiting without the last commit; nothing is lost, a restart continues%s",
+            "closing is taking too long: exiting without the last commit; nothing is lost, and a restart continues%s",
             _hide_held(log_lines),
         )
         return False
@@ -163,7 +163,7 @@ async def _close(
 
 
 async def _ask_about_held(log_lines: Calm | None, watch: TopicWatch) -> None:
-    """Ask Kafka once more if library lines are held: if it does not answer, they are about an outage."""
+    """Check whether Kafka responds if library lines are held: if it does not, they are about an outage."""
     if log_lines is not None and log_lines.held and not await watch.is_fresh(LAST_ASK_SECONDS):
         log.warning("Kafka does not answer during shutdown%s", _hide_held(log_lines))
     await watch.close()

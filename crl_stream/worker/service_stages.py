@@ -58,7 +58,7 @@ class ProposerStage(TableStage):
 
 
 class TallyStage(CommittedStage):
-    """Turns records of the tasks' topics into notes; the overview recognises repeated notes."""
+    """Turns records of the task topics into notes; the overview recognises repeated notes."""
 
     repeatable = True
 
@@ -136,7 +136,7 @@ Deliver = Callable[[str, Sequence[Record]], Awaitable[object]]
 class SinkStage(CommittedStage):
     """Delivers records to a destination outside Kafka; the records of a batch may be delivered twice.
 
-    Delivery to an unavailable destination is retried for as long as it takes, so a full disk stops only its own group.
+    Delivery to an unavailable destination is retried for as long as it takes, so a full disk delays only its own group.
     """
 
     interruptible = True
@@ -153,7 +153,7 @@ class SinkStage(CommittedStage):
         while (error := await self._attempt(records)) is not None:
             failures += 1
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10))
-            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ..., so that the log does not fill up
+            if failures & (failures - 1) == 0:  # log attempts 1, 2, 4, 8 and so on, so that the log does not fill up
                 text = "%s is waiting: attempt %d failed, next in %.0f s: %s hint: %s"
                 log.error(text, self.source, failures, wait, error.message, error.hint)
             await self.sleep(wait)

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 MONITOR: Final[Role] = "monitor"
 EVERY_MINUTE: Final = "* * * * *"
 SETTLE_SECONDS: Final = 0.2
-"""The interval between checks of whether partitions have stopped moving."""
+"""How many seconds to wait between two checks whether partitions have stopped moving."""
 
 
 def create_services(settings: Settings, roles: Collection[str], *, web: bool) -> list[Member]:

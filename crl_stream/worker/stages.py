@@ -215,7 +215,7 @@ class TableStage(ABC):
                     await self.stale_writes.look(partition, _place(self.table.partition_row(partition)))
                     await self._refill(partition)
         except Unanswered as error:
-            text = "%s: could not look for stale writes, will try again: %s"
+            text = "%s: could not check for stale writes; trying again later: %s"
             log.warning(text, self.source, error.message, extra=RETRIED)
 
     async def _headers_of(self, partition: int, partition_row: bytes) -> Headers:
@@ -230,7 +230,7 @@ class TableStage(ABC):
     async def _compare_log(self, partition: int, offset: int, expected: bytes) -> None:
         found = (await self.reader.read(self.source, [(partition, offset)]))[partition, offset]
         if found is None and topology.is_standing(self.stage.source):
-            return  # compaction has removed it
+            return  # compaction has removed the record
         if found is None or record_hash(found) != expected:
             raise Unsafe(
                 f"{self.place(partition)} has a different record at {offset} than the one its state ends with",

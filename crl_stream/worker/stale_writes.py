@@ -3,10 +3,10 @@
 A process that stalled between its fold and its outputs may write after another process has taken over the partition.
 The owner cannot prevent that, because the bytes may already be in network buffers.  But only workers write these
 topics, so every offset between two writes of the owner belongs to another process. The owner reads those records. Where
-an old record covers a newer one, the owner rewrites the newest, byte for byte.
+an old record has replaced a newer one, the owner rewrites the newest, byte for byte.
 
 A header of the partition row's record stores how far the owner has checked; another stores each topic's id. If a topic
-was deleted and recreated, or its broker has lost its end, some records exist only as rows. The owner notices this and
+was deleted and recreated, or its broker has lost its end, some records exist only as rows. The owner detects this and
 rewrites them.
 """
 
@@ -95,7 +95,7 @@ class StaleWrites:
         return frozenset(self._lost.get(partition, ()))
 
     def filled(self, partition: int) -> None:
-        """Note that the owner has refilled the topics that had lost records."""
+        """Record that the owner has refilled the topics that had lost records."""
         self._lost[partition] = set()
 
     def headers(self, partition: int) -> Headers:
@@ -106,7 +106,7 @@ class StaleWrites:
         return ((SEEN, msgspec.json.encode(seen)), (MADE, msgspec.json.encode(self._made.get(partition, {}))))
 
     async def note(self, partition: int, written: Writes, folded: Place) -> None:
-        """Note what the owner has written, and check the records of other processes in between."""
+        """Record what the owner has written, and check the records of other processes in between."""
         waiting = [written]
         while waiting:
             for (topic, place), (first, last, count) in waiting.pop().items():

@@ -1,7 +1,7 @@
 """SIGINT and SIGTERM end the process within seconds, no matter what it waits for.
 
 Exiting without the last commit loses nothing, because the partition rows say where to continue. So when a stop hangs,
-because the broker does not answer or the event loop is blocked, a separate thread ends the process.
+because the broker does not respond or the event loop is blocked, a separate thread ends the process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Stopping:
         self._loop = asyncio.get_running_loop()
         self.asked = asyncio.Event()
         self.exit_code = 0
-        """The exit code if the process has to be cut short."""
+        """The exit code if the process has to be ended by force."""
         self._asked_at: float | None = None
         self._armed = False
         for number in (signal.SIGINT, signal.SIGTERM):

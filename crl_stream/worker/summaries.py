@@ -1,7 +1,7 @@
 """Totals over the rows of this worker, kept up to date by reading only the rows that have changed.
 
-A batch only notes the keys it has touched. When a request comes, rows are read for a limited time. After an assignment
-they are also read a few at a time alongside the work, so that most have been read by the first request.
+A batch only records the keys it has changed. When a request arrives, rows are read for a limited time. After an
+assignment they are also read a few at a time alongside the work, so that most have been read by the first request.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Summaries:
         return partition in set(self._open())
 
     def touched(self, partition: int, keys: Iterable[bytes]) -> None:
-        """Note the rows that a batch has written."""
+        """Record which rows a batch has written."""
         if (part := self._parts.get(partition)) is not None:
             part.changed(keys)
 
@@ -85,7 +85,7 @@ class Summaries:
             while keys := part.next(_AT_ONCE, only_new=only_new):
                 for key in keys:
                     part.take(key, rows.get(key), policies)
-                if monotonic() >= until:  # only after reading some, so that every call makes progress
+                if monotonic() >= until:  # checked late, so that every call makes progress
                     return True
         return False
 
@@ -112,7 +112,7 @@ class Summaries:
 
 
 class _Part:
-    """Totals of one partition."""
+    """The totals over the rows of one partition."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self.sums = Sums()
@@ -170,7 +170,7 @@ class _Part:
 
 
 def of_peers(own: Mapping[str, Any], bodies: Iterable[Mapping[str, Any]], silent: list[str]) -> dict[str, Any]:
-    """Combine this worker's answer with those of its peers; ``silent`` lists the peers that did not answer."""
+    """Combine this worker's response with those of its peers; ``silent`` lists the peers that did not respond."""
     every = [own, *bodies]
     unread = sum(body["unread"] for body in every)
     listed = [(body["ranks"][n], task) for body in every for n, task in enumerate(body["tasks"])]
@@ -184,6 +184,6 @@ def of_peers(own: Mapping[str, Any], bodies: Iterable[Mapping[str, Any]], silent
         "partial": bool(silent) or unread > 0,
         "silent": silent,
         "unreadable": sorted({name for body in every for name in body["unreadable"]}),
-        # absent in a worker of an earlier version
+        # workers of earlier versions do not send this field
         "drills": sorted((one for body in every for one in body.get("drills", ())), key=lambda one: one["partition"]),
     }

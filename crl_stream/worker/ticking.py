@@ -1,9 +1,9 @@
-"""Tells the fold that time has passed: each worker writes ticks for its partitions while rows in them wait for time.
+"""Lets the fold know that time has passed: each worker appends ticks to its partitions while their rows need them.
 
 A tick is a record of the log like any other, so that every fold of the log sees the same time at the same position. A
-tick is appended when the first waiting row of a partition is due. The next one follows after the fold has read it, and
-at least a second later. Nothing is appended while no row waits. If very many rows are due, a tick names the time up to
-which it applies. Such a tick covers only some of the rows, and the next tick follows without the pause.
+tick is appended when the first waiting row of a partition is due. The next one follows once the fold has read that
+tick, and at least a second later. Nothing is appended while no row waits. If very many rows are due, a tick names the
+time up to which it applies. Such a tick covers only some of the rows, and the next tick follows without the pause.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class TopicChanges(NamedTuple):
             return ContractError(
                 f"Kafka at {self.address} is a different cluster than at the start: {now}, it was {cluster}; {name} "
                 "does not exist on it.",
-                hint="did it lose its data, or does the address lead elsewhere? `crl topics apply` creates the topics",
+                hint="has the cluster lost its data, or is the address wrong? `crl topics apply` creates the topics",
             )
         return ContractError(
             f"The topic {name} was deleted.",
@@ -34,7 +34,7 @@ class TopicChanges(NamedTuple):
         """Make the error for a topic that has a different id."""
         return Unsafe(
             f"The topic {name} was deleted and recreated: this worker's state belongs to the old one.",
-            hint=f"a restart reads the new one; {self._after_loss(name)}",
+            hint=f"after a restart, the worker reads the new topic; {self._after_loss(name)}",
         )
 
     def grown(self, name: str, was: int, partitions: int) -> ContractError:

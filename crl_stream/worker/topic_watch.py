@@ -1,9 +1,9 @@
-"""Watches for changes outside a worker: topics that are deleted, recreated or grown, and a broker that falls silent.
+"""Watches for outside changes: topics that are deleted, recreated or enlarged, and a broker that stops responding.
 
-aiokafka refreshes the metadata of topics every five minutes, and identifies a topic only by its name.  The watch asks
-every few seconds over its own connection, outside any group, and compares the topics' ids and partitions with those at
-the start. A change ends the process, because its state must not be written to a different topic. The next start says
-what to do.
+aiokafka refreshes the metadata of topics every five minutes, and identifies a topic only by its name.  The watch
+queries Kafka every few seconds over its own connection, outside any group, and compares the topics' ids and partitions
+with those at the start. A change ends the process, because its state must not be written to a different topic. The next
+start says what to do.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 5.0
-"""How long a broker may take to answer before it counts as silent."""
+"""How long a broker may take to respond before it counts as silent."""
 POSITION_SECONDS: Final = 1.0
 HELD_EVERY_SECONDS: Final = 10.0
 """The interval between two checks for transactions that were left open."""
 FRESH_SECONDS: Final = 2.5
-"""How long a health request waits for Kafka's answer; a peer's request may take three seconds in all."""
+"""How long a health request waits for Kafka's response; a peer's request may take three seconds in all."""
 REMIND_SECONDS: Final = 60.0
 """The interval between two log lines about a continuing outage."""
 STILL_SECONDS: Final = 15.0
@@ -83,7 +83,7 @@ class TopicWatch:
         )
         self._first: ClusterState | None = None
         self.missing: set[str] = set()
-        """The topics that were missing from the last answer."""
+        """The topics that were missing from Kafka's last response."""
         self._turn = asyncio.Lock()
         self._looks: set[asyncio.Task[None]] = set()
         self._looked_at = float("-inf")
@@ -91,10 +91,10 @@ class TopicWatch:
         self._reminded_at = 0.0
         self._consumers: dict[str, AIOKafkaConsumer] = {}
         self.silent_since: float | None = None
-        """When the broker last answered, in seconds since the epoch; None while it answers."""
+        """When a silent broker last responded, in seconds since the epoch; None while it responds."""
         self._answered = time()
         self.lags: dict[tuple[str, TopicPartition], Lag] = {}
-        """The lag by consumer group and partition."""
+        """How far each consumer group lags behind, by partition."""
         self.held: dict[TopicPartition, Held] = {}
         self._looked_for_held = 0.0
         self.changed = asyncio.Event()
@@ -102,7 +102,7 @@ class TopicWatch:
         """The change that ends the process; None while there is none."""
 
     async def begin(self) -> None:
-        """Record the topics at the start; raises ``Unavailable`` when Kafka does not answer."""
+        """Record the topics at the start; raises ``Unavailable`` when Kafka does not respond."""
         try:
             await self.look()
         except BaseException:
@@ -115,11 +115,11 @@ class TopicWatch:
             )
 
     async def run(self) -> None:
-        """Ask repeatedly until cancelled."""
+        """Query Kafka repeatedly until cancelled."""
         try:
             while True:
                 await self.look()
-                # This request may take longer: a slow answer to it says nothing about the broker.
+                # This request may take longer: a slow response to it says nothing about the broker.
                 with suppress(Exception):
                     async with asyncio.timeout(ANSWER_SECONDS):
                         await self._find_held(await self._consumer("read_uncommitted"))
@@ -128,7 +128,7 @@ class TopicWatch:
             await self.close()
 
     async def look(self) -> None:
-        """Ask Kafka, one request at a time; return when a request that began after this call has ended."""
+        """Query Kafka, one request at a time; return when a request that began after this call has ended."""
         called_at = monotonic()
         async with self._turn:
             if self._looked_at > called_at:
@@ -145,9 +145,9 @@ class TopicWatch:
             self._looked_at = began
 
     async def is_fresh(self, seconds: float = FRESH_SECONDS) -> bool:
-        """Ask Kafka for its current state; return whether it answered within ``seconds``."""
+        """Query Kafka's current state; return whether Kafka responded within ``seconds``."""
         if self.change is not None or self.silent_since is not None:
-            return True  # the change is already reported, and asking again adds nothing
+            return True  # the change is already reported, and another query would add nothing
         looking = asyncio.create_task(self.look())
         self._looks.add(looking)
         looking.add_done_callback(self._looks.discard)
@@ -162,8 +162,8 @@ class TopicWatch:
         if self.silent_since is None:
             self.silent_since, self._reminded_at = self._answered, monotonic()
             log.warning(
-                "Kafka does not answer at %s (since %s UTC): %s. Nothing is lost, and work continues when it answers: "
-                "check that the broker is running (%s)",
+                "Kafka does not answer at %s (since %s UTC): %s. Nothing is lost, and the worker continues "
+                "when it answers: check that the broker is running (%s)",
                 *(where, to_text(round(self.silent_since * 1_000))[11:19], _reason(error), self._who),
             )
         elif monotonic() - self._reminded_at >= REMIND_SECONDS:
@@ -220,7 +220,7 @@ class TopicWatch:
         for name in self._names:
             was, found = before.topics.get(name), now.topics.get(name)
             if found is None:
-                # Only the second answer without it counts: a broker that has just returned may not know all topics yet.
+                # A topic is gone only if two responses in a row lack it: a restarted broker may not list all of them.
                 if name in self.missing and was is not None:
                     self._end(self._says.gone(name, before.cluster_id, now.cluster_id))
                     return
@@ -311,10 +311,10 @@ async def _done(member: Member) -> list[tuple[Any, int]]:
 
 
 def _reason(error: Exception) -> str:
-    """Return a short reason why Kafka does not answer; aiokafka's own text details every address that it has tried."""
+    """Return a short reason why Kafka does not respond; aiokafka's own text details every address that it has tried."""
     text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__}: ").rstrip(".")
     if text.startswith("Unable to bootstrap from"):
-        return "nothing is listening there, or it refuses this client"
+        return "no broker is listening there, or it refuses this client"
     if isinstance(error, TimeoutError) and not text:
         return f"no answer within {ANSWER_SECONDS:.0f} s"
     return text or type(error).__name__

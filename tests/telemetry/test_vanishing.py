@@ -91,7 +91,7 @@ def test_a_folder_that_was_deleted_is_locked_again_so_that_there_is_one_writer(
     with TelemetryFiles(folder) as first:
         shutil.rmtree(folder)
         first.append([a_rollback(1)])
-        assert "was deleted or replaced; it is recreated" in caplog.text
+        assert "was deleted or replaced; recreating it" in caplog.text
         with pytest.raises(Exception, match="Another process writes"):
             TelemetryFiles(folder)
 

@@ -103,7 +103,7 @@ def test_every_schema_has_an_id_of_its_own() -> None:
 
 def test_the_comment_below_a_field_is_its_description() -> None:
     fields = read("schemas/crl.invocations.Invocation.v1.json")["properties"]
-    assert fields["active_epoch"]["description"] == "Epoch of the active-variant record that the runtime saw."
+    assert fields["active_epoch"]["description"] == "Epoch of the active-variant record that the runtime had read."
     policy = read("schemas/crl.commands.SetPolicy.v1.json")
     rate = policy["$defs"]["Learning"]["properties"]["rate"]
     assert rate["description"].startswith("Smallest step of Q")

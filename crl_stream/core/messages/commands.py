@@ -31,7 +31,7 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag
     """Who sends the command: a person or a program."""
     reason: ShortText = ""
     expires_at: Timestamp | None = None
-    """The command is refused if it reaches the log after this time."""
+    """Expiry of the command: it is refused if it reaches the log after this time."""
 
 
 class TaskCommand(Command, frozen=True, omit_defaults=True, kw_only=True):
@@ -69,7 +69,7 @@ class PinVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag
     variant_id: Identifier | None = None
     """The variant to activate and pin; if absent, the active one is pinned."""
     hours: Hours | None = None
-    """Default: the policy's ``operations.pin_hours``."""
+    """Hours that the pin lasts; default: the policy's ``operations.pin_hours``."""
 
 
 class UnpinVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -80,7 +80,7 @@ class HoldTask(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=T
     """Stop all automatic changes until the hold is released or expires. Alerts continue and say who holds the task."""
 
     hours: Hours | None = None
-    """Default: the policy's ``operations.hold_hours``."""
+    """Hours that the hold lasts; default: the policy's ``operations.hold_hours``."""
 
 
 class ResumeTask(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -94,10 +94,10 @@ class LiftQuarantine(TaskCommand, frozen=True, omit_defaults=True, kw_only=True,
 
 
 class AcceptLevel(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Make what a degraded variant delivers now its baseline: the decline is known, and there to stay."""
+    """Accept what a degraded variant delivers now as its new baseline, because its decline is expected to last."""
 
     variant_id: Identifier | None = None
-    """Default: the active variant."""
+    """The variant whose level is accepted; default: the active variant."""
 
 
 class StartRollout(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -209,7 +209,7 @@ class HoldAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """
 
     hours: Hours | None = None
-    """Default: ``operations.hold_hours`` of the default policy."""
+    """Hours that the hold lasts; default: ``operations.hold_hours`` of the default policy."""
 
 
 class ResumeAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -220,14 +220,14 @@ class ReportTag(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
     """Report that a provider or model is failing in many tasks, or no longer is.
 
     Only the role ``tags`` of a worker sends it, as one record to each partition of ``crl.commands``. A report alone
-    holds no task; a task whose active variant is degraded takes it as evidence that the variant is not the cause.
+    holds no task. If a task's active variant is degraded, the report is evidence that the variant is not the cause.
     """
 
     tag: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     """``provider:...`` or ``model:...``."""
     failing: bool
     incident_id: Identifier
-    """The incident that the report is about. A report that the tag is no longer failing ends only that incident's."""
+    """The incident that the report is about. A report that the tag has stopped failing ends only this incident."""
     valid_until: Timestamp
     """When a report that the tag is failing expires, unless it is repeated."""
 

@@ -55,11 +55,11 @@ class DegradationAlert(msgspec.Struct, frozen=True, kw_only=True):
     variant_id: Identifier
     state: Literal["degraded", "recovered"]
     active: bool
-    """Whether the variant was the active one."""
+    """Whether the variant was the active one at that time."""
     metric: str | None
-    """The worst metric: ``success_rate``, ``avg_reward`` or ``error_rate``."""
+    """The most degraded metric: ``success_rate``, ``avg_reward`` or ``error_rate``."""
     reason: str
-    """One sentence in the guide's style."""
+    """One sentence that explains the verdict, worded as in the guide."""
     degradation_metrics: dict[str, float]
     evidence: Evidence
     judged: Judged
@@ -85,9 +85,9 @@ class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     """Epoch after the rollback; in shadow mode, the epoch that stays in force."""
     enforced: bool
-    """False in shadow mode: nothing was activated."""
+    """Whether the rollback was made; false in shadow mode, which only reports it."""
     cause_id: Identifier
-    """Id of the degradation alert."""
+    """Id of the alert that reported the degradation."""
     evidence: Evidence
     judged: Judged
     candidates: list[Candidate]
@@ -157,14 +157,14 @@ class RolloutStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     control_variant: Identifier
     """The active variant that the candidate is compared with."""
     stage: int
-    """The stage after this step, counted from 1."""
+    """The stage that the rollout is in after this step, counted from 1."""
     stages: list[float]
     """The candidate's share of the invocations in each stage, 0 to 1."""
     share: float
-    """The candidate's share after this step, 0 to 1."""
+    """The candidate's share of the invocations after this step, 0 to 1."""
     reasoning: str
     actor: str
-    """Who caused the step: a person, a program, or ``monitor``."""
+    """Who caused this step of the rollout: a person, a program, or ``monitor``."""
     candidate: Delivered
     """What the candidate has delivered since the rollout began."""
     control: Delivered
@@ -193,10 +193,10 @@ class Hindsight(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     from_variant: Identifier
     to_variant: Identifier
     finding: HindsightFinding
-    """``open`` if there were too few outcomes to tell."""
+    """Whether the rollback would have been right; ``open`` if there were too few outcomes to tell."""
     reasoning: str
     outcomes: int
-    """Outcomes of ``from_variant`` since the rollback was reported."""
+    """Number of outcomes of ``from_variant`` since the rollback was reported."""
     bad: int
     """How many of the counted ``outcomes`` were not a success."""
     bad_of_target: float
@@ -228,7 +228,7 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     reason: str
     outcome: Literal["applied", "refused"]
     detail: str
-    """What was done, or why it was refused and what to do next."""
+    """What was done, or why the command was refused and what to do next."""
     epoch: int
     position: Position
     policy_hash: str
@@ -248,9 +248,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     """What the alert is about, e.g. ``backend-architect/api-design api-optimized``."""
     action: str
-    """What was done or must be done."""
+    """What was done, or what an operator must do."""
     text: str
-    """One line: subject, action, number, limit, undo command."""
+    """The alert in one line: subject, action, number, limit and undo command."""
     cause_id: str
     agent_name: Identifier | None = None
     task_type: Identifier | None = None
@@ -268,7 +268,7 @@ class TagLimits(msgspec.Struct, frozen=True, kw_only=True):
     """When a tag counts as failing: the limits of ``[common_cause]`` in the policy of the task."""
 
     tasks: int = 3
-    """Tasks that must have fallen; 0: tasks are not counted."""
+    """Number of tasks that must have fallen; 0 means that tasks are not counted."""
     share: float = 0.5
     """Share of the tasks with the tag that must have fallen, 0 to 1."""
     span_minutes: int = 30
@@ -308,7 +308,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     variant_id: Identifier
     epoch: int
     late_invocations: int
-    """Non-exploring invocations of this runtime that still used an older epoch."""
+    """Number of the runtime's non-exploring invocations that still used an older epoch."""
     milliseconds: int
     """Time from the change of the active variant to this invocation, measured by append times."""
     position: Position

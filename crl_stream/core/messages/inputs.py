@@ -31,7 +31,7 @@ class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     schema_version: SchemaVersion
     invocation_id: Name
-    """Unique per task; a repeated id is recognised as a duplicate."""
+    """Id of the invocation, unique per task; a repeated id is recognised as a duplicate."""
     timestamp: Instant
     """When the invocation finished, by the runtime's clock; shown to people, but never used for decisions."""
     agent_name: Name
@@ -39,19 +39,19 @@ class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     variant_id: Name
     status: Status
     reward: Reward | None = None
-    """The reward as the runtime gives it; if absent, it is computed from the other fields."""
+    """The reward that the runtime reports; if absent, the engine computes it from the other fields."""
     quality: Unit | None = None
     error_count: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     duration_seconds: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] | None = None
     complexity: Complexity | None = None
     """Selects the duration baseline; if absent, ``medium`` is assumed."""
     active_epoch: Ordinal | None = None
-    """Epoch of the active-variant record that the runtime saw."""
+    """Epoch of the active-variant record that the runtime had read."""
     variant_source: VariantSource | None = None
     """Where the runtime got the variant from; ``explore`` never makes a variant the first active one."""
     runtime_id: Name | None = None
     role: Role | None = None
-    """``shadow`` outcomes are kept apart and never move the live figures."""
+    """Role of the outcome: ``shadow`` outcomes are counted separately and never change the live figures."""
     provider: ShortText | None = None
     model: ShortText | None = None
 

@@ -1,6 +1,6 @@
 """The whole system: the notes that the overview counts, and the page it keeps.
 
-Notes are short copies of records from the topics of the tasks. They are all in one partition, so that a single reader
+Notes are short copies of records from the task topics. They are all in one partition, so that a single reader
 sees the whole system in one order. Each note has its own id or version, so a repeated note changes nothing.
 """
 
@@ -44,7 +44,7 @@ class AlertNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     undo_command: str | None = None
     resolved: bool = False
     position: Position | None = None
-    """Position in the log, which orders alerts with the same time."""
+    """The alert's position in the log, which orders alerts with the same time."""
     schema_version: int = 1
 
 
@@ -123,7 +123,7 @@ class TaskStanding(msgspec.Struct, frozen=True, kw_only=True):
     since: Timestamp | None = None
     """When the variant became degraded; if that is unknown, when a note first listed it as degraded."""
     verdict: VerdictKind | None = None
-    """Current verdict on a degraded variant."""
+    """The current verdict, if the variant is degraded."""
     decision: DecisionKind | None = None
     not_applied: str | None = None
     """Why the variant is not active yet although its decision is ``auto_apply``."""
@@ -145,7 +145,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """Grows when ``crl.overview-events`` is re-created; readers keep the highest (incarnation, as_of.offset)."""
     tasks: int
     agents: int
-    """Agents with at least one variant."""
+    """Number of agents with at least one variant."""
     q_table_entries: int
     """Number of variants in all tasks."""
     rollback_times: list[Timestamp]

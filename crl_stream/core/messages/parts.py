@@ -27,11 +27,11 @@ Unit = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Reward = Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)]
 SchemaVersion = Annotated[int, msgspec.Meta(ge=1, le=1)]
 Timestamp = Annotated[str, _matching(TIMESTAMP_PATTERN)]
-"""RFC 3339 in UTC, ending in ``Z``."""
+"""A time in RFC 3339, in UTC, ending in ``Z``."""
 Instant = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": TIMESTAMP_PATTERN})]
 """A ``Timestamp`` on the hot path, checked by the codec."""
 Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-"""An epoch or an offset."""
+"""The number of an epoch, or an offset."""
 
 VerdictKind = Literal["HEALTHY", "DEGRADED", "INCONCLUSIVE"]
 DecisionKind = Literal["auto_apply", "human_approval", "no_action"]

@@ -30,14 +30,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     until: Timestamp | None
     """When the pin or hold ends; absent if only ``outcomes_left`` limits it."""
     outcomes_left: int | None = None
-    """Outcomes of the task until the pin or hold ends; if ``until`` is also set, it ends at the later of the two."""
+    """Number of outcomes until the pin or hold ends; if ``until`` is also set, it ends at the later of the two."""
     variant_id: Identifier | None = None
     scope: Literal["task", "fleet"] = "task"
-    """``fleet`` if ``HoldAll`` holds every task."""
+    """What the pin or hold covers: ``fleet`` if ``HoldAll`` holds every task."""
 
 
 class ActiveRollout(msgspec.Struct, frozen=True, kw_only=True):
-    """The rollout behind the weights of an active variant."""
+    """The rollout that determines the weights of an active variant."""
 
     rollout_id: Identifier
     variant_id: Identifier
@@ -45,7 +45,7 @@ class ActiveRollout(msgspec.Struct, frozen=True, kw_only=True):
     stage: int
     """Counted from 1."""
     stages: int
-    """How many stages there are."""
+    """Number of stages in the rollout."""
     paused: bool
 
 
@@ -59,7 +59,7 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     task_type: Identifier
     variant_id: Identifier
     epoch: int
-    """Starts at 1 and grows by 1 with every change."""
+    """Number of the activation: it starts at 1 and grows by 1 with every change of the active variant."""
     previous_variant: Identifier | None
     quarantined: list[str]
     pinned: Order | None
@@ -177,7 +177,7 @@ class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine knows about one variant."""
+    """The state and figures of one variant."""
 
     variant_id: Identifier
     active: bool
@@ -206,13 +206,13 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     shadow_success_rate: float
     shadow_avg_reward: float
     configuration: VariantConfiguration | None = None
-    """Absent if the variant was never registered."""
+    """The variant's registered configuration; absent if the variant was never registered."""
     baseline: BaselineSnapshot | None = None
-    """Absent if the variant is judged against its own outcomes."""
+    """What the variant is compared with; absent if it is judged against its own outcomes."""
     degraded_at: int | None = None
     """The variant's ``n_visits`` at its last DEGRADED verdict; absent if there was none."""
     feedback_too_late: int = 0
-    """Scores that changed nothing, because the window no longer held their outcome."""
+    """Number of scores that changed nothing, because their outcome was no longer in the window."""
     not_applied: str | None = None
     """Why the variant is not active yet although its decision is ``auto_apply``; absent for any other decision."""
     degraded_since: Timestamp | None = None
@@ -258,13 +258,13 @@ class RolloutSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     stages: list[float]
     """The candidate's share of the invocations in each stage, 0 to 1."""
     share: float
-    """The candidate's present share, 0 to 1."""
+    """The candidate's present share of the invocations, 0 to 1."""
     since: Timestamp
     stage_since: Timestamp
     actor: str
-    """Who started it: a person, a program, or ``monitor``."""
+    """Who started the rollout: a person, a program, or ``monitor``."""
     outcomes: int
-    """The candidate's outcomes in the present stage."""
+    """Number of the candidate's outcomes in the present stage."""
     outcomes_needed: int
     candidate: Delivered
     control: Delivered
@@ -274,35 +274,35 @@ class RolloutSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """The latest rollback, while its target is compared with what was left.
+    """The latest rollback, while its target is compared with the variant that it replaced.
 
-    The rollback is taken back if the target delivers less; otherwise it stays, at the latest when the target's window
-    is full.
+    The rollback is taken back if the target delivers less. Otherwise it is kept for good, at the latest when the
+    target's window is full.
     """
 
     rollback_id: Identifier
     left_variant: Identifier
     left_success_rate: float
-    """Success rate of the degraded variant, 0 to 1: over its window and some outcomes at its baseline."""
+    """Success rate of the degraded variant, 0 to 1, over its window and a few added outcomes at its baseline rate."""
     left_avg_reward: float
     """Mean reward over the outcomes of ``left_success_rate``, -1 to 1."""
     left_error_rate: float
     """Error rate over the outcomes of ``left_success_rate``, 0 to 1."""
     outcomes: int
-    """The target's outcomes so far."""
+    """Number of the target's outcomes so far."""
     outcomes_needed: int
-    """Number of outcomes of the target after which the rollback stays."""
+    """Number of outcomes of the target after which the rollback can no longer be taken back."""
 
 
 class RollbackScorecard(msgspec.Struct, frozen=True, kw_only=True):
     """How often the rollbacks that shadow mode only reported were right, under the settings in force."""
 
     judged: int
-    """Number of rollbacks that were ``right`` or ``wrong``."""
+    """Number of reported rollbacks that were judged: those that were ``right`` or ``wrong``."""
     right: int
     wrong: int
     open: int
-    """Number of rollbacks with too few outcomes to tell."""
+    """Number of reported rollbacks with too few outcomes to tell whether they were right."""
     avoidable: int
     """Bad invocations that the ``right`` rollbacks would have avoided."""
     caused: int
@@ -310,11 +310,11 @@ class RollbackScorecard(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: int
     """Total number of outcomes by which the rollbacks were judged."""
     watched: Identifier | None = None
-    """The rollback that is being judged now."""
+    """The reported rollback that is being judged now."""
     watched_outcomes: int = 0
-    """Outcomes so far by which ``watched`` will be judged."""
+    """Number of outcomes so far by which the rollback ``watched`` will be judged."""
     outcomes_needed: int = 0
-    """Number of outcomes needed to judge ``watched``."""
+    """Number of outcomes needed to judge the rollback ``watched``."""
 
 
 class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
@@ -324,25 +324,25 @@ class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     runtime_id: Identifier | None
-    """Absent if the outcomes name no runtime, or one that the task does not know."""
+    """The runtime that accounts for the loss; absent if its outcomes name none, or one that the task does not know."""
     metric: str
     """The metric that is degraded."""
     share: float
     """The runtime's share of what the window lost compared with the baseline, 0 to 1."""
     outcomes: int
-    """Judged outcomes of the window that came from the runtime."""
+    """Number of judged outcomes of the window that came from the runtime."""
     judged: int
-    """All judged outcomes of the window."""
+    """Number of all judged outcomes of the window."""
     other_runtimes: int
-    """Runtimes that contradict."""
+    """Number of other runtimes that report the variant as healthy."""
     other_outcomes: int
-    """Number of outcomes on which the contradiction rests: the last ones of these runtimes, at most 19 each."""
+    """Number of recent outcomes of those other runtimes, at most 19 from each."""
     text: str
-    """The figures of the runtime and of the others, in words."""
+    """The figures of this runtime and of the other runtimes, in words."""
 
 
 class CommonCause(msgspec.Struct, frozen=True, kw_only=True):
-    """Variants that fell together because of what they share; they are neither left nor chosen automatically."""
+    """Variants that fell together because of what they share; they are neither replaced nor chosen automatically."""
 
     incident_id: Identifier
     tag: str
@@ -383,11 +383,11 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     reviews: list[ReviewResult]
     runtimes: int
     runtimes_current: int
-    """Runtimes that have adopted the current epoch."""
+    """Number of runtimes that have adopted the current epoch."""
     policy_hash: str
     engine_version: str
     proposal_limits: ProposalLimits | None = None
-    """Absent in snapshots of older engines, which used the guide's limits."""
+    """Limits for proposals; absent in snapshots of older engines, which used the guide's limits."""
     fleet_held: Order | None = None
     """The fleet's hold; the task may have its own as well."""
     active_since: Timestamp | None = None
@@ -395,11 +395,11 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     runtimes_behind: list[RuntimeBehind] | None = None
     """Runtimes that have not adopted the current epoch, by name; absent in snapshots of older engines."""
     n_feedback_too_late: int = 0
-    """Scores for outcomes that had already left their window, including outcomes of removed variants."""
+    """Number of scores for outcomes that had already left their window, including those of removed variants."""
     n_feedback_waiting: int = 0
-    """Scores waiting for their outcome."""
+    """Number of scores that are waiting for their outcome."""
     n_feedback_unmatched: int = 0
-    """Waiting scores that newer ones pushed out: their outcome never came, or came too long ago to be recognised."""
+    """Number of waiting scores displaced by newer ones: their outcome never arrived, or arrived too long ago."""
     runtimes_forgotten: int = 0
     """How often a runtime was forgotten because the task had more runtimes than ``limits.runtimes``."""
     no_rollback: str | None = None
@@ -407,13 +407,13 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     verification: Verification | None = None
     """The latest rollback, while it may still be taken back."""
     rollout: RolloutSnapshot | None = None
-    """The rollout in progress."""
+    """The rollout in progress; absent if there is none."""
     scorecard: RollbackScorecard | None = None
-    """Absent until shadow mode has reported a rollback under the settings in force."""
+    """How often reported rollbacks were right; absent until shadow mode reports one under the settings in force."""
     one_runtime: OneRuntime | None = None
-    """The only runtime that makes the active variant look degraded, while that prevents a rollback."""
+    """The only runtime that makes the active variant look degraded; absent unless this prevents a rollback."""
     common_cause: CommonCause | None = None
-    """The task's incident: what its variants share, while that is failing."""
+    """The task's incident, while a provider or model that its variants share is failing."""
     schema_version: int = 1
 
 
@@ -446,7 +446,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Timestamp
     reason: str
     actor: str | None = None
-    """Who reviewed the proposal; absent if the proposer itself took the step."""
+    """Who reviewed the proposal; absent if the step came from the proposer itself."""
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -481,7 +481,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     expires_at: Timestamp
     history: list[Revision]
-    """The last 20 steps, oldest first."""
+    """The last 20 steps of the proposal, oldest first."""
     position: Position
     """Log position of the snapshot that the last revision is based on."""
     engine_version: str

@@ -1,4 +1,4 @@
-"""The engine of one task: it takes an outcome or a command, decides what follows, and publishes the result.
+"""The engine of one task: it processes an outcome or a command, decides what follows, and publishes the result.
 
 Read the modules in the order in which an outcome passes through them:
 
@@ -27,7 +27,7 @@ Read the modules in the order in which an outcome passes through them:
     detectors/         one file for each metric
     grounds            the reason for a verdict, with figures and outcomes
     witnesses          whether a change rests on one runtime alone, and others contradict it
-    promise            what a variant can be expected to deliver, and whether that is more than another one
+    promise            what a variant can be expected to deliver, and whether one variant promises more than another
     targets            which variant a rollback chooses
     changes            what can happen to a task, as values
     lifecycle          the only module that applies changes, and the table of all transitions

@@ -1,8 +1,8 @@
-"""What the outcomes of a window are compared with: the variant's own past, at two lengths.
+"""What the outcomes of a window are compared with: the variant's own past, recent or complete.
 
-``Variant.past`` holds the last outcomes before the window; at ``memory`` of them, all its counts are halved, so old
-ones fade and a bad youth is forgotten.  The lifetime before the window remembers everything, so a slow drift does not
-go unnoticed.  The one with the higher mean reward is the baseline.
+``Variant.past`` holds the last outcomes before the window.  Whenever it reaches ``memory`` outcomes, all its counts are
+halved, so old outcomes fade and a bad start is forgotten.  The lifetime before the window forgets nothing, so it
+reveals a slow drift.  Whichever of the two has the higher mean reward is the baseline.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def age(past: Sums, reward: int, flags: int, memory: int) -> None:
 
 
 def lifetime_of(variant: Variant) -> Sums:
-    """Return the lifetime, or what came since a person accepted a level."""
+    """Return the sums of the variant's lifetime, or of its outcomes since a person accepted a level."""
     life, origin = variant.life, variant.origin
     return life if origin is None else less(life, origin)
 

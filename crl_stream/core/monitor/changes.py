@@ -53,7 +53,7 @@ class GivenUp(NamedTuple):
 
 
 class LevelAccepted(NamedTuple):
-    """A person makes what a degraded variant delivers now its baseline, and judging starts again from zero."""
+    """A person accepts what a degraded variant delivers now as its baseline, and judging starts from scratch."""
 
     variant: Variant
     who: str
@@ -87,7 +87,7 @@ class FoundNoTarget(NamedTuple):
 
 
 class FoundOneRuntime(NamedTuple):
-    """The active variant is degraded, but one runtime accounts for the loss, and others contradict."""
+    """The active variant is degraded, but one runtime accounts for the loss, and others report it as healthy."""
 
     variant: Variant
     found: OneRuntime
@@ -95,7 +95,7 @@ class FoundOneRuntime(NamedTuple):
 
 
 class OneRuntimeEnded(NamedTuple):
-    """The active variant is still degraded, but the other runtimes no longer contradict."""
+    """The active variant is still degraded, but the other runtimes no longer report it as healthy."""
 
     variant: Variant
     alert_id: str
@@ -113,7 +113,7 @@ class RolledBack(NamedTuple):
     left: Promise | None = None
     """What the degraded variant delivers, to verify the target against; None if the rollback is not verified."""
     watched: Watched | None = None
-    """In shadow mode: what is needed to judge the rollback later."""
+    """What is needed to judge the rollback later, in shadow mode."""
 
 
 class LookedBack(NamedTuple):
@@ -123,11 +123,11 @@ class LookedBack(NamedTuple):
     finding: HindsightFinding
     words: str
     outcomes: int
-    """How many outcomes of the variant the rollback is judged by."""
+    """Number of outcomes by which the rollback is judged."""
     bad: int
     """How many of the counted ``outcomes`` were not a success."""
     would: int
-    """How many bad outcomes the target would have had in as many outcomes, in millionths."""
+    """Bad outcomes to expect among the same number of outcomes of the target, in millionths."""
     meanwhile: bool
     """Whether ``would`` comes from the target's own outcomes over the same time, not from its promise."""
     avoidable: int
@@ -137,18 +137,18 @@ class LookedBack(NamedTuple):
 
 
 class TakenBack(NamedTuple):
-    """The target of the latest rollback delivers less than the variant that was left, which becomes active again."""
+    """The target of the latest rollback delivers less than the variant it replaced, which becomes active again."""
 
     variant: Variant
     to: Variant
     rollback_id: str
     words: str
     cause: ActivationCause = "rollback_verified_worse"
-    """``common_cause`` if the target and the variant that was left fell together."""
+    """``common_cause`` if the target and the variant it replaced fell together."""
 
 
 class VerificationEnded(NamedTuple):
-    """The latest rollback stays: its target has held up, a person confirmed it, or there is nothing to return to."""
+    """The latest rollback is kept: its target held up, a person confirmed it, or there is nothing to return to."""
 
 
 class CommonCauseFound(NamedTuple):
@@ -169,12 +169,12 @@ class CommonCauseEnded(NamedTuple):
     back: Variant | None = None
     """The variant that becomes active again; None if the active one stays."""
     left: Promise | None = None
-    """What the active variant delivers, to verify the return against."""
+    """What the present active variant delivers; the return is verified against this."""
 
 
 # -- which variant is active -------------------------------------------------------------------------
 class Activated(NamedTuple):
-    """``to`` becomes the active variant for any reason other than a rollback or its taking back."""
+    """``to`` becomes the active variant, except by a rollback or because a rollback is taken back."""
 
     to: Variant
     cause: ActivationCause
@@ -185,7 +185,7 @@ class Activated(NamedTuple):
 
 
 class WouldPromote(NamedTuple):
-    """In shadow mode: ``to`` would become the active variant."""
+    """``to`` would become the active variant, but shadow mode only reports it."""
 
     to: Variant
     cause_id: str
@@ -216,7 +216,7 @@ class RolloutStarted(NamedTuple):
     rollout_id: str
     candidate: Variant
     shares: list[int]
-    """The share in each stage, in thousandths, ascending."""
+    """The candidate's share of the invocations in each stage, in thousandths, ascending."""
     min_outcomes: int
     cause: str
     """Why the rollout begins: ``command``, ``approval`` or ``auto_apply``."""
@@ -239,14 +239,14 @@ class RolloutPaused(NamedTuple):
 
 
 class RolloutResumed(NamedTuple):
-    """The paused rollout goes on."""
+    """The paused rollout continues."""
 
     actor: str
     words: str
 
 
 class RolloutStalled(NamedTuple):
-    """Operators are told that the present stage does not end."""
+    """Operators are alerted that the rollout's present stage is not ending."""
 
     words: str
 

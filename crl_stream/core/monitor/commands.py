@@ -356,7 +356,7 @@ def _accept(turn: Turn, command: m.AcceptLevel) -> str:
 
 
 def _refuse_second(turn: Turn, proposal_id: str) -> None:
-    """Refuse a second review of a proposal: the first wins, unless it was refused or only deferred the proposal."""
+    """Refuse a second review of a proposal: the first one counts, unless it was refused or only a deferral."""
     for review in turn.row.reviews:
         if review.proposal_id == proposal_id and review.outcome == "applied" and review.review != "deferred":
             why = f": {review.reason}" if review.reason else ""
@@ -390,7 +390,7 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
 
 
 def _enforce(turn: Turn) -> str:
-    """Return what the approval asks for: the policy belongs to the fleet, so no task can change it."""
+    """Return which setting the operator must change: the approval itself cannot change the policy of the fleet."""
     if turn.rules.enforced:
         raise Refused("the policy already enforces the task's rollbacks")
     setting = f'tasks."{turn.row.key}".operations.mode'

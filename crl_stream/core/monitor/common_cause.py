@@ -1,12 +1,12 @@
-"""Finds out whether variants fell together because of what they share: a provider or a model.
+"""Determines whether variants fell together because of what they share: a provider or a model.
 
 In an outage of a provider, the active variant looks degraded, and so does each target of a rollback.  Before the
-active variant is rolled back, and while a rollback is being verified, the engine asks whether other variants with the
-same tag fell as well.  If so, the task has an ``Incident``: variants with this tag are neither left nor chosen
+active variant is rolled back, and while a rollback is being verified, the engine checks whether other variants with the
+same tag fell as well.  If so, the task has an ``Incident``: variants with this tag are neither replaced nor chosen
 automatically until one of them recovers.  A variant without the tag may still be chosen, and one that collapses alone
 is still rolled back.  This module only decides; it changes nothing.
 
-The strongest evidence comes after a rollback: before it, other variants have only the outcomes of exploration.
+The strongest evidence comes after a rollback: until then, other variants have only outcomes from exploration.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
 
 TOLD: Final = 4
-"""How many variants that fell an alert describes."""
+"""Maximum number of fallen variants that an alert describes."""
 _HOUR: Final = 3_600_000
 _NOTHING: Final[Sequence[Change]] = ()
 
 
 def fell_together(turn: Turn, target: Variant, back: Variant) -> Sequence[Change]:
-    """Return what follows if ``back``, which the latest rollback left, fell together with others such as ``target``.
+    """Return what follows if ``back``, which the latest rollback replaced, fell together with ``target`` or others.
 
     The rollback was then unfounded, and the task returns to the variant that was active when the fall began.  It stays
     with ``target`` if that delivers more or does not have the tag, or if a variant without the tag can replace it.
@@ -105,7 +105,7 @@ def overdue(turn: Turn, *, ticks: bool = False) -> Sequence[Change]:
 def end_of(turn: Turn, incident: Incident, why: str, *, stays: bool = False) -> CommonCauseEnded:
     """Return the end of the incident: its variants are judged from scratch, except those known to be still failing.
 
-    So outcomes of the fall cause no rollback afterwards, and a collapse that outlasts the fall does not go unseen.
+    So outcomes of the fall cause no rollback afterwards, while a collapse that outlasts the fall is still detected.
     If another variant took over meanwhile, the task returns to the first one, unless it ``stays``.
     """
     cleared = [
@@ -120,8 +120,8 @@ def end_of(turn: Turn, incident: Incident, why: str, *, stays: bool = False) -> 
 def _detour_from(turn: Turn, incident: Incident, cleared: Sequence[Variant]) -> tuple[Variant, Promise] | None:
     """Return the variant that was active when the fall began, and what the one that took over delivers.
 
-    None if the task need not return: no variant without the tag took over, the first variant promises no more than that
-    one or is still failing, or people have decided otherwise since.  The return is verified against what the other
+    Return None if no variant without the tag took over, if the first variant is still failing or promises no more than
+    the one that took over, or if people have decided otherwise since.  The return is verified against what the other
     variant delivers: if the outage is not over, the first outcomes show it, and the other variant takes over again.
     """
     row = turn.row

@@ -57,7 +57,7 @@ class Finding(NamedTuple):
     change: float
     """The change relative to the baseline: a drop, or an increase for errors."""
     lost: float
-    """How many outcomes of the window that costs, so that findings of different metrics can be compared."""
+    """How many outcomes of the window the change costs; this makes the findings of different metrics comparable."""
 
 
 class Detector(NamedTuple):
@@ -70,26 +70,26 @@ class Detector(NamedTuple):
     sums: tuple[str, ...]
     """The fields of ``Sums`` that the detector reads."""
     change: str
-    """The name of the change in ``degradation_metrics``."""
+    """The name under which ``degradation_metrics`` reports the change."""
     floor: Limit
-    """The setting for the least loss, in outcomes of the window, below which no share counts; 0 sets none."""
+    """The setting for the floor: the smallest loss, in outcomes of the window, that counts; 0 sets no floor."""
     whole: int
-    """How much ``worsening`` an outcome that is lost entirely adds for each outcome of the baseline."""
+    """How much one entirely lost outcome adds to ``worsening``, for each outcome of the baseline."""
     nothing: str
     """Describes a baseline that nothing can be compared with: ``no success``."""
     worsening: Callable[[Sums, Sums], tuple[int, int]]
     """Returns a window's worsening against its baseline, and what the worsening is relative to, as whole numbers.
 
-    If the second number is zero or less, nothing can be relative to it.  With a floor, the window is compared all the
-    same; without one, the limit is then a share of the window's outcomes.
+    If the second number is zero or less, no relative change can be computed.  With a floor, the window is compared all
+    the same; without one, the limit is a share of the window's outcomes.
     """
     figure: Callable[[Sums], float]
     """Returns the metric over some outcomes, in the unit that people read."""
     describe: Callable[[Sums, Sums, float], str]
     """Writes the sentence about a degraded window from baseline, window and change."""
     claims: Callable[[float, float], Claim]
-    """Returns what the alternatives of the detector's evidence claim, given the limit, and the floor as a share of the
-    window's outcomes."""
+    """Returns the changes that the evidence looks for, given the limit, and the floor as a share of the window's
+    outcomes."""
     weigh: Callable[[Triple, int, int, Sums, Claim], Triple]
     """Updates the statistics with one outcome; takes statistics, reward in millionths, flags, baseline and claims."""
     case: Case

@@ -25,7 +25,7 @@ from crl_stream.core.policy import Degradation
 MIN_LIFETIME: Final = 40
 """How many outcomes a variant's own lifetime needs before it serves as a baseline."""
 MARGIN: Final = 1.25
-"""Measured: with A = 1.25 times the budget, the mean time to a false alarm meets the budget at every rate."""
+"""Factor from the budget to A; measured: with this factor, the mean time to a false alarm meets the budget."""
 PLACES: Final = 3 * len(DETECTORS)
 """Number of statistics in a variant's evidence."""
 WRITTEN_OUT: Final = 3
@@ -41,7 +41,7 @@ AMENDED_PLACES: Final = 3 + 3 * len(_LATE)
 
 
 class Claims:
-    """What the alternatives of each detector claim under a policy."""
+    """The changes that each detector's alternatives claim under a policy (``likelihood``)."""
 
     __slots__ = ("each", "errors", "rewards", "successes")
 
@@ -72,9 +72,9 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
 
     ``reward`` is in millionths (-1,000,000 to 1,000,000), ``window`` in outcomes (2 to 1,000), ``flags`` as in ``row``.
     The baseline is the lifetime without the judged window; for a newcomer, that of the replaced variant is added.  Any
-    other needs ``MIN_LIFETIME`` outcomes, and its baseline includes the judged window until it is five windows long.
-    With the baseline ``recent``, the recent past takes the place of the lifetime, and a newcomer stops being one once
-    its own past has ``enough`` outcomes; with the others, ``enough`` is 0.
+    other variant needs ``MIN_LIFETIME`` outcomes; until these fill five windows, the judged window is included.
+    With the baseline ``recent``, the recent past takes the place of the lifetime, and a variant is no longer a newcomer
+    once its own past has ``enough`` outcomes; with the other baselines, ``enough`` is 0.
     """
     # Inlined, because it runs for every outcome; ``weigh_all`` takes three times as long, and is tested to agree.
     frozen, past = variant.baseline, variant.past
@@ -98,7 +98,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
         return 0
     try:
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence[:9] if _FURTHER else variant.evidence
-    except ValueError:  # written by an engine with other detectors
+    except ValueError:  # the row was written by an engine with other detectors
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = _fitting(variant.evidence)[:9]
     d1, d2, d3, _ = claims.successes
     if flags & SUCCESS:
@@ -150,7 +150,7 @@ def weigh_all(
         flags: The outcome's flags, as in ``row``.
         baseline: What the outcome is compared with, not including the outcome itself; ``n`` is at least 1.
         claims: What the alternatives claim under the policy.
-        first: Place of the first detector to ask, 0 or more.
+        first: Place of the first detector to update, 0 or more.
     """
     found, weighed = _fitting(found), list[float]()
     for place in range(first, len(DETECTORS)):
@@ -192,8 +192,8 @@ def carry(
 def reweigh(variant: Variant, window: int, claims: Claims, enough: int = 0) -> None:
     """Recompute the evidence from rewards over the whole window, after one of the rewards was amended.
 
-    Success and error are never amended.  While the lifetime is shorter than five windows, or a newcomer's is no longer
-    than one, each outcome keeps the baseline it had.  After that, all outcomes share the baseline from before the
+    Success and error are never amended.  Each outcome keeps the baseline it had while the lifetime is shorter than five
+    windows, or for a newcomer, no longer than one window.  After that, all outcomes share the baseline from before the
     window.  That baseline is at most one window newer and still excludes the outcome, so it is just as safe.
 
     The statistics at the start are kept only from the first amendment on, because most tasks have none.  The first

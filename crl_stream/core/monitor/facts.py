@@ -219,7 +219,7 @@ def found_one_runtime(turn: Turn, change: c.FoundOneRuntime) -> Sequence[Any]:
 
 
 def one_runtime_ended(turn: Turn, change: c.OneRuntimeEnded) -> Sequence[Any]:
-    """Return the end of the alert about one runtime, because the others no longer contradict it."""
+    """Return the end of the alert about one runtime, because the other runtimes no longer contradict it."""
     return _end_of_one_runtime(turn, "resolved: the other runtimes no longer contradict", change.alert_id)
 
 
@@ -276,7 +276,7 @@ def taken_back(turn: Turn, change: c.TakenBack) -> Sequence[Any]:
     about = change.variant.variant_id
     told = _activation(turn, change.to, change.cause, change.rollback_id, change.words)
     if change.cause == "common_cause":
-        return told  # the alert about the incident already says so
+        return told  # the alert about the incident already reports this
     told.append(
         alert(
             turn,
@@ -470,7 +470,7 @@ def rollout_resumed(turn: Turn, change: c.RolloutResumed) -> Sequence[Any]:
 
 
 def rollout_stalled(turn: Turn, change: c.RolloutStalled) -> Sequence[Any]:
-    """Return the alert that a stage does not end by itself."""
+    """Return the alert that a stage is not ending by itself."""
     rollout, task = _running(turn), f"{turn.row.agent_name}/{turn.row.task_type}"
     action = (
         f"its rollout waits at {rollout.shares[rollout.stage] / 10:g} % after {rollout.candidate.n} outcomes in this "

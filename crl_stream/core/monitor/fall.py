@@ -13,7 +13,7 @@ from crl_stream.core.monitor.verdict import baseline_of
 from crl_stream.core.monitor.window import judged_outcomes, outcomes
 
 LEAST: Final = 4
-"""Outcomes since the fall began that the other variants need together before they can show that they fell too."""
+"""Total outcomes that the other variants need since the fall began, before they can show that they fell too."""
 KNOWN: Final = 10
 """Outcomes that a variant needs before the fall, so that its usual level is known."""
 CERTAIN: Final = 3.0
@@ -43,7 +43,7 @@ def began_at(fallen: Variant, rules: Rules) -> int | None:
 
 
 def fell(others: Iterable[Variant], began: int) -> bool:
-    """Return whether the others together have delivered clearly less since the fall began than before it.
+    """Return whether the other variants together have delivered clearly less since the fall began than before it.
 
     They are taken together because exploration gives each only a few outcomes.  The expected level is the mean of what
     each promises, weighted by its outcomes since then; its uncertainty is that of the variant with the fewest outcomes

@@ -44,7 +44,7 @@ from crl_stream.core.monitor.window import forget, restart_judging, unstage
 REVIEWABLE: Final = 8
 """How many rollbacks of a task are remembered for a later review."""
 _KNOWN: Final = frozenset(("rollback", "rollback_verified_worse", "common_cause", "undo", "rollout"))
-"""Causes of activation that concern a variant already known, so the evidence against it gets no head start."""
+"""Causes of an activation of an already known variant, so the evidence against it gets no head start."""
 
 
 def apply(turn: Turn, changes: Sequence[c.Change]) -> None:
@@ -138,7 +138,7 @@ def _roll_back(turn: Turn, change: c.RolledBack) -> None:
 
 
 def _begin_watch(turn: Turn, change: c.RolledBack) -> None:
-    """Note that shadow mode has reported the rollback, and keep what is needed to judge it later."""
+    """Record that shadow mode has reported the rollback, and keep what is needed to judge the rollback later."""
     row, watched = turn.row, change.watched
     row.latch, row.watched = True, watched
     if watched is not None and (row.card is None or row.card.judging != watched.judging):
@@ -461,7 +461,7 @@ class Transition(NamedTuple):
     event: type
     target: str
     when: str = ""
-    """The condition in words; empty if the event needs none."""
+    """The condition for the transition, in words; empty if there is none."""
 
 
 MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {

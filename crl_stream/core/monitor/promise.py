@@ -1,6 +1,6 @@
-"""What a variant can be expected to deliver, and whether that is more than another one.
+"""What a variant can be expected to deliver, and whether one variant promises more than another.
 
-A mean over few outcomes says little, so a promise also knows how many outcomes it rests on.  Three means are compared,
+A mean over few outcomes says little, so a promise also counts the outcomes it rests on.  Three means are compared,
 each from 0 to 1: of the reward, of the success rate, and of the share of outcomes without an error.  The difference of
 two means is that of their raw values, each pulled towards the mean of both by one outcome; so equal means differ by
 nothing, however many outcomes they rest on.  Its variance is the largest that a mean of values from 0 to 1 can have,
@@ -18,7 +18,7 @@ from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.verdict import baseline_of, includes_window
 
 _CLEAR: Final = 1.0
-"""Square of the distance, in standard errors, beyond which a loss is never taken for chance."""
+"""Square of the number of standard errors beyond which a loss is never considered chance."""
 
 
 class Promise(NamedTuple):
@@ -26,7 +26,7 @@ class Promise(NamedTuple):
 
     n: int
     value: int
-    """Sum of (reward + 1) / 2, in millionths."""
+    """Sum of the rewards, each mapped to 0 to 1 by (reward + 1) / 2, in millionths."""
     successes: int
     """Sum of successes, in millionths: a success from the baseline may count in part."""
     flawless: int
@@ -65,9 +65,9 @@ def delivered_as(promise: Promise) -> Delivered:
 def delivered(variant: Variant, rules: Rules, *, certain: bool = False, without: Sums | None = None) -> Promise:
     """Return what a degraded variant delivers now: its judged window, and ``rollback.doubt`` outcomes of its baseline.
 
-    A window that raised an alarm was selected for being bad, so it is not believed without those.  With ``certain``, it
-    is if it is full and has no success: nothing that a target might deliver is less.  ``without`` is one of the judged
-    outcomes, to be left out of everything.
+    A window that raised an alarm was selected for being bad, so outcomes of the baseline are added to it.  With
+    ``certain``, none are added to a full window without a success: no target can deliver less than that.  ``without``
+    is one of the judged outcomes, to be left out of everything.
     """
     judged, baseline = promise_of(variant.judged), baseline_of(variant, rules)
     if without is not None:
@@ -89,8 +89,7 @@ def is_better(one: Promise, other: Promise, errors: float) -> bool:
     """Return whether ``one`` promises more than ``other`` in one of the three means, and not clearly less in another.
 
     ``errors`` is the distance in standard errors of the difference (0 to 5); with 0, any lead counts.  A target that
-    leads in one mean and trails in another is chosen only if the loss may be chance and is the smaller of the two
-    distances.
+    leads in one mean and trails in another is chosen only if the loss may be chance and is smaller than the lead.
 
     >>> good, bad = promise_of(Sums(100, 90, 0, 80_000_000, 0)), promise_of(Sums(20, 12, 0, 4_000_000, 0))
     >>> is_better(good, bad, 0.84), is_better(bad, good, 0.0), is_better(good, good, 0.0)
@@ -142,7 +141,7 @@ def _distance(n: int, total: int, other_n: int, other_total: int) -> float:
         return 0.0
     both = (total + other_total) / (n + other_n)
     lead = ((total + both) / (n + 1) - (other_total + both) / (other_n + 1)) / MICRO
-    # Without a square root, so that every machine decides alike.
+    # Avoid square roots, so that every machine reaches the same decision.
     square = lead * lead / (_variance(n, total) + _variance(other_n, other_total))
     return square if ahead > 0 else -square
 

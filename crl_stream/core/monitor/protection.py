@@ -1,6 +1,6 @@
 """What follows from a verdict: alert, rollback or recovery.  This module decides; ``lifecycle`` makes the changes.
 
-An alert is triggered when a variant becomes degraded.  A rollback is tried on every outcome while the active variant
+An alert is sent when a variant becomes degraded.  A rollback is attempted on every outcome while the active variant
 stays degraded, so a hold or a missing target does not use up the one rollback of an activation.
 """
 
@@ -99,7 +99,7 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
             seen = None if turn.rules.enforced else watch(row, variant, chosen, grounds, rollback_id, turn.rules)
             changes.append(RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left, seen))
             if incident is not None and turn.rules.enforced:
-                changes.append(QuarantineLifted(variant))  # what it shares with others has failed, not the variant
+                changes.append(QuarantineLifted(variant))  # a shared provider or model has failed, not the variant
         elif incident is None and _is_time(turn, row.no_target_n):
             changes.append(FoundNoTarget(variant, ranked, alert_id))
     if takes_part(row, variant):

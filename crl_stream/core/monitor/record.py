@@ -56,7 +56,7 @@ def record(
         return "duplicate", None, None, False
     owners = row.owners
     owners += variant.mark or new_mark(row, variant)
-    if len(owners) > rules.duplicate_ids:  # keep one mark for each id
+    if len(owners) > rules.duplicate_ids:  # ``owners`` must have one mark for each id
         del owners[: len(owners) - rules.duplicate_ids]
     variant.last_offset = offset
 
@@ -107,7 +107,7 @@ def record(
 
 
 def _attribute(turn: Turn, variant: Variant, invocation: Invocation, reward: int, flags: int) -> None:
-    """Note which runtime the outcome came from; one that only explores is not followed."""
+    """Record which runtime the outcome came from; a runtime that only explores is not followed."""
     row, runtime_id, runtime = turn.row, invocation.runtime_id, None
     if runtime_id is not None:
         if invocation.variant_source == "explore":

@@ -1,4 +1,4 @@
-"""Why a command is not applied."""
+"""The error that refuses a command."""
 
 from __future__ import annotations
 

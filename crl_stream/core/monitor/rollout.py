@@ -1,6 +1,6 @@
 """A rollout: a candidate replaces the active variant in stages, as long as it does not deliver less.
 
-Both are compared over the same time, so whatever affects both says nothing about the candidate.  The candidate is
+Both are compared over the same time, so a problem of both does not count against the candidate.  The candidate is
 judged like a newcomer whose baseline is what the active variant delivers meanwhile; if it is degraded, the rollout is
 aborted.  This module decides; ``lifecycle`` makes the changes.
 """
@@ -30,11 +30,11 @@ from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.policy import Policy
 
 STAGES: Final = (0.05, 0.25, 0.5)
-"""The stages of a person's rollout if the policy has none."""
+"""Stages of a rollout that a person starts, if the policy defines none."""
 MONITOR: Final = "monitor"
-"""The actor of automatic steps."""
+"""The ``actor`` of steps that the monitor takes automatically."""
 WHOLE: Final = 1_000
-"""All invocations, in thousandths."""
+"""The share of all invocations, in thousandths."""
 
 
 def start(
@@ -48,7 +48,7 @@ def start(
     stages: Sequence[float] | None = None,
     min_outcomes: int | None = None,
 ) -> RolloutStarted:
-    """Return the beginning of a rollout under the policy, or with the stages and outcomes that a person asks for."""
+    """Return the beginning of a rollout under the policy, or with the stages and outcomes that a person requests."""
     rollout_id = turn.identify("ro", "rollout", candidate.variant_id)
     shares = shares_of(stages) if stages is not None else turn.rules.shares or shares_of(STAGES)
     needed = turn.policy.rollout.min_outcomes if min_outcomes is None else min_outcomes
@@ -65,9 +65,10 @@ def in_stages(turn: Turn, promoted: Activated | WouldPromote) -> Change:
 def advance(turn: Turn) -> Sequence[Change]:
     """Return the next stage of the rollout in progress if it is due, or what follows if it is overdue.
 
-    After the last stage, the candidate becomes active.  A rollout that a person ordered goes on if the candidate is not
-    worse; one that began automatically must be better by ``rollback.confidence`` to take the last step.  If a stage
-    takes longer than ``rollout.patience`` outcomes at its share, operators are told; an automatic rollout ends.
+    After the last stage, the candidate becomes active.  A rollout that a person started continues if the candidate is
+    not worse.  In an automatic rollout, the candidate must be better by ``rollback.confidence`` for the last step.  If
+    a stage takes longer than ``rollout.patience`` outcomes at its share, operators are alerted, or an automatic rollout
+    is aborted.
     """
     row, policy = turn.row, turn.policy
     rollout = row.rollout
@@ -97,12 +98,12 @@ def next_stage(row: TaskRow, actor: str, words: str, *, full: bool = False) -> S
 
 
 def abort(turn: Turn, candidate: Variant, grounds: Grounds, alert_id: str) -> RolloutAborted | None:
-    """Return the end of the rollout because its ``candidate`` is degraded; None if it goes on.
+    """Return the end of the rollout because its ``candidate`` is degraded; None if the rollout continues.
 
     The verdict is about the last outcomes of the candidate.  Over the same time, the active variant must also have
     delivered more by two standard errors, in any of the three means: since the rollout began, or lately.  Chance
-    decides which variant an invocation uses, so an outage that affects both hardly ever looks like that.  Under a hold,
-    the rollout goes on.
+    decides which variant an invocation uses, so an outage that affects both rarely makes one look that much worse.
+    Under a hold, the rollout continues.
     """
     row = turn.row
     if row.rollout is None or not turn.rules.enforced or _is_held(turn):
@@ -144,7 +145,7 @@ def waits_for(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str 
 
 
 def needs_lead(rollout: Rollout) -> bool:
-    """Return whether the candidate must be better for the next step, which makes it active without a person's order."""
+    """Return whether the candidate must be better for the next step, which makes it active automatically."""
     return rollout.cause == "auto_apply" and is_last(rollout)
 
 

@@ -41,7 +41,7 @@ def begin_rollout(
     stages: list[float] | None = None,
     min_outcomes: int | None = None,
 ) -> str:
-    """Begin the rollout that a person orders or approves; raise ``Refused`` if it cannot begin now."""
+    """Begin the rollout that a person requests or approves; raise ``Refused`` if it cannot begin now."""
     row, name = turn.row, variant.variant_id
     if row.active is None:
         raise Refused("no variant is active yet, so there is nothing to compare with; use crl activate")
@@ -85,7 +85,7 @@ def begin_rollout(
 
 
 def pause_rollout(turn: Turn, command: m.PauseRollout) -> str:
-    """Keep the rollout at its stage."""
+    """Pause the rollout at its present stage."""
     rollout = _running(turn, command)
     if rollout.paused is not None:
         raise Refused(f"the rollout of {rollout.variant_id} is already paused by {rollout.paused.actor}")
@@ -149,7 +149,7 @@ def _place(rollout: Rollout) -> str:
 
 
 def _if_it_waits(turn: Turn) -> str:
-    """Return what the rollout waits for besides outcomes, as the end of a sentence."""
+    """Return what the rollout waits for in addition to outcomes, as the end of a sentence."""
     row = turn.row
     block = barred(row, turn.policy, turn.at.fleet, rollout=False)
     return "" if block is None else f"; the next stage does not begin yet: {block}{_protection(turn)}"

@@ -65,7 +65,7 @@ class Frozen(msgspec.Struct, array_like=True, gc=False):
 
 
 class Configuration(msgspec.Struct, array_like=True, gc=False):
-    """What is known about a variant besides its outcomes; ``modifications`` is JSON."""
+    """What an operator has registered about a variant; ``modifications`` is JSON."""
 
     parent: str | None = None
     model_tier: str | None = None
@@ -76,14 +76,14 @@ class Configuration(msgspec.Struct, array_like=True, gc=False):
 
 
 class Tags(msgspec.Struct, array_like=True, gc=False):
-    """The provider and model of the latest outcomes that named one."""
+    """The provider and the model, each as the latest outcome that named one gave it."""
 
     provider: str | None = None
     model: str | None = None
 
 
 class Variant(msgspec.Struct, array_like=True, gc=False):
-    """One variant of a task."""
+    """One variant of a task, with its figures and its window."""
 
     variant_id: str
     state: int = SEEN
@@ -91,9 +91,9 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     life: Sums = msgspec.field(default_factory=Sums)
     q: float = 0.0
     q_start: float = 0.0
-    """Q before the oldest outcome of the window."""
+    """The Q-value before the oldest outcome of the window."""
     window: bytearray = msgspec.field(default_factory=bytearray)
-    """``OUTCOME`` records, oldest first."""
+    """The window's outcomes as packed ``OUTCOME`` records, oldest first."""
     judged: Sums = msgspec.field(default_factory=Sums)
     """Totals over the judged outcomes of the window."""
     baseline: Frozen | None = None
@@ -104,13 +104,13 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     alert_id: str = ""
     """Id of the last degradation alert."""
     clean: int = 0
-    """How many outcomes have had a HEALTHY verdict since the last DEGRADED one."""
+    """Number of outcomes with a HEALTHY verdict since the last DEGRADED verdict."""
     degraded_at: int = -1
     """``life.n`` at the last DEGRADED verdict."""
     left_at: int = 0
     """``life.n`` when the variant was last replaced as the active one."""
     epoch: int = 0
-    """Epoch of the variant's last activation."""
+    """Epoch that began with the variant's last activation."""
     decided_epoch: int = -1
     decided: int = 0
     """Bits of the decisions published in ``decided_epoch``."""
@@ -130,7 +130,7 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     mark: bytes = b""
     """The byte for this variant in ``TaskRow.owners``, unique in the task; empty before the first outcome."""
     too_late: int = 0
-    """How many scores came for outcomes that had already left the window."""
+    """How many scores arrived for outcomes that had already left the window."""
     degraded_since: int = 0
     """When ``degraded`` was last set, in milliseconds; 0 in rows of older engines."""
     past: Sums = msgspec.field(default_factory=Sums)
@@ -143,11 +143,11 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     origin: Sums | None = None
     """The lifetime when a person last accepted the variant's level; earlier outcomes no longer serve as a baseline."""
     declined: int = 0
-    """``life.n`` when its rollout ended without a degradation; the variant may be promoted again at twice as many."""
+    """``life.n`` when the variant's rollout ended without a degradation; at twice as many, it may be promoted again."""
     sources: bytearray = msgspec.field(default_factory=bytearray)
     """The mark of the runtime that each outcome of the window came from (``sources``), oldest first.
 
-    Older engines noted none, so the first outcomes of the window may have no mark.
+    Older engines recorded no marks, so the first outcomes of the window may lack one.
     """
     tags: Tags | None = None
     """The provider and model that the latest outcomes named; None until an outcome has named one."""
@@ -184,7 +184,7 @@ class Runtime(msgspec.Struct, array_like=True, gc=False):
     errors: int = 0
     reward: int = 0
     first_successes: int = 0
-    """This and the next fields: the sums over the first ten of these outcomes, if there are ten."""
+    """This field and the next ones are the sums over the first ten of these outcomes, if there are ten."""
     first_errors: int = 0
     first_reward: int = 0
 
@@ -217,11 +217,11 @@ class PastRollback(msgspec.Struct, array_like=True, gc=False):
     rollback_id: str
     from_variant: str
     review: str = ""
-    """``confirmed``, ``undone``, ``taken_back`` by the monitor, or empty if none of them has happened yet."""
+    """State of the rollback: ``confirmed``, ``undone``, ``taken_back`` by the monitor, or empty if none of these."""
 
 
 class Left(msgspec.Struct, array_like=True, gc=False):
-    """What the latest rollback left, to verify its target against; the sums are those of a ``Promise``."""
+    """The variant that the latest rollback replaced; the sums of its ``Promise`` are compared with the target's."""
 
     rollback_id: str
     variant_id: str
@@ -247,7 +247,7 @@ class Rollout(msgspec.Struct, array_like=True, gc=False):
     shares: list[int]
     """Share of the invocations that the candidate gets in each stage, in thousandths, ascending."""
     min_outcomes: int
-    """Outcomes of the candidate that each stage needs."""
+    """Number of outcomes of the candidate that each stage needs."""
     cause: str
     cause_id: str
     actor: str
@@ -255,7 +255,7 @@ class Rollout(msgspec.Struct, array_like=True, gc=False):
     """When the rollout began, in milliseconds."""
     stage_since: int
     stage_n: int
-    """The task's outcome count when the stage began."""
+    """The task's outcome count when the present stage of the rollout began."""
     stage: int = 0
     """Index into ``shares``."""
     candidate: Sums = msgspec.field(default_factory=Sums)
@@ -266,7 +266,7 @@ class Rollout(msgspec.Struct, array_like=True, gc=False):
     """The last outcomes of this stage in two blocks, the previous and the current one."""
     paused: StandingOrder | None = None
     stalled: bool = False
-    """Whether operators were told that this stage does not end."""
+    """Whether operators were alerted that this stage is not ending."""
     kept: Frozen | None = None
     """The candidate's baseline before the rollout."""
 
@@ -276,7 +276,7 @@ class Watched(msgspec.Struct, array_like=True, gc=False):
 
     rollback_id: str
     variant_id: str
-    """The active variant, which stays active."""
+    """The variant that would have been rolled back, which stays active."""
     target: str
     epoch: int
     metric: str
@@ -290,14 +290,14 @@ class Watched(msgspec.Struct, array_like=True, gc=False):
     promised: Sums
     """The outcomes by which the target was chosen."""
     judging: str
-    """``Rules.judging`` when the rollback was reported."""
+    """Digest of the settings (``Rules.judging``) when the rollback was reported."""
 
 
 class Card(msgspec.Struct, array_like=True, gc=False):
     """The scorecard of the rollbacks that shadow mode reported under the same settings."""
 
     judging: str = ""
-    """``Rules.judging`` under these settings."""
+    """Digest of these settings (``Rules.judging``)."""
     right: int = 0
     wrong: int = 0
     open: int = 0
@@ -310,7 +310,7 @@ class Card(msgspec.Struct, array_like=True, gc=False):
 
 
 class OneRuntime(msgspec.Struct, array_like=True, gc=False):
-    """Why the degraded active variant is not rolled back: one runtime accounts for the loss, and others contradict.
+    """Why the degraded active variant is not rolled back: only one runtime makes it look degraded.
 
     The figures are those of the last alert.
     """
@@ -318,15 +318,15 @@ class OneRuntime(msgspec.Struct, array_like=True, gc=False):
     runtime_id: str | None
     """The runtime; None for outcomes that name no runtime, or one that the task does not know."""
     n: int
-    """The task's outcome count at the last alert."""
+    """The task's outcome count at the last alert about this runtime."""
     metric: str
     share: int
-    """The runtime's share of the loss, in millionths."""
+    """The runtime's share of the window's loss, in millionths."""
     outcomes: int
     """How many judged outcomes of the window came from this runtime."""
     judged: int
     others: int
-    """How many other runtimes contradict this one."""
+    """Number of other runtimes that report the variant as healthy."""
     other_outcomes: int
     words: str
 
@@ -338,7 +338,7 @@ class Incident(msgspec.Struct, array_like=True, gc=False):
     tag: str
     """What the variants share, like ``provider:openai``."""
     since: int
-    """When the incident was found."""
+    """When the common cause was found."""
     since_n: int
     began: int
     """Log offset of the outcome with which the fall began."""
@@ -354,11 +354,11 @@ class Incident(msgspec.Struct, array_like=True, gc=False):
     fall: Sums
     """What the variants delivered from the beginning of the fall until it was found."""
     before: dict[str, Sums]
-    """What each variant had delivered before the fall; variants that were hardly known are left out."""
+    """What each variant had delivered before the fall; variants with too few outcomes are left out."""
 
 
 class TagReport(msgspec.Struct, array_like=True, gc=False):
-    """A tag is failing in many tasks, according to the log."""
+    """A report from the log that a tag is failing in many tasks."""
 
     incident_id: str
     until: int
@@ -426,19 +426,19 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     owners: bytearray = msgspec.field(default_factory=bytearray)
     """The mark of the variant for each id in ``ids``, in the same order: the newest come last."""
     too_late: int = 0
-    """How many scores came for outcomes that had already left their window."""
+    """How many scores arrived for outcomes that had already left their window."""
     unmatched: int = 0
-    """How many waiting scores were pushed out by newer ones before their outcome came."""
+    """How many waiting scores were pushed out by newer ones before their outcome arrived."""
     receipted: bytearray = msgspec.field(default_factory=bytearray)
-    """A Bloom filter of the forgotten runtimes that have adopted this epoch; empty until one is forgotten."""
+    """A Bloom filter of the forgotten runtimes that have adopted the current epoch; empty until one is forgotten."""
     strangers: int = 0
     """How many receipts of this epoch were for unknown runtimes while there was no room to remember them all."""
     forgotten: int = 0
     """How many times a runtime was forgotten to make room for another."""
     left: Left | None = None
-    """What the latest rollback left, while that rollback is being verified."""
+    """The variant that the latest rollback replaced, while that rollback is being verified."""
     rollout: Rollout | None = None
-    """The rollout in progress."""
+    """The rollout in progress; None if there is none."""
     epoch_since: int = 0
     """When the epoch began, in milliseconds; 0 in rows of older engines, where ``since`` is that time."""
     watched: Watched | None = None
@@ -446,11 +446,11 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     card: Card | None = None
     """How often rollbacks that shadow mode reported were right; None before the first one."""
     one_runtime: OneRuntime | None = None
-    """The only runtime that makes the active variant look degraded, while that prevents a rollback."""
+    """The only runtime that makes the active variant look degraded; None unless this prevents a rollback."""
     incident: Incident | None = None
-    """Variants with the same tag fell together, and none of them has recovered yet."""
+    """The incident in progress: variants with the same tag fell together, and none has recovered yet."""
     told: list[str] = []
-    """The tags that the active variant was last announced to use."""
+    """The tags that the task last announced for its active variant."""
 
     @property
     def key(self) -> TaskKey:

@@ -17,7 +17,7 @@ from crl_stream.core.policy import Policy
 
 
 class Rules:
-    """What a step needs from its policy."""
+    """The parts of a policy that a step needs, in the form it needs them."""
 
     __slots__ = (
         "before",
@@ -111,7 +111,7 @@ class Rules:
         """Milliseconds without an outcome after which a runtime cannot contradict others: two long invocations."""
         self.mode, self.exploration = operations.mode, operations.exploration
         self.enforced = operations.mode == "enforce"
-        """Whether decisions are carried out."""
+        """Whether the mode is ``enforce``, so that decisions are carried out."""
         self.max_skew = operations.max_skew_seconds
         self.duplicate_ids = limits.duplicate_ids
         self.snapshot_outcomes, self.snapshot_ms = limits.snapshot_outcomes, round(limits.snapshot_seconds * 1_000)

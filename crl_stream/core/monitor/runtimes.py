@@ -20,7 +20,7 @@ _FILTER_BYTES: Final = 2_048
 
 
 def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> Runtime:
-    """Note which epoch a runtime works with; its first outcome in the current epoch produces a receipt.
+    """Record which epoch a runtime works with; its first outcome in the current epoch produces a receipt.
 
     The runtimes are kept in the order in which they were last seen.  If there are more than ``limits.runtimes``, the
     oldest are dropped, and a Bloom filter remembers which of these have adopted the epoch, so each still gets only one

@@ -3,12 +3,12 @@
 The outcomes that led to a rollback were selected for being bad, so only later ones count: up to ``horizon`` outcomes of
 the variant that stayed active.  They are compared with the promise that the target had when the rollback was reported.
 If the target has enough outcomes of its own over the same time, they are compared with these instead.  That is fairer,
-because both variants then had the same work and the same outages.
+because both variants then had similar invocations and the same outages.
 
 A rollback was right if the variant delivered less than its target and less than its own baseline, both by
-``rollback.confidence`` standard errors.  It was wrong if the variant recovered by itself, or delivered no less than
-one of the two.  A variant that never worked is compared with the target alone.  Everything else is open: too few
-outcomes, or a difference that may be chance.
+``rollback.confidence`` standard errors.  It was wrong if the variant recovered by itself, or delivered no less than its
+target or its own baseline.  A variant that never worked is compared with the target alone.  Everything else is open:
+too few outcomes, or a difference that may be chance.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def look_back(turn: Turn) -> Sequence[Change]:
     watched = row.watched
     assert watched is not None
     variant = row.variants.get(watched.variant_id)
-    if variant is None:  # cannot happen: the active variant is never forgotten
+    if variant is None:  # this cannot happen: the active variant is never forgotten
         return [LookedBack(watched, "open", "the variant is no longer known", 0, 0, 0, False, 0, 0)]
     seen = _since(variant.life, watched.started)
     if row.epoch != watched.epoch:
@@ -119,7 +119,7 @@ def _judge(
     other = promise_of(watched.promised if meanwhile is None else meanwhile)
     finding, words = _finding(watched, promise_of(seen), other, rules, ended, recovered=recovered)
     bad = seen.n - seen.successes
-    # In millionths of an outcome: the rate of the target seldom gives a whole number.
+    # In millionths of an outcome: the rate of the target rarely gives a whole number.
     would = seen.n * (other.n * MICRO - other.successes) // other.n if other.n else 0
     gain = bad * MICRO - would
     avoidable = gain // MICRO if finding == "right" and gain > 0 else 0
@@ -157,7 +157,7 @@ def _meanwhile(watched: Watched, row: TaskRow, rules: Rules) -> Sums | None:
     if target is None:
         return None
     found = _since(target.life, watched.target_started)
-    # A variant that was forgotten and came back began again from zero, so its sums cannot be compared.
+    # A variant that was forgotten and added again starts from zero, so its sums cannot be compared.
     fits = 0 <= found.successes <= found.n and 0 <= found.errors <= found.n
     return found if found.n >= rules.min_recent and fits else None
 

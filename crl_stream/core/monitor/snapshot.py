@@ -267,7 +267,7 @@ def active_variant(turn: Turn) -> ActiveVariant:
 def variant_catalogue(turn: Turn) -> VariantCatalogue:
     """Return the variants of the task with what is known about their configuration.
 
-    Variants with only shadow outcomes are left out, because runtimes explore every listed variant with live work.
+    Variants with only shadow outcomes are left out, because runtimes explore every listed variant in live invocations.
     """
     row, at = turn.row, turn.at
     offered = [v for v in row.variants.values() if v.life.n or v.state != SEEN]

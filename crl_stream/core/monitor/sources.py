@@ -1,7 +1,7 @@
 """Which runtime each outcome came from, and what each runtime reported last about the active variant.
 
-A window notes one byte for each outcome: the mark of its runtime, 0 if it named none.  The runtimes that a task knows
-have different marks; any other has the mark that ``mark_of`` derives from its name, which it may share.
+A window stores one byte for each outcome: the mark of its runtime, or 0 if it named none.  The runtimes that a task
+knows have different marks; any other has the mark that ``mark_of`` derives from its name, which it may share.
 
 For each runtime, the row also keeps the sums of its last 10 to 19 judged outcomes of the active variant in the current
 epoch.  At 20, the first 10 are dropped, so every outcome counts once or not at all, and a late score can correct them.
@@ -36,7 +36,7 @@ def free_mark(row: TaskRow, runtime_id: str) -> int:
 def attribute(
     row: TaskRow, variant: Variant, runtime: Runtime | None, runtime_id: str | None, reward: int, flags: int
 ) -> None:
-    """Note which runtime the newest outcome of the window came from, and add it to what that runtime reported.
+    """Record which runtime the window's newest outcome came from, and add the outcome to what the runtime reported.
 
     Call this before the outcome's reward is amended.
 
@@ -91,7 +91,7 @@ def amend_runtime(row: TaskRow, variant: Variant, invocation: int, change: int) 
     If that runtime has reported too many outcomes since, there is nothing to change.
     """
     window, sources = variant.window, variant.sources
-    first = len(window) // SIZE - len(sources)  # older engines noted no sources
+    first = len(window) // SIZE - len(sources)  # older engines recorded no sources
     if variant.variant_id != row.active:
         return
     outcomes = [(fields[1], fields[6] & JUDGED) for fields in OUTCOME.iter_unpack(window)][first:]
@@ -111,7 +111,7 @@ def amend_runtime(row: TaskRow, variant: Variant, invocation: int, change: int) 
 def judged_sources(variant: Variant) -> Iterator[tuple[int, Sums]]:
     """Return the mark of the runtime and the sums, without squares, of each judged outcome of the window.
 
-    Outcomes for which an older engine noted no source count as outcomes that name no runtime.
+    Outcomes for which an older engine recorded no source count as outcomes that name no runtime.
     """
     sources = variant.sources
     first = len(variant.window) // SIZE - len(sources)

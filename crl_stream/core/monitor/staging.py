@@ -1,8 +1,9 @@
 """What the candidate of a rollout and the active variant deliver over the same time.
 
 Chance assigns the invocations in the proportion of a stage, so within a stage both meet the same conditions.  Over
-several stages, the active variant is compared as if it had worked in the candidate's proportions (direct
-standardisation): otherwise an outage in the last stage would weigh more for the candidate than for the active variant.
+several stages, the active variant's outcomes are weighted as if they were spread over the stages like the candidate's
+(direct standardisation): otherwise an outage in the last stage would weigh more for the candidate than for the active
+variant.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _FINE: Final = 20
 
 
 def stage(row: TaskRow, variant: Variant, source: str | None, reward: int, flags: int, size: int) -> int:
-    """Count a judged outcome in the rollout in progress, and return ``STAGED``; 0 if it does not belong there.
+    """Count a judged outcome in the rollout in progress, and return ``STAGED``; 0 if the outcome is not part of it.
 
     Outcomes from a ``source`` that does not know the weights are not compared.  ``reward`` is in millionths, and
     ``flags`` are as in ``row``.  A block of recent outcomes ends when it has ``size`` outcomes of the candidate.

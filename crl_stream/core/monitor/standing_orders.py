@@ -12,7 +12,7 @@ _HOUR: Final = 3_600_000
 
 
 def order_of(row: TaskRow, command: Any, default_hours: float, variant_id: str | None) -> StandingOrder:
-    """Build the pin or hold that ``command`` asks for, starting now; by default, it lasts ``default_hours``."""
+    """Build the pin or hold that ``command`` requests, starting now; by default, it lasts ``default_hours``."""
     hours = default_hours if command.hours is None else command.hours
     until = row.time + round(hours * _HOUR)
     return StandingOrder(command.actor, command.reason, row.time, until=until, variant_id=variant_id)

@@ -1,6 +1,6 @@
 """One step of the engine: record a message, judge the variant, and publish what follows.
 
-A step first records the outcome.  Then it judges the variant and rolls it back if necessary, so the rollback comes with
+A step first records the outcome.  Then it judges the variant and rolls it back if necessary, so the rollback happens on
 the outcome that reveals the degradation.  Finally it applies the decision matrix and, if nothing was rolled back,
 continues the rollout in progress or promotes the best candidate.  Nothing here uses Kafka, a clock or a batch: time and
 position come with the message.
@@ -39,7 +39,7 @@ __all__ = ["Context", "Step", "fold", "follow_fleet", "pass_time", "step"]
 
 
 class Step(NamedTuple):
-    """What happened to a message, and what to publish."""
+    """The result of one step: what happened to the message, and what to publish."""
 
     disposition: Literal["applied", "duplicate", "too_late", "rejected"]
     reason: str | None

@@ -7,13 +7,13 @@ from typing import Final
 from crl_stream.core.monitor.row import Incident, Tags, TaskRow, Variant
 
 LONGEST: Final = 128
-"""Characters of a provider or model; longer ones are not used as tags, so that rows stay small."""
+"""Maximum length of a provider's or model's name; longer names are not used as tags, so that rows stay small."""
 
 
 def note_tags(variant: Variant, provider: str | None, model: str | None) -> bool:
-    """Remember the provider and model of an outcome; return whether that changes something.
+    """Remember the provider and model of an outcome; return whether either has changed.
 
-    One that is absent, empty or too long changes nothing.
+    A name that is absent, empty or too long changes nothing.
     """
     tags = variant.tags
     known, known_model = (None, None) if tags is None else (tags.provider, tags.model)

@@ -16,7 +16,7 @@ from crl_stream.core.monitor.verdict import DEGRADED, is_hopeless, judge
 from crl_stream.core.monitor.window import judged_outcomes
 
 CLEARLY: Final = 2.0
-"""Standard errors by which a variant must lead if the comparison could be unfair, such as with an old window."""
+"""Standard errors by which a variant must lead if the comparison could be unfair, as with an old window."""
 
 
 def rank(variant: Variant) -> tuple[float, int, str]:
@@ -35,17 +35,17 @@ def candidates(
 
     The guide's target has the highest Q with n >= 5, and is not the current variant or quarantined.  Beyond the guide's
     words, it must also promise more than the degraded variant delivers now: a rollback to a worse variant does harm.
-    That must not rest on a single outcome.  Ties in Q are broken by more visits, then by name.
+    This lead must not rest on a single outcome.  Ties in Q are broken by more visits, then by name.
 
     If the verdict is about a metric that an added detector defines (``worst``), reward and success need not have
-    fallen.  Then it is enough that a target is not degraded, and that it does not promise less of them.
+    fallen.  Then it is enough that a target is not degraded, and that it promises no less of either.
 
     Variants with the tag ``failing``, or with that of the task's incident, are not chosen.
     """
     found, chosen = [], False
     avoided = {failing, None if row.incident is None else row.incident.tag} - {None}
     active = row.variants.get(row.active) if row.active is not None else None
-    # After so long without a target, a full window without a success is no longer taken for chance.
+    # After so long without a target, a full window without a success is no longer considered chance.
     certain = row.no_target_n >= 0 and row.n - row.no_target_n >= rules.policy.rollback.renotify
     left = None if active is None else delivered(active, rules, certain=certain)
     one = None if active is None else _worst_of(active)
@@ -77,11 +77,11 @@ def candidates(
 
 
 def _unproven(row: TaskRow, rollout: Rollout, variant: Variant, left: Promise | None) -> str | None:
-    """Return why a rollout's candidate may not skip its stages.
+    """Return why a rollout's candidate may not skip its stages; None if it may.
 
-    It may if it was clearly better over the same time.  The first stages last long, and the active variant may collapse
-    meanwhile, so a candidate whose lifetime is clearly better than what is left may skip them too, unless the active
-    variant was better over the same time.
+    It may if it was clearly better over the same time.  The first stages take long, and the active variant may collapse
+    meanwhile.  So the candidate may also skip them if its lifetime is clearly better than what the active variant now
+    delivers, unless the active variant was better over the same time.
     """
     if rollout.paused is not None:
         return f"its rollout is paused by {rollout.paused.actor}"
@@ -118,7 +118,7 @@ def _comparison(variant: Variant, left: Promise, rules: Rules, *, now: int, is_a
     if not is_better(promised, left, rules.confidence):
         return f"not better by {rules.confidence:g} standard errors: {compare(promised, left)}"
     if variant.judged.n >= rules.min_recent:
-        # What it delivered last tells more than a good past, above all if that led to a rollback.
+        # Its latest outcomes matter more than a good past, above all if they led to a rollback.
         lately = promise_of(variant.judged)
         if not is_better(lately, left, rules.confidence if variant.quarantined else 0.0) and not (
             _is_stale(variant, rules, now) and is_better(promised, left, CLEARLY)
@@ -145,9 +145,9 @@ def _by_one_outcome(variant: Variant, spared: Promise) -> str | None:
 
 
 def _is_stale(variant: Variant, rules: Rules, now: int) -> bool:
-    """Return whether a window says nothing any more: the variant was left ``rollback.parole`` outcomes of the task ago.
+    """Return whether a window is too old to count: the variant was replaced ``rollback.parole`` task outcomes ago.
 
-    Otherwise one outage of all variants would rule each of them out for ever where nothing explores them.
+    Otherwise one outage of all variants would rule out each of them for ever in a task without exploration.
     """
     if variant.left_n < 0 or variant.life.n - variant.left_at >= rules.min_recent:
         return False

@@ -19,7 +19,7 @@ class Context(msgspec.Struct, gc=False):
     partition: int
     offset: int
     timestamp_ms: int
-    """Append time, milliseconds since the epoch."""
+    """Append time of the message, in milliseconds since the epoch."""
     incarnation: int
     policy_hash: str
     fleet: StandingOrder | None = None

@@ -1,4 +1,4 @@
-"""The variants that a task knows."""
+"""The variants of a task: adds unknown ones, and drops idle ones to make room."""
 
 from __future__ import annotations
 

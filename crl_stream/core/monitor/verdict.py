@@ -20,7 +20,7 @@ _OF_SUCCESS: Final = next(detector for detector in DETECTORS if detector.sums ==
 
 
 class Verdict(NamedTuple):
-    """The finding of the rule, and the verdict after the guard."""
+    """The finding of the guide's rule, and the verdict after the guard has been applied."""
 
     rule: VerdictKind
     kind: VerdictKind
@@ -127,7 +127,7 @@ def baseline_of(variant: Variant, rules: Rules) -> Sums:
 
 
 def is_newcomer(variant: Variant, rules: Rules) -> bool:
-    """Return whether a variant is judged against another baseline than its own past (see ``row.Frozen``)."""
+    """Return whether a variant is judged against a baseline other than its own past (see ``row.Frozen``)."""
     frozen = variant.baseline
     return frozen is not None and (frozen.concurrent or not rules.recent or variant.past.n < rules.enough)
 
@@ -138,7 +138,7 @@ def includes_window(variant: Variant, rules: Rules) -> bool:
 
 
 def own_baseline_of(variant: Variant, rules: Rules) -> Sums:
-    """Return what the window of a variant that is no newcomer is compared with."""
+    """Return the baseline of a variant that is not a newcomer."""
     if rules.recent:
         return recent_or_long(variant)
     return before_window(variant) if rules.before else lifetime_of(variant)

@@ -1,7 +1,7 @@
 """Verifies a rollback by the first outcomes of its target, and takes it back if the target delivers less.
 
 A rollback acts on a window that was selected for being bad, and trusts a target whose good outcomes may be old.  What
-the target then delivers is the first fair comparison: if that is worse than what was left, the task returns to it.
+the target then delivers allows the first fair comparison: if it is worse, the task returns to the replaced variant.
 The target is not quarantined, but its failed window keeps it from being chosen again for ``rollback.parole`` outcomes.
 """
 
@@ -23,7 +23,7 @@ def verify(turn: Turn, target: Variant) -> Sequence[Change]:
     """Return the changes that follow from the outcomes of the latest rollback's ``target``, which is still active.
 
     It is compared from ``min_recent`` judged outcomes on, until its window is full; under a hold, nothing is taken
-    back.  The verification also ends if the variant that was left can no longer be used.  If both fell together, which
+    back.  The verification also ends if the replaced variant can no longer be used.  If both fell together, which
     a few outcomes can show, the target is not worse, and an incident begins.
     """
     row, rules, left = turn.row, turn.rules, turn.row.left

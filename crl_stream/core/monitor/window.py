@@ -168,7 +168,7 @@ def restart_judging(variant: Variant) -> None:
 
 
 def unstage(variant: Variant) -> None:
-    """Exclude the variant's outcomes so far from the stage of a rollout that begins."""
+    """Exclude the variant's outcomes so far from the rollout stage that begins now."""
     for index in range(SIZE - 1, len(variant.window), SIZE):
         variant.window[index] &= ~STAGED
 

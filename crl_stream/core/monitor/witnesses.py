@@ -24,7 +24,7 @@ from crl_stream.core.monitor.verdict import Verdict, is_suspect, judge
 WITNESSES: Final = 2
 """How many other runtimes it takes to contradict one: if only two disagree, either of them may be right."""
 ALIKE: Final = 4
-"""Others fail too only if they lose, per outcome, at least this fraction of what the runtime loses: 1 / ``ALIKE``."""
+"""Other runtimes fail too only if they lose, per outcome, at least 1 / ``ALIKE`` of what the one runtime loses."""
 FEWEST: Final = 3
 """The rest of the window counts from this many outcomes on; below ``min_recent``, it must lose twice as much."""
 UNNAMED: Final = "have no known runtime_id"
@@ -35,7 +35,7 @@ def one_runtime(row: TaskRow, variant: Variant, verdict: Verdict, rules: Rules) 
 
     The loss is how far outcomes of the window are below the baseline's mean.  The rollback must not be made if three
     things hold: one runtime accounts for more than ``rollback.runtime_share`` of the loss; at least two others have
-    together sent ``min_recent`` judged outcomes lately; and neither these nor the rest of the window fail as well.
+    together sent ``min_recent`` judged outcomes lately; and neither they nor the rest of the window fails as well.
     """
     worst, limit = verdict.worst, rules.runtime_share
     if limit >= MICRO or worst is None or len(row.runtimes) < WITNESSES:
@@ -76,10 +76,10 @@ def contradicted(row: TaskRow, rules: Rules) -> OneRuntime | None:
 
 
 def sole_source(row: TaskRow, variant: Variant, rules: Rules) -> str | None:
-    """Return why a candidate is not promoted: its whole window comes from one source, and another runtime is at work.
+    """Return why a candidate is not promoted: its whole window comes from one source, and another runtime is active.
 
-    None if several runtimes have tried it, if no other works with the active variant, or if ``rollback.runtime_share``
-    sets no limit.
+    None if several runtimes have tried it, if no other runtime uses the active variant, or if
+    ``rollback.runtime_share`` sets no limit.
     """
     sources = variant.sources
     size = len(variant.window) // SIZE
@@ -94,13 +94,13 @@ def sole_source(row: TaskRow, variant: Variant, rules: Rules) -> str | None:
 
 
 def _at_work(row: TaskRow, rules: Rules) -> Iterable[Runtime]:
-    """Return the runtimes that have reported outcomes of the active variant in this epoch and are not silent."""
+    """Return the runtimes that have reported outcomes of the active variant in this epoch and are still active."""
     since = row.time - rules.silence
     return [runtime for runtime in row.runtimes.values() if runtime.n and runtime.seen >= since]
 
 
 def _name_of(row: TaskRow, mark: int) -> str | None:
-    """Return the runtime with this mark; None if the task knows none, or several."""
+    """Return the runtime with this mark; None if no known runtime or several have it."""
     names = [name for name, runtime in row.runtimes.items() if runtime.mark == mark]
     return names[0] if mark and len(names) == 1 else None
 

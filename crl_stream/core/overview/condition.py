@@ -37,7 +37,7 @@ class Condition:
 
     @property
     def word(self) -> Word:
-        """HEALTHY, STABLE or ATTENTION NEEDED."""
+        """The system's health: HEALTHY, STABLE or ATTENTION NEEDED."""
         if self.rollbacks_week > RATE_LIMIT or any(alert.kind in ATTENTION for alert in self.alerts):
             return "ATTENTION NEEDED"
         return "STABLE" if self.concerns else "HEALTHY"

@@ -39,7 +39,7 @@ class Said(NamedTuple):
     time: int
     """When the note was made, in milliseconds."""
     counted: tuple[Any, ...]
-    """The contents that the totals depend on."""
+    """The part of the contents that the totals depend on."""
     figures: tuple[Any, ...]
     """Q-values and visits, which change with every outcome."""
 

@@ -18,7 +18,7 @@ TOP: Final = 5
 
 
 def weekly_review(overview: Overview, now: int) -> Alert:
-    """Return the review for the ISO week of ``now``, in milliseconds since the epoch, UTC.
+    """Return the review for the ISO week (in UTC) of ``now``, in milliseconds since the epoch.
 
     The id of the alert depends on the week, so consumers can recognise a repeated alert.
     """

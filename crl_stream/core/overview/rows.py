@@ -66,7 +66,7 @@ class ProposalEntry(msgspec.Struct, array_like=True):
 
     revision: int
     time: int
-    """Time of the last revision."""
+    """Time of the proposal's last revision."""
     expires: int
     note: ProposalNote | None
 
@@ -85,7 +85,7 @@ class TaskEntry(msgspec.Struct, array_like=True):
 
     incarnation: int = 0
     offset: int = -1
-    """Offset of the last note."""
+    """Offset of the last note that was applied to this row."""
     log_incarnation: int = -1
     """Incarnation of the log in the task's own note; -1 before the first ``TaskNote``."""
     log_offset: int = -1
@@ -99,7 +99,7 @@ class TaskEntry(msgspec.Struct, array_like=True):
     degraded: list[Listed] = []
     proposals: dict[str, ProposalEntry] = {}
     alerts: dict[str, AlertEntry] = {}
-    """Alerts by ``kind subject``."""
+    """The task's alerts, by their kind and subject."""
     no_rollback: str | None = None
     """What prevents a rollback of the active variant, from the task's own note; None if nothing does."""
 
@@ -135,7 +135,7 @@ class Totals(msgspec.Struct, array_like=True):
     enforced: list[tuple[int, str]] = []
     """Time and id of the enforced rollbacks in the last 30 days, oldest first."""
     recent: list[RollbackNote] = []
-    """The last rollbacks, newest first."""
+    """The last rollbacks of the whole system, newest first."""
     rate_alert: str = ""
     """Id of the open alert about the rollback rate."""
 

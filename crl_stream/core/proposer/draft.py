@@ -62,24 +62,24 @@ class View(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A proposal that a snapshot supports."""
+    """A proposal that a rule has drafted from a snapshot."""
 
     trigger: Trigger
     target: str
     n: int
-    """How many outcomes the claim is based on."""
+    """Number of outcomes that the proposal is based on."""
     confidence: float
     reasoning: str
     evidence: str
-    """A short form of the numbers, for the history."""
+    """The evidence in a few words, for the proposal's history."""
     q_default: float
-    """Q of the active variant."""
+    """The Q-value of the active variant."""
     improvement: float
     variance: float
     change: Change
     modifications: list[Modification]
     figures: dict[str, float] | None = None
-    """Figures besides those of the guide."""
+    """Supporting figures in addition to the guide's."""
 
 
 def view_of(snapshot: TaskSnapshot, remedies: Remedies, carried: frozenset[bytes]) -> View | None:

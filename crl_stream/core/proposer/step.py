@@ -117,7 +117,7 @@ class _Look:
             else:
                 self._carry(waiting.proposal)
                 if waiting.proposal.change.action == "enforce":
-                    # The policy follows the review; until it does, the evidence for the proposal is still there.
+                    # The policy is changed after the review; until then, the evidence for the proposal remains.
                     self._quieten(waiting.proposal, 1.5)
             return None
         proposal = waiting.proposal

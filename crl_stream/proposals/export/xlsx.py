@@ -1,4 +1,4 @@
-"""A spreadsheet, written with openpyxl (``crl-stream[export]``): text stays text, whatever it begins with."""
+"""A spreadsheet, written with openpyxl (``crl-stream[export]``); texts are never turned into formulas."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class Consumer(driver.Consumer):
         if not isinstance(record, Batch):
             return super()._to_message(tp, record)
         last = record.records[-1] if record.records else None
-        batch: Any = record  # Faust declares a value as bytes but passes on any object
+        batch: Any = record  # Faust's type for a value is bytes, but it passes on any object
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -158,7 +158,7 @@ class Consumer(driver.Consumer):
         """Do nothing, because lanes limit the waiting records."""
 
     def on_buffer_drop(self, tp: TP) -> None:
-        """Do nothing, because polling was not stopped."""
+        """Do nothing, because polling is never stopped."""
 
     # -- exit rather than guess ---------------------------------------------------------------------
     async def on_task_error(self, exc: BaseException) -> NoReturn:
@@ -294,7 +294,7 @@ class Consumer(driver.Consumer):
         until = monotonic() + self.app.conf.broker_session_timeout
         while any(lane.busy for lane in self.lanes.values()):
             if monotonic() > until:
-                self.leave(Unsafe("a write hangs in a rebalance", hint="check that the broker answers, then restart"))
+                self.leave(Unsafe("a write hangs in a rebalance", hint="check the broker, then restart"))
             await asyncio.sleep(0.002)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:

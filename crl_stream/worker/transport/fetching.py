@@ -1,8 +1,8 @@
-"""How often the broker is asked for records.
+"""Spaces out the requests for records to the broker.
 
-The broker answers as soon as it has a record, so a single record arrives at once and an idle worker rarely asks.  Two
-requests are at least ``GATHER_SECONDS`` apart, so that under load each fetches all the records that arrived in between.
-A request for every record would cost the broker and the worker more than the records themselves.
+The broker responds as soon as it has a record, so a single record arrives at once and an idle worker rarely sends a
+request.  Two requests are at least ``GATHER_SECONDS`` apart, so that under load each fetches all the records that
+arrived in between.  A request for every record would cost the broker and the worker more than the records themselves.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start, and space out the requests."""
+        """Start the thread, and space out its requests."""
         await super().on_start()
         read_everything(self._consumer)
         pace(self._consumer)

@@ -69,7 +69,7 @@ class Lane:
         self.done = position
         """The position after the last written batch; every record before it is processed."""
         self.backlog = 0
-        """The number of records that are polled but not finished."""
+        """The number of records that have been polled but not processed yet."""
         self.open = True
         self.busy = False
         self.driver: Any = None
@@ -99,7 +99,7 @@ class Lane:
         return not self.open or (self.driver is not None and not self.driver.done())
 
     def continues(self, batch: Batch) -> bool:
-        """Return whether a polled batch can be the next one."""
+        """Return whether a polled batch follows directly on the previous one."""
         return batch.start == self.expected
 
     def put(self, batch: Batch) -> None:

@@ -1,6 +1,6 @@
 """The producer half of the transport: idempotent writes that are awaited and acknowledged by all replicas.
 
-A write returns when the broker has it. There is one future per record batch instead of one per record.
+A write returns when all replicas have it. There is one future per record batch instead of one per record.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Faust web views in JSON: tasks for people and peers, health for machines.
 
 pages        the views
-owners       lets any worker answer any request
+owners       lets any worker answer requests about any task
 gate         checks which requests are allowed
 connections  limits how long idle connections stay open, and how many
 health       the views of a process without tasks

@@ -1,4 +1,4 @@
-"""Lets any worker answer for any task: from its own rows, or by asking the worker that has them."""
+"""Lets any worker answer requests about any task: from its own rows, or by querying the worker that has them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from crl_stream.worker.monitor import Monitor
 
 PEER_SECONDS: Final = 3.0
 OWN: Final = "own"
-"""Query parameter of a peer's request; it means: answer from your own rows only, and do not ask other workers."""
+"""Query parameter of a peer's request; the worker then answers from its own rows only, without querying others."""
 
 
 class Answer(NamedTuple):
-    """The answer of a peer."""
+    """The response of another worker."""
 
     url: str
     status: int
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
 
 class Owners:
-    """Finds the worker that has a partition, and asks it."""
+    """Finds the worker that has a partition, and queries it."""
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
@@ -54,7 +54,7 @@ class Owners:
         return dict(self.monitor.app.assignor.tables_metadata())
 
     async def ask(self, url: str, path: str, **query: str) -> Answer | None:
-        """Return a peer's answer to a view, from its own rows; None when it does not answer in time."""
+        """Return another worker's response, from its own rows; None if it does not respond in time."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PEER_SECONDS))
         token = self.monitor.settings.worker.web_token.get_secret_value()

@@ -31,16 +31,16 @@ from crl_stream.worker.views.gate import JSON, make_gate, problem
 from crl_stream.worker.views.owners import OWN, Owners
 
 VIEWS: Final = {
-    "/api/tasks": "every task except drills; silent: workers that did not answer; unreadable: tasks with broken rows",
+    "/api/tasks": "every task except drills; silent: workers that did not respond; unreadable: tasks with broken rows",
     "/api/summary": "the fleet in numbers, tasks that need attention, and drills; unread: tasks not counted yet",
     "/api/tasks/{agent_name}/{task_type}": "one task with windows, Q-values, verdicts and decisions",
-    "/api/tasks/{agent_name}/{task_type}/variants": "its variants",
-    "/api/tasks/{agent_name}/{task_type}/active": "its active variant and epoch",
+    "/api/tasks/{agent_name}/{task_type}/variants": "the task's variants",
+    "/api/tasks/{agent_name}/{task_type}/active": "the task's active variant and epoch",
     "/api/active": "the active variant of every task",
     "/api/worker": "this worker: its partitions, positions and figures",
     "/api/health": "the workers' problems by name: when each began, and what to do",
-    "/healthz": "200 while the process works",
-    "/readyz": "200 while the worker does its work, otherwise 503 with findings that say why",
+    "/healthz": "200 while the process is running",
+    "/readyz": "200 while the worker is working properly, otherwise 503 with findings that say why",
 }
 UNREADABLE_ACTION: Final = (
     "no worker wrote this task's record in the tasks changelog. Its outcomes become dead letters until a worker starts "
@@ -108,7 +108,7 @@ class _Pages:
         return await self._list(request, "/api/active", "active", lambda brief: {name: brief[name] for name in names})
 
     async def summary(self, request: Any) -> web.Response:
-        """Answer in limited time for any number of tasks; rows not read in that time are counted as unread."""
+        """Respond within a limited time, however many tasks there are; rows not read by then are counted as unread."""
         monitor, now = self.monitor, _now()
         if not monitor.recovered:
             return self._recovering()
@@ -172,7 +172,7 @@ class _Pages:
             bodies, silent = await self.owners.ask_all(path)
             for body in bodies:
                 found += body[name]
-                unreadable += body.get("unreadable", [])  # absent in a worker of an earlier version
+                unreadable += body.get("unreadable", [])  # workers of earlier versions do not send this field
         found.sort(key=lambda brief: (brief["agent_name"], brief["task_type"]))
         return answer({name: found, "partial": bool(silent), "silent": silent, "unreadable": sorted(set(unreadable))})
 

@@ -3,7 +3,7 @@
 A file defines the ``PARTS`` below; CONTRIBUTING.md has an example.  The conditions that open a proposal (``propose``)
 are deliberately stricter than those that keep it open (``lapse``).
 
-Every limit comes with the snapshot.  A rule must not draft anything that the monitor would refuse.
+All limits are read from the snapshot.  A rule must not draft anything that the monitor would refuse.
 """
 
 from __future__ import annotations

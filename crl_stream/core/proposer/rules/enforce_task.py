@@ -35,7 +35,7 @@ def propose(view: View) -> list[Draft]:
             "shadow_precision",
             active.variant_id,
             snapshot.n_outcomes,
-            # Laplace's rule of succession: the probability that the next one is right.
+            # Laplace's rule of succession: the probability that the next rollback is right.
             round((card.right + 1) / (card.judged + 2), 2),
             f"{figures}: shadow mode has reported {card.judged + card.open} rollbacks of this task without making "
             f"them, and what happened next shows which were right{opened}.\n"

@@ -1,7 +1,7 @@
 """Promote: another variant performs better than the active one.
 
 There are two triggers: the guide's gap ("Best variant Q-value > default Q-value by > 20 %", absolute, strictly more),
-and a decision of the matrix that asks for a person's approval.  The second needs no ``min_invocations``, because the
+and a decision of the matrix that requires a person's approval.  The second needs no ``min_invocations``, because the
 matrix has its own limits.  If the monitor would promote the candidate on its own, nothing is proposed until the
 candidate has waited for ``min_invocations``.
 """
