@@ -156,7 +156,7 @@ INLET: Final = Stage(
 )
 MONITOR: Final = Stage(
     name="monitor",
-    what="folds the log: windows, verdicts, rollbacks, promotions, answers to commands",
+    what="folds the log: windows, verdicts, rollbacks, promotions, results of commands",
     role="monitor",
     sources=(INVOCATIONS,),
     looks_up=(COMMANDS,),
@@ -208,7 +208,7 @@ OVERVIEW_PAGE: Final = Stage(
 )
 TAGS: Final = Stage(
     name="tags",
-    what="counts the tasks that fall with a provider or model, and tells all tasks when it is failing",
+    what="counts the tasks that fall with a provider or model, and reports to all tasks that it is failing",
     role="tags",
     sources=(TAG_CONDITIONS,),
     only_partition=True,

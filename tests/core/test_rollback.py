@@ -114,7 +114,7 @@ def test_every_candidate_that_was_not_chosen_says_why() -> None:
         "api-optimized": None,
         "few": "n_visits 4 < 5",
         "worse": "a better variant was chosen",
-        "fallen": "quarantined, and another variant qualifies",
+        "fallen": "quarantined, while another variant qualifies",
         "gone": "retired",
         "weak": "not better by 0.5 standard errors: reward -0.333 against 0.200, success 33.3% against 60.0%",
         "wilted": "not better in its last 20 outcomes: reward -1.000 against 0.200, success 0.0% against 60.0%",

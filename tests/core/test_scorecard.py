@@ -216,7 +216,7 @@ def test_a_rollback_because_of_a_metric_of_an_added_detector_stays_open() -> Non
     row.watched.metric = "latency"
     task.run("default", "F")
     [fact] = task.stated(m.Hindsight)
-    assert (fact.finding, fact.reasoning) == ("open", "it was about latency, by which variants are not compared")
+    assert (fact.finding, fact.reasoning) == ("open", "it was because of latency, by which variants are not compared")
 
 
 def test_a_variant_that_never_worked_is_compared_with_the_target_alone() -> None:

@@ -107,7 +107,7 @@ def _activate_for(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCom
         raise Refused(f"{variant_id} is retired; register it again first")
     if variant.life.n == 0 and row.active is not None and not getattr(command, "untested", False):
         raise Refused(
-            f"{variant_id} has no outcome yet, and {_exploration(turn)}; to give it a small share of the work first: "
+            f"{variant_id} has no outcome yet, and {_exploration(turn)}; to give it a small share first: "
             f"crl rollout start {row.agent_name}/{row.task_type} {variant_id}; to use it untested for all invocations: "
             f"crl activate {row.agent_name}/{row.task_type} {variant_id} --untested"
         )
@@ -165,7 +165,7 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
     if taken_back and command.rollback_id == row.cause_id:
         raise Refused(
             f"{command.rollback_id} was taken back automatically; undo the latest change without naming it to "
-            "make the rollback again"
+            "repeat the rollback"
         )
     latest = row.rollback_id or row.cause_id
     if command.rollback_id is not None and command.rollback_id != latest:

@@ -205,7 +205,7 @@ def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
 def found_one_runtime(turn: Turn, change: c.FoundOneRuntime) -> Sequence[Any]:
     """Return the alert that a rollback would rest on one runtime alone, and that the others contradict it."""
     found, about = change.found, change.variant.variant_id
-    where = "what those outcomes have in common" if found.runtime_id is None else f"the host of {found.runtime_id}"
+    where = "what the bad outcomes have in common" if found.runtime_id is None else f"the host of {found.runtime_id}"
     action = (
         f"degraded but not rolled back: {found.words}; look at {where}; if the variant is to blame, activate another "
         f"(crl activate {turn.row.agent_name}/{turn.row.task_type} VARIANT)"
@@ -220,7 +220,9 @@ def found_one_runtime(turn: Turn, change: c.FoundOneRuntime) -> Sequence[Any]:
 
 def one_runtime_ended(turn: Turn, change: c.OneRuntimeEnded) -> Sequence[Any]:
     """Return the end of the alert about one runtime, because the other runtimes no longer contradict it."""
-    return _end_of_one_runtime(turn, "resolved: the other runtimes no longer contradict", change.alert_id)
+    return _end_of_one_runtime(
+        turn, "resolved: the other runtimes no longer report that the variant is healthy", change.alert_id
+    )
 
 
 def _end_of_one_runtime(turn: Turn, words: str, cause_id: str) -> list[Any]:

@@ -60,7 +60,7 @@ def begin_rollout(
         raise Refused(f"{row.active} is pinned by {row.pinned.actor}, so nothing replaces it; unpin the task first")
     if not turn.rules.enforced:
         raise Refused(
-            f"{turn.rules.mode} mode: a bad candidate would not be taken back; enforce the task (operations.mode), or "
+            f"{turn.rules.mode} mode: a bad candidate would not be aborted; enforce the task (operations.mode), or "
             f"use crl activate"
         )
     words = command.reason or f"requested by {command.actor}"

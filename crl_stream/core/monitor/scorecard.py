@@ -137,7 +137,7 @@ def _finding(
     if seen.n < rules.min_recent:
         return "open", f"{name} had only {_outcomes(seen.n)}{ended}, and {rules.min_recent} are needed"
     if watched.metric not in COMPARED:
-        return "open", f"it was about {watched.metric or 'no metric'}, by which variants are not compared"
+        return "open", f"it was because of {watched.metric or 'no metric'}, by which variants are not compared"
     own = promise_of(watched.baseline)
     known = own.n >= rules.min_baseline
     over = f"in its next {_outcomes(seen.n)}{ended}"

@@ -69,7 +69,7 @@ def candidates(
             why_not = f"no success in its last {len(variant.window) // SIZE} outcomes either"
         if why_not is None and chosen:
             why_not = (
-                "quarantined, and another variant qualifies" if variant.quarantined else "a better variant was chosen"
+                "quarantined, while another variant qualifies" if variant.quarantined else "a better variant was chosen"
             )
         found.append(Candidate(variant.variant_id, variant.q, variant.life.n, why_not is None, why_not))
         chosen = chosen or why_not is None

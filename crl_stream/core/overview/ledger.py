@@ -190,7 +190,7 @@ class Ledger:
                 kind="rollback_rate",
                 severity="info" if over else "warning",
                 subject="all tasks",
-                action="nothing: the rate is back to normal" if over else "look at the latest rollbacks",
+                action="no action needed: the rate is back to normal" if over else "look at the latest rollbacks",
                 text=f"{'Rollback rate is normal again' if over else 'High rollback rate'}: {number} in last 7 days",
                 cause_id=cause_id,
                 number=float(number),
