@@ -77,13 +77,16 @@ def _compare(rounds: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, A
     for length in SHAPES:
         pairs = [(slow[str(length)], fast[str(length)]) for slow, fast in rounds]
         if len({each["bytes"] for pair in pairs for each in pair}) != 1:
-            raise Failed(f"the builds give different output for the same records, {length} in a row")
-        found[f"{length} in a row"] = {
+            raise Failed(
+                f"the builds give different output for the same records (consecutive outcomes of a task: {length})"
+            )
+        shape = f"consecutive outcomes of a task: {length}"
+        found[shape] = {
             "us per event, interpreted": _spread([slow["us"] for slow, _ in pairs]),
             "us per event, compiled": _spread([fast["us"] for _, fast in pairs]),
             "ratio": _spread([slow["us"] / fast["us"] for slow, fast in pairs]),
         }
-        note(f"  {length} in a row: {found[f'{length} in a row']['ratio']['median']:.2f} x")
+        note(f"  {shape}: {found[shape]['ratio']['median']:.2f} x")
     return found
 
 

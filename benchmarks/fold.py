@@ -79,9 +79,9 @@ def run() -> dict[str, Any]:
         ),
         "decode a row": _time(lambda: _each(decode_row, [data] * STEPS), STEPS),
         "encode a row": _time(lambda: _each(encode_row, [row] * STEPS), STEPS),
-        "record to bytes, batches of 1": _time(whole(1), STEPS),
-        "record to bytes, batches of 20": _time(whole(20), STEPS),
-        "record to bytes, batches of 500": _time(whole(500), STEPS),
+        "decode, fold and encode, batches of 1": _time(whole(1), STEPS),
+        "decode, fold and encode, batches of 20": _time(whole(20), STEPS),
+        "decode, fold and encode, batches of 500": _time(whole(500), STEPS),
     }
     growth = {f"{count} variants": _time(_steps_of(key, count), STEPS) for count in GROWTH}
     gc.unfreeze()
