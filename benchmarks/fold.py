@@ -24,11 +24,11 @@ from crl_stream.wire.topics import INVOCATIONS
 STEPS = 20_000
 ROUNDS = 7
 GROWTH = (2, 4, 8, 16, 32)
-"""Variants per task; 32 is the most that the default policy keeps."""
+"""Numbers of variants per task; 32 is the most that the default policy keeps."""
 
 
 def run() -> dict[str, Any]:
-    """Return medians over several rounds, all in one process."""
+    """Return the median times over several rounds, all in one process."""
     messages = [message for _, message in outcomes(STEPS)]
     key = next(outcomes(1))[0]
     values, key_bytes = [encode(message) for message in messages], key.encode()
@@ -97,7 +97,7 @@ def run() -> dict[str, Any]:
 
 
 def _steps_of(key: TaskKey, variants: int) -> Callable[[], None]:
-    """Return the steps of a task whose outcomes alternate between this many variants."""
+    """Return a function that steps a task whose outcomes alternate between this many variants."""
     messages = [outcome(key, number, variant_id=f"variant-{number % variants}") for number in range(STEPS)]
 
     def fold() -> None:
