@@ -104,7 +104,7 @@ class Loop:
         self._sources = {name: make() for name, make in self.world.phases[phase][1].items()}
 
     def _choose(self, active: str) -> tuple[str, Any, bool]:
-        """Return the next variant, whether it is live or explored, and whether its outcome counts (all do in a rollout)."""
+        """Return the next variant, whether it is explored, and whether its outcome counts (all do in a rollout)."""
         weights = self.decider.weights()
         if weights is not None:
             name = self._choices.choices(list(weights), list(weights.values()))[0]

@@ -1,4 +1,4 @@
-"""Named lines at which a worker can be made to die or pause; patched in by the launcher, never in the product.
+"""Named lines of code at which a worker can be made to die or pause; the launcher patches the process, not the product.
 
 At these lines a crash can leave topics, rows, memory and committed offsets inconsistent with each other.
 """

@@ -30,10 +30,16 @@ EVERY: Final = 5.0
 
 def add_sections(sections: Any) -> None:
     """Add the commands to the parser of ``python -m campaign``."""
-    live = sections.add_parser("live", help="break real workers on a real broker, under load")
+    live = sections.add_parser("live", help="inject faults into real workers on a real broker, under load")
     live.add_argument("--seed", type=int, default=1, metavar="S", help="default: %(default)s")
     live.add_argument("--only", metavar="F1,F5", help="only these faults")
-    live.add_argument("--scale", type=float, default=1.0, metavar="X", help="0.1 is a tenth of the faults of each type")
+    live.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="share of the faults of each type to induce; 0.1 is a tenth",
+    )
     live.add_argument(
         "--resume", type=Path, metavar="FILE", help="continue a results file; rounds that it contains are not repeated"
     )
@@ -199,7 +205,7 @@ def _list(faults: list[Fault], *, as_json: bool) -> None:
 
 
 def _without_news() -> Any:
-    # aiokafka logs errors about a broker that is being broken on purpose.
+    # aiokafka logs errors about a broker into which faults are injected on purpose.
     return quietly("aiokafka", logging.CRITICAL)
 
 

@@ -1,4 +1,4 @@
-"""The files on a worker's own disk are deleted or damaged while it is down: the state lives in Kafka."""
+"""The files on a worker's own disk are deleted or damaged while it is down; no state is lost, as Kafka has it."""
 
 from __future__ import annotations
 
