@@ -1,4 +1,4 @@
-"""Processes of the program without its slow start: loading takes most of a second, and tests start hundreds of them.
+"""Starts ``crl`` processes quickly: loading the program takes most of a second, and tests start hundreds of processes.
 
 ``start`` and ``run`` fork a process that has already loaded the program (``forking_server.py``).  Tests that use
 ``subprocess`` cover a real start of Python.
@@ -120,7 +120,7 @@ _LOCK: Final = threading.Lock()
 
 @cache
 def modules_of_the_program(*, worker: bool) -> list[str]:
-    """List the program's modules to load. The workers' modules are included only if ``worker`` is set."""
+    """List the program's modules to load; those of the workers only if ``worker`` is set."""
     import crl_stream
 
     names = [found.name for found in pkgutil.walk_packages(crl_stream.__path__, f"{PACKAGE}.")]

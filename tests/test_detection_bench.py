@@ -1,4 +1,4 @@
-"""The closed-loop benchmark counts and prints what it claims to, and equal seeds give equal figures."""
+"""The closed-loop benchmark counts and prints what its documentation says, and equal seeds give equal figures."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def test_options_that_cannot_be_used_are_refused_in_a_sentence(
 
 
 def test_the_limit_is_lordens_bound_and_only_known_where_a_success_rate_falls() -> None:
-    """ln 5,000 is 8.517, and an outcome gives .3112 nats about a fall from .9 to .6."""
+    """ln 5,000 is 8.517, and one outcome gives .3112 nats of information about a fall from .9 to .6."""
     delay = least_delay(COLLAPSE)
     assert delay == pytest.approx(8.517 / 0.3112, rel=1e-3)
     assert greatest_gain(COLLAPSE) == pytest.approx(1 - delay / 400)

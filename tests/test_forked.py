@@ -1,4 +1,4 @@
-"""A forked process of the program behaves like a started one in every respect that tests rely on."""
+"""A forked ``crl`` process behaves like one started with ``subprocess``, in every respect that tests rely on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Kafka shared by a test run ends with the run, even if the run is killed."""
+"""The Kafka broker shared by a test run is stopped with the run, even if the run is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which dead letters can be sent back, which never, and which only with --force."""
+"""Which dead letters can be sent back, which can never be, and which can be only with --force."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def step_for(*letter: Any, about: dict[str, Any] | None = None, **fields: Any) -
 
 
 def never(step: Step) -> str:
-    """Return why even --force would not send a letter."""
+    """Return the reason why a letter is not sent even with --force."""
     assert (step.output, step.forcible) == (None, False)
     return step.note
 
 
 def only_by_force(*letter: Any, about: dict[str, Any] | None = None, **fields: Any) -> str:
-    """Return the objection to a letter that only --force sends, and check that it is then sent unchanged."""
+    """Return why a letter is only sent with --force, and check that it is then sent unchanged."""
     step = step_for(*letter, about=about, **fields)
     assert (step.output, step.forcible) == (None, True)
     forced = step_for(*letter, about={**(about or {}), "force": True}, **fields)

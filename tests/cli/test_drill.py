@@ -1,4 +1,4 @@
-"""A drill sends enough outcomes under any sensible policy, and says in words what it has found."""
+"""A drill sends enough outcomes under any sensible policy, and reports its result in a sentence."""
 
 from __future__ import annotations
 

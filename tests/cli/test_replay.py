@@ -54,7 +54,7 @@ def test_the_json_says_the_same_decisions_one_document_a_line(crl: Program) -> N
 
 
 def test_what_would_be_proposed_is_printed_where_it_belongs_in_the_story(crl: Program) -> None:
-    """A task's only variant performs badly and then worse: another one is proposed before the first is degraded."""
+    """A task's only variant performs badly, then worse: a second one is proposed before the first is degraded."""
     story = invocations("default", "S" * 60 + "F" * 30, reward=0.5)
     stamped = [replace(one, timestamp=f"2025-11-19T14:{n // 60:02}:{n % 60:02}Z") for n, one in enumerate(story)]
     file = written(crl.folder, stamped)

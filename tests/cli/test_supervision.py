@@ -1,4 +1,4 @@
-"""A process that ends or falls silent is reported, and restarted if a restart can help."""
+"""A process that ends or stops responding is reported, and restarted if a restart can help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command has a help text, and none answers a mistake with a traceback."""
+"""Every command has a help text, and no mistake causes a traceback."""
 
 from __future__ import annotations
 

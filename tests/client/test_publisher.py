@@ -1,4 +1,4 @@
-"""A runtime can pass anything to the publisher: what is not an outcome is refused with a log line and never raises."""
+"""A runtime can pass anything to the publisher: an unusable value is refused with a log line, and never raises."""
 
 from __future__ import annotations
 

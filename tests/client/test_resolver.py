@@ -1,4 +1,4 @@
-"""Which variant a runtime gets, whatever its Kafka does."""
+"""Which variant a runtime gets, whatever happens to Kafka."""
 
 from __future__ import annotations
 

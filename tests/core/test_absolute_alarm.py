@@ -17,7 +17,9 @@ from .task import Task
 POLICIES = {
     "guide": Policy(),
     "evidence": Policy(degradation=Degradation(guard="evidence", baseline="before_window")),
-    "evidence with a budget of years": Policy(degradation=Degradation(guard="evidence", false_alarm_budget=10**9)),
+    "evidence that practically never allows a rollback": Policy(
+        degradation=Degradation(guard="evidence", false_alarm_budget=10**9)
+    ),
     "limits that nothing breaks": Policy(
         degradation=Degradation(success_drop=1.0, reward_drop=1.0, error_increase=1e9),
     ),
@@ -58,7 +60,7 @@ def test_a_newcomer_that_fails_always_is_caught_against_whatever_baseline_it_has
 
 
 def test_it_is_rolled_back_on_the_outcome_that_fills_its_window() -> None:
-    task = Task(POLICIES["evidence with a budget of years"])
+    task = Task(POLICIES["evidence that practically never allows a rollback"])
     task.run("steady", "S" * 10, variant_source="explore")
     task.run("default", "F" * 19)
     assert not task.stated(m.RollbackEvent)

@@ -1,4 +1,4 @@
-"""The evidence against a newcomer begins above zero, so a bad one is left sooner; no other variant has a head start."""
+"""Evidence against a newcomer begins above zero, so a bad one is replaced sooner; other variants have no head start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of transitions: every transition in it happens, and no others do."""
+"""The table of transitions: every transition in it can happen, and no others can."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ NEEDS = {
     c.RolloutStalled: {"activation": ("active",), "rollout": ("running",)},
     c.RolloutAborted: {"activation": ("active",), "rollout": ("running", "paused")},
 }
-"""The states that each change needs in order to make sense."""
+"""The states that each kind of change requires."""
 
 
 def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:

@@ -37,7 +37,7 @@ def live(task: Task, statuses: str, runtime: str | None, variant: str = "A", **f
 
 
 def a_fleet(policy: Policy, runtimes: list[Any] = HONEST, n: int = 120, **fields: Any) -> Task:
-    """Build a task whose active A works on all runtimes; B can be rolled back to, and nearly always works."""
+    """Build a task whose active variant A succeeds on all runtimes, and whose variant B is a proven target."""
     task = Task(policy)
     for _, runtime in zip(range(n), cycle(runtimes), strict=False):
         live(task, "S", runtime, **fields)
@@ -166,7 +166,7 @@ def test_once_the_others_fail_too_the_variant_is_rolled_back_and_the_alert_ends(
 def test_a_runtime_with_most_of_the_traffic_is_believed_as_soon_as_the_little_that_others_send_fails_too(
     profile: str,
 ) -> None:
-    """What the others reported before the fall is good, and still counts; the rest of the window decides."""
+    """The other runtimes' outcomes before the fall are good and still count, so the rest of the window decides."""
     task = a_fleet(PROFILES[profile], n=300)
     live(task, "S" * 15, "h3")
     live(task, "F" * 13, "h3")
@@ -177,7 +177,7 @@ def test_a_runtime_with_most_of_the_traffic_is_believed_as_soon_as_the_little_th
 
 
 def test_a_few_failures_of_the_others_do_not_make_them_agree_with_a_host_that_always_fails() -> None:
-    """By the rule alone, the others would be degraded: about 80 % where the baseline has 98 %."""
+    """By the rule alone, the other runtimes would be degraded: about 80 % success, where the baseline has 98 %."""
     task = a_fleet(PROFILES["production"])
     for at in range(60):
         live(task, "S" * 9, None)
@@ -386,7 +386,7 @@ def test_where_nobody_contradicts_everything_is_as_without_the_cap_bit_for_bit(h
     st.lists(st.tuples(st.integers(0, 89), st.integers(-20, 20)), max_size=20),
 )
 def test_late_scores_leave_what_a_runtime_reported_as_if_they_had_been_known(story: list[Any], late: list[Any]) -> None:
-    """The order does not matter: a score may follow its outcome at once, after other outcomes, or come before it."""
+    """The order does not matter: a score may arrive before its outcome, right after it, or after other outcomes."""
     policy = msgspec.structs.replace(
         Policy(), degradation=msgspec.structs.replace(Policy().degradation, lookback_window=100)
     )

@@ -25,7 +25,7 @@ from .test_feedback import feedback
 
 SHADOW = Policy(operations=Operations(mode="shadow"))
 GOOD = "SSSSSSSSSF" * 4
-"""Nine of ten succeed: too low a Q for a promotion."""
+"""Outcomes of which nine in ten succeed, which gives a Q-value too low for a promotion."""
 
 
 def reported(outcomes: str = "F", policy: Policy = SHADOW) -> Task:
@@ -257,7 +257,7 @@ def test_a_small_difference_may_be_chance_and_stays_open() -> None:
 
 
 def test_a_variant_that_was_never_much_better_has_not_clearly_lost_anything() -> None:
-    """The target is far better, but the active variant is not degraded: a promotion was due long before."""
+    """The target is far better, but the active variant is not degraded: a promotion has been due for a long time."""
     task = Task(msgspec.structs.replace(SHADOW, degradation=Degradation(clean_verdicts=1_000)))
     task.run("default", "SSSSF" * 20)
     task.run("steady", "S" * 60, variant_source="explore")

@@ -1,4 +1,4 @@
-"""Pin, hold and undo: how long each stays in force, and what the engine may still do meanwhile."""
+"""Pin, hold and undo: how long each stays in force, and what the engine may still do during that time."""
 
 from __future__ import annotations
 

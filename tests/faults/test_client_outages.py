@@ -40,7 +40,7 @@ SLOW = 3.0
 
 
 class World:
-    """A private broker that the test kills, moves and starts again."""
+    """A private broker that tests kill, move and restart."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.cache = folder, ClientSettings().cache_dir

@@ -287,7 +287,7 @@ def test_topics_that_are_not_read_in_time_are_given_up(topics: Topics, monkeypat
 def test_scripts_that_cron_starts_one_after_another_tell_each_rollback_once(
     topics: Topics, connect: Callable[[], Store]
 ) -> None:
-    """As in the guide's Example 2, each run asks about the active variants and reports what is new."""
+    """As in the guide's Example 2, each run checks the active variants and reports new rollbacks."""
 
     def run() -> list[str]:
         store = connect()

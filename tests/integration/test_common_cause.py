@@ -31,7 +31,7 @@ def story(partitions: int) -> tuple[list[m.Invocation], list[m.Invocation]]:
         found = driver.snapshot(AGENT, task)
         return found.active_variant or "", found.epoch
 
-    # Each task by itself: with the role ``tags``, how soon a report comes would depend on the machine.
+    # Each task is on its own: with the role ``tags``, the time of a report would depend on the machine.
     driver.pipe(a_policy(PolicySet(default=Policy(common_cause=CommonCause(min_tasks=0)))))
     failing, recovering = list(youth()), list[m.Invocation]()
     driver.pipe(*failing)

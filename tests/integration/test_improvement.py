@@ -1,4 +1,4 @@
-"""The guide's other loop on a real broker: propose, review, try, promote, degrade, roll back, confirm."""
+"""The guide's improvement loop on a real broker: propose, review, explore, promote, degrade, roll back, confirm."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def approve(installation: Installation, kind: str) -> m.Proposal:
 
 
 async def tell(installation: Installation) -> AsyncIterator[str]:
-    """Play the story, yielding after every step so that the caller can do anything to the processes."""
+    """Play the story, and yield after every step, so that the caller can disturb the processes."""
     await installation.publish(*invocations(WEAK, "S" * 60, quality=0.3))
     yield "only one variant, and a weak one"
     created = await approve(installation, "create_specialized_variant")

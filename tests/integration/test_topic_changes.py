@@ -56,14 +56,14 @@ async def delete(installation: Installation, topic: str) -> None:
     async with installation.admin._admin() as admin:
         await admin.delete_topics([topic])
         async with asyncio.timeout(30):
-            while topic in await admin.list_topics():  # the broker still shows it for a moment
+            while topic in await admin.list_topics():  # the broker still lists a deleted topic for a moment
                 await asyncio.sleep(0.05)
 
 
 async def test_missing_replicas_do_not_keep_apply_waiting_for_the_settings_that_it_did_correct(
     installation: Installation,
 ) -> None:
-    """``apply`` cannot correct the number of replicas, so waiting for it would end in an error."""
+    """``crl topics apply`` cannot correct the number of replicas, so waiting for a correction would fail."""
     kafka = installation.kafka.model_copy(update={"replication_factor": 2})
     admin, topic = TopicAdmin(kafka, installation.app_id), installation.names(TASKS)
     async with installation.admin._admin() as client:
@@ -181,7 +181,7 @@ async def last_records(installation: Installation) -> dict[tuple[str, bytes], An
 
 @pytest.mark.parametrize("which", [INVOCATIONS, COMMANDS, TASKS])
 async def test_status_never_says_well_once_a_topic_was_made_again(installation: Installation, which: str) -> None:
-    """The command notices even a recent change, when the worker's own next check may be seconds away."""
+    """``crl status`` notices even a recent change, although the worker's own next check may be seconds away."""
     worker = await installation.worker()
     services = installation.start_worker(("-m", "crl_stream", "worker", "--role", "services"))
     await services.ready()

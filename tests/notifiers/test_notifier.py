@@ -1,4 +1,4 @@
-"""Notices are sent in order and retried, and a notice that is given up is logged.
+"""Notices are sent in order and retried, and a notice that cannot be delivered is finally logged.
 
 A failing channel delays no other, and a new channel does not send a year of alerts one by one.
 """

@@ -97,7 +97,7 @@ def test_a_recovery_is_told_exactly_when_what_it_ends_was_told(story: list[tuple
         fields = {"kind": "degradation", "subject": f"a/t v{variant}", "severity": severity, "resolved": over}
         found = told(chosen, an_alert(number, **fields))
         if over:
-            # An unknown alert, as after a restart: it is better to send one notice too many.
+            # The opening alert is unknown, as after a restart: it is better to send one notice too many.
             assert bool(found) == heard.pop(variant, True)
         else:
             assert bool(found) == (severity == "critical")

@@ -22,7 +22,7 @@ def active(driver: TopologyDriver, task: str) -> tuple[str, int]:
 
 
 def outage(driver: TopologyDriver, rounds: int = 60, crash: Crash | None = None) -> None:
-    """Let the tasks live through an outage of some rounds; with ``crash``, the worker dies in each round."""
+    """Fold an outage of some rounds; with ``crash``, the worker dies in each round."""
     driver.pipe(*youth())
     for number in range(rounds):
         outcomes = list(round_of(number, lambda task: active(driver, task), outage=True))

@@ -1,4 +1,4 @@
-"""The page has the last figures of a silent task, its current verdict, and why nothing is done about it."""
+"""When a task's outcomes stop, the page has its last figures, its verdict, and why no automatic change follows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stages.test_overview import Worker, log_of, page_of
 
 
 def told_live(log: list[Stored], kept: tally.SentNotes, *, batch: int, quiet_s: float = 1.2) -> list[m.TaskNote]:
-    """Return the notes that a process sends while it follows a growing log, and after the log falls silent."""
+    """Return the notes that a process sends while it follows a growing log, and after no more records are appended."""
     outputs: list[Any] = []
     for start in range(0, len(log), batch):
         records = log[start : start + batch]

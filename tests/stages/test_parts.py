@@ -99,7 +99,7 @@ def test_parts_of_any_size_come_to_the_same_bytes(
 def test_a_tick_that_was_sent_before_a_hold_takes_a_bounded_part_of_a_large_fleet(
     monkeypatch: pytest.MonkeyPatch, until: int | None
 ) -> None:
-    """The tick follows the hold in the log, so every task is due, but the tick does not say how many to process."""
+    """The tick follows the hold in the log, so every task is due, and the tick itself sets no limit."""
     monkeypatch.setattr(fleet, "SHOWN_AT_ONCE", 5)
     driver = TopologyDriver(tick=1)
     tick = m.Tick(schema_version=1, up_to_ms=until)

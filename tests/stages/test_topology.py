@@ -1,4 +1,4 @@
-"""The topology matches what the stages do, what the catalog says, and what the README shows."""
+"""The topology matches the stages' behaviour, the catalog, and the diagram in the README."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """There is one writer, and each event becomes one complete line, whatever crashes or is repeated.
 
-The line is on disk before its batch counts as written.
+A line is on disk before its batch counts as written.
 """
 
 from __future__ import annotations
