@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin a run, or join one as one of its processes."""
+    """Begin a test run, or join one as an additional process."""
     if config.args_source is pytest.Config.ArgsSource.ARGS and not hasattr(config, "workerinput"):
         config.option.no_long = False  # tests named on the command line always run; xdist passes this option on
     if not os.environ.get("CRL_BOOTSTRAP_SERVERS"):

@@ -58,7 +58,7 @@ class Forked:
                 self.returncode = int(said or b"-9")
 
     def __del__(self) -> None:
-        os.close(self._end)  # not earlier: another thread may be waiting on it
+        os.close(self._end)  # close the pipe no earlier, because another thread may be reading from it
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:

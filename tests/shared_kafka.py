@@ -39,7 +39,7 @@ class SharedKafka:
     @staticmethod
     def _broker_in(folder: Path) -> EmbeddedBroker:
         broker = EmbeddedBroker(folder / "kafka", Client().cache_dir)
-        broker.ephemeral = True  # takes any free port, and its data is temporary; we own the folder
+        broker.ephemeral = True  # the broker takes any free port and has temporary data, but the folder is ours
         return broker
 
     def address(self) -> str:

@@ -164,7 +164,7 @@ def test_the_actuator_takes_the_highest_q_with_five_outcomes_and_quarantines_wha
     for name, good, bad in (("a", 9, 1), ("b", 4, 2), ("c", 5, 1), ("d", 4, 0)):
         for status in ["success"] * good + ["failure"] * bad:
             assert list(actuator.take(outcome(name, status))) == []
-    scripts["b"].degraded = True  # the variant is not active, so nothing follows
+    scripts["b"].degraded = True  # this variant is not active, so the actuator does nothing
     assert list(actuator.take(outcome("b"))) == []
     scripts["a"].degraded = True
     assert list(actuator.take(outcome("a"))) == [Alarmed(), Switched("rollback", "a", "c")]

@@ -30,7 +30,7 @@ SETTLE_SECONDS: Final = 90.0
 HOPELESS: Final = 20
 """Number of workers that may end on their own before any output appears."""
 TRANSACTION_SECONDS: Final = 150.0
-"""Seconds to wait until a transaction that a killed process left open ends; it hides all later records."""
+"""Longest wait in seconds for the end of a transaction left open by a killed process; it hides all later records."""
 
 
 class Control(NamedTuple):
@@ -218,7 +218,7 @@ class Rig:
 
     # -- the end ---------------------------------------------------------------------------------------
     async def finish(self, wanted: int) -> Recount:
-        """Let the control finish its work, shut it down cleanly, and count."""
+        """Let the control finish its work, shut it down cleanly, and recount its records."""
         await self.stop_load()
         until = time.monotonic() + SETTLE_SECONDS
         lag = 1

@@ -41,7 +41,7 @@ class Fault:
     id: str
     title: str
     times: int
-    """How often the fault is induced in the whole campaign."""
+    """Number of times that the fault is induced in the whole campaign."""
     per_round: int
     induce: Callable[[World, random.Random], Awaitable[Engagement]]
     prepare: Callable[[World, random.Random], Awaitable[None]] | None = None

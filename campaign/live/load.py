@@ -21,7 +21,7 @@ from crl_stream.wire.topics import Topics
 TICK: Final = 0.05
 """Seconds between one portion of records and the next."""
 IN_FLIGHT: Final = 4_000
-"""How many recent records ``Load.newest`` keeps."""
+"""Number of recent records that ``Load.newest`` keeps."""
 
 
 class Sent(NamedTuple):

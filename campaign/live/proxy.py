@@ -46,9 +46,9 @@ class Proxy:
         self.resets = 0
         """Number of connections that this proxy has reset."""
         self.passed: Counter[Direction] = Counter()
-        """Bytes delivered to the other side."""
+        """Number of bytes delivered to the other side."""
         self.held: Counter[Direction] = Counter()
-        """Bytes received while their direction was silent."""
+        """Number of bytes received while their direction was silent."""
         self._delay = 0.0
         self._open = {direction: asyncio.Event() for direction in Direction}
         for gate in self._open.values():
@@ -120,7 +120,7 @@ class Proxy:
                     group.create_task(self._carry(broker_reader, writer, Direction.ANSWERS)),
                 ]
         except* (OSError, _Ended):
-            pass  # one end has closed, so the other does too
+            pass  # one end has closed the connection, so close the other end too
         finally:
             self._live.discard(connection)
             for each in connection.writers:

@@ -134,7 +134,7 @@ class Traffic:
         )
 
     def repeat(self, task: TaskKey) -> Draft:
-        """Repeat an outcome, now and then with a different variant."""
+        """Return an earlier outcome again, sometimes with a different variant."""
         if not self._recent[task]:
             return self.outcome(task)
         again = self.rng.choice(self._recent[task])

@@ -31,7 +31,7 @@ class Figures:
     replayed: int = 0
     """Number of records that were reread."""
     skipped: int = 0
-    """Reread records that were already folded."""
+    """Number of reread records that were already folded."""
     compacted: int = 0
     """Changelog records that compaction removed."""
     outcomes: int = 0
@@ -41,7 +41,7 @@ class Figures:
     outputs: int = 0
     rows: int = 0
     duplicates: int = 0
-    """Outputs that were published more than once, with the same bytes."""
+    """Number of outputs that were published more than once, with the same bytes."""
     looks: int = 0
     """Checks by owners for records that other processes wrote to their compacted topics."""
     mended: int = 0
@@ -54,7 +54,7 @@ class Figures:
     wrong_rows: int = 0
     disordered: int = 0
     inconclusive: int = 0
-    """Seeds in which no crash caused anything to be reread."""
+    """Number of seeds in which no crash caused any record to be reread."""
     complaints: list[str] = field(default_factory=list)
     """Descriptions of everything that is wrong."""
 

@@ -158,7 +158,7 @@ def test_one_timestamp_a_day_ahead_changes_no_decision(crl: Program) -> None:
     result = crl.run("replay", written(crl.folder, wrong).name, "--json")
     found = decisions(result.out)
     assert [one for one in found if one["message"].get("kind") != "clock_skew"] == right  # type: ignore[attr-defined]
-    assert len(found) == len(right) + 1, "the wrong clock adds one alert"
+    assert len(found) == len(right) + 1, "a wrong clock only adds one alert"
     assert "timestamps in the file go back once, first at line 42" in result.err
     assert json.loads(result.out.splitlines()[-1])["message"]["first_backwards_line"] == 42
 

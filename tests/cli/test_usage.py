@@ -60,7 +60,7 @@ CALLS = {
     "unpin": "a/t",
     "window": "a/t",
 }
-"""Arguments for a valid call; the other commands need none."""
+"""Arguments for a valid call of each command that needs any."""
 
 WRONG = [
     "",

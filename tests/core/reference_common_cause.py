@@ -83,7 +83,7 @@ class TaggedModel(Model):
 
     # -- finding a cause ---------------------------------------------------------------------------
     def _fell_together(self, target: Member) -> bool:
-        """Return whether the variant that was rolled back fell together with others; if the target fell too, undo it."""
+        """Return whether the rolled-back variant fell together with others; if the target fell too, undo it."""
         if self.left is None or (self.cause is not None and self._has(target, self.cause.tag)):
             return False
         (back, delivered), found = self.left, self._find(self.left[0])

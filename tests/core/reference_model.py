@@ -49,7 +49,7 @@ class Outcome:
     judged: bool
     runtime: str | None = None
     at: int = 0
-    """The number of the outcome's message among those of the task."""
+    """The outcome's number among the messages of its task."""
 
 
 @dataclass

@@ -20,10 +20,10 @@ POLICIES = {
     "evidence that practically never allows a rollback": Policy(
         degradation=Degradation(guard="evidence", false_alarm_budget=10**9)
     ),
-    "limits that nothing breaks": Policy(
+    "limits that no variant exceeds": Policy(
         degradation=Degradation(success_drop=1.0, reward_drop=1.0, error_increase=1e9),
     ),
-    "a baseline that never comes": Policy(degradation=Degradation(min_baseline=10**9)),
+    "a baseline that is never complete": Policy(degradation=Degradation(min_baseline=10**9)),
     "shadow": Policy(operations=Operations(mode="shadow")),
     "observe": Policy(operations=Operations(mode="observe")),
 }
@@ -47,7 +47,7 @@ def test_a_variant_that_never_had_a_success_is_degraded_when_its_window_is_full(
     [told] = task.stated(m.DegradationAlert)
     assert (told.metric, told.evidence.absolute, told.judged.successes) == ("success_rate", True, outcomes[:20])
     task.run("default", outcomes[20:])
-    assert len(task.alerts("degradation")) == 1, "one alert, not one for every outcome"
+    assert len(task.alerts("degradation")) == 1, "there must be one alert, not one for every outcome"
 
 
 @policies

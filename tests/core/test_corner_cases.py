@@ -258,7 +258,7 @@ def test_an_outage_of_all_variants_does_not_disarm_the_protection_for_good(other
         task.run(f"v{number}", "S" * 100, variant_source="explore")
     for _ in range(60):
         task.run(str(task.row.active), "F", active_epoch=task.row.epoch)
-    for _ in range(2_000):  # everything has been fine for a long time
+    for _ in range(2_000):  # a long time without failures
         task.run(str(task.row.active), "S", active_epoch=task.row.epoch)
     collapsed, epoch = task.row.active, task.row.epoch
     for _ in range(200):
@@ -271,7 +271,9 @@ def test_an_outage_of_all_variants_does_not_disarm_the_protection_for_good(other
 def test_a_failed_window_blocks_its_variant_also_when_an_added_detector_raises_the_alarm() -> None:
     policy = Policy(degradation=Degradation(error_increase=1e9))
     rules = rules_of(policy)
-    added = DETECTORS[2]._replace(name="added", order=4)  # as if it were an added detector with a separate limit
+    added = DETECTORS[2]._replace(
+        name="added", order=4
+    )  # a copy of a detector that acts as an added one with its own limit
     rules.checks = (*rules.checks, (added, 200_000, 0))
     rules.further = ((added, 200_000, 0),)
     task = Task(policy)

@@ -73,6 +73,6 @@ def test_a_bad_newcomer_is_left_sooner() -> None:
             task.run("new", letter, active_epoch=task.row.epoch)
             if task.row.active == "default":
                 return number
-        raise AssertionError("it was not rolled back")
+        raise AssertionError("the newcomer was not rolled back")
 
     assert delay(0.02) < delay(0.0)

@@ -162,7 +162,7 @@ def test_in_every_state_a_change_does_what_the_table_says_and_no_more(event: typ
         if any(before[machine] not in states for machine, states in NEEDS.get(event, {}).items()):
             continue
         if before["activation"] == "none" and before["rollout"] != "none":
-            continue  # there is nothing to replace
+            continue  # without an active variant, a rollout has nothing to replace
         row, it = a_task(before)
         assert states_of(row, it) == before
         apply(turn_of(row, ENFORCE if mode == "enforce" else SHADOW), [EVENTS[event](it, row.variants["other"])])

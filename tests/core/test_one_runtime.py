@@ -98,7 +98,7 @@ def test_forged_successes_do_not_promote_a_variant_that_no_second_runtime_has_tr
     live(task, "S", "h2", "evil", reward=1.0, variant_source="explore")
     live(task, "S", "h1", quality=0.8, duration_seconds=60.0)
     begun = task.row.active if profile == "guide" else task.row.rollout and task.row.rollout.variant_id
-    assert begun == "evil", "a second runtime has tried it"
+    assert begun == "evil", "the variant may be promoted once a second runtime has tried it"
 
 
 @BOTH
@@ -272,7 +272,7 @@ def test_a_hold_does_not_hide_that_one_runtime_is_to_blame() -> None:
     task.order(m.HoldTask)
     live(task, "F" * 20, "h3")
     assert task.alerts("one_runtime")
-    assert not task.alerts("held_degradation"), "releasing the hold would change nothing"
+    assert not task.alerts("held_degradation"), "no alert asks to release a hold if the release would change nothing"
 
 
 def test_a_share_of_one_switches_the_cap_off() -> None:

@@ -149,7 +149,9 @@ def test_a_level_that_a_person_accepts_ends_it_with_what_there_was() -> None:
 def test_a_second_collapse_in_the_same_activation_is_reported_and_judged_again() -> None:
     task = reported()
     task.run("default", "F" * 60)
-    assert len(task.stated(m.RollbackEvent)) == 1, "while the variant stays degraded, nothing is reported twice"
+    assert len(task.stated(m.RollbackEvent)) == 1, (
+        "while the variant stays degraded, its rollback is reported only once"
+    )
     task.run("default", "S" * 60)
     task.run("default", "F" * 60)
     assert len(task.stated(m.RollbackEvent)) == 2

@@ -60,7 +60,7 @@ class World:
         running = self.broker.status()
         assert running is not None
         os.kill(running.pid, signal.SIGKILL)
-        assert self.broker.stop() or self.broker.status() is None  # stop() also waits for the process
+        assert self.broker.stop() or self.broker.status() is None  # stop() also waits until the process has ended
 
     def move(self) -> None:
         """Choose another port for the next start."""

@@ -134,7 +134,7 @@ def _one_that_degrades(scribe: Scribe, agent: str) -> None:
 
 
 def by_chance(scribe: Scribe, tasks: list[Task], count: int) -> None:
-    """Send anything that a runtime may send, at random."""
+    """Send random messages of every kind that a runtime may send."""
     pick, variants = scribe.pick, ("default", "default", "v2", "v2", "v3", "v4")
     known = ["inv-1"]
     for _ in range(count):

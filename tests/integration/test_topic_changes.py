@@ -104,7 +104,7 @@ async def test_partitions_that_are_added_to_the_log_are_noticed_and_the_way_out_
     assert said[0]["text"] in log
     assert "kafka.topic_prefix" in said[0]["action"]
     worker = installation.start_worker()
-    assert await asyncio.to_thread(worker.process.wait, 60) == 78, "each restart reports it again"
+    assert await asyncio.to_thread(worker.process.wait, 60) == 78, "a restarted worker reports the problem again"
 
 
 async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_long_as_the_old_one(

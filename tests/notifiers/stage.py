@@ -61,7 +61,7 @@ class Clock:
 
 
 class Scripted:
-    """Fails as scripted, then accepts everything."""
+    """A channel that fails as scripted, then accepts everything."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)

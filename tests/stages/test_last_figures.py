@@ -79,7 +79,7 @@ def test_figures_that_wait_are_told_by_a_tick_at_once_and_else_after_a_moment_wi
     driver.fall_silent()
     [output] = note_records(TASKS, 0, driver.topics[TASKS][0][before:], kept, 8.0)
     note = decode(OVERVIEW_EVENTS, output.value, output.key).message
-    assert note.high_confidence[0].n_visits == 43, "a tick follows the silence, so its snapshot is final"
+    assert note.high_confidence[0].n_visits == 43, "a tick follows the last outcome, so the snapshot is final"
     assert kept.waiting == {}
 
 

@@ -127,7 +127,7 @@ def test_a_hold_that_a_tick_finds_expired_is_shown_as_over_in_parts(monkeypatch:
     assert max(map(len, owner.parts)) <= 10 + 4
     alerts = [output for part in owner.parts for output in part if output.topic == ALERTS]
     assert sum(b"fleet_hold" in (output.value or b"") for output in alerts) == 2, (
-        "one when the hold began, one when it ended"
+        "there is one tick for the beginning of the hold and one for its end"
     )
 
 

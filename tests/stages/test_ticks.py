@@ -117,7 +117,7 @@ def test_a_hold_and_a_pin_end_in_silence_and_runtimes_are_told(kind: Any) -> Non
     after = driver.read(ACTIVE_VARIANTS)[-1]
     assert (after.held, after.pinned) == (None, None)
     assert_nothing_is_unpublished(driver)
-    assert ticks(driver) <= 3, "no ticks while nothing waits"
+    assert ticks(driver) <= 3, "no ticks are appended while no row is waiting"
     assert_exact(driver)
 
 
@@ -159,7 +159,7 @@ def test_a_tick_that_ends_a_hold_judges_nothing() -> None:
     held = driver.snapshot(AGENT, TASK)
     assert (held.held, held.active_variant) == (None, "default")
     driver.pipe(*invocations("default", "F"))
-    assert driver.snapshot(AGENT, TASK).active_variant == "v2", "the next outcome rolls it back"
+    assert driver.snapshot(AGENT, TASK).active_variant == "v2", "the variant is rolled back only by the next outcome"
 
 
 # -- exactness -------------------------------------------------------------------------------------

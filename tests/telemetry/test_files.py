@@ -249,7 +249,7 @@ def test_the_lines_of_a_batch_are_synced_before_it_returns(tmp_path: Path, monke
         assert synced[-1] == path.stat().st_size > 0
         synced.clear()
         files.append([a_rollback(1)])
-        assert synced == [], "nothing new, so nothing to sync"
+        assert synced == [], "there is nothing new, so no sync is needed"
 
 
 # -- memory ----------------------------------------------------------------------------------------

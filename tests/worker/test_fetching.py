@@ -112,7 +112,7 @@ async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
         return {log: 0}
 
     async def nothing(*_: Any) -> None:
-        """Do nothing: neither seek nor check."""
+        """Do nothing: this test needs neither a seek nor a check."""
 
     for name in ("earliest_offsets", "highwaters"):
         monkeypatch.setattr(consumer, name, offsets)
@@ -177,7 +177,7 @@ async def test_what_a_rebalance_has_overtaken_opens_no_lane_and_leaves_nothing_u
     consumer._thread = SimpleNamespace(call_thread=call_thread, leave_unread=None)
     await consumer.seek_to_committed()
     assert consumer.lanes == {}
-    assert unread == ([] if step == "position" else [1]), "the seek names its own assignment, not a later one"
+    assert unread == ([] if step == "position" else [1]), "the seek refers to its own assignment, not to a later one"
 
 
 @pytest.mark.parametrize("flow", [True, False], ids=["in-a-recovery", "before-one-goes-on"])

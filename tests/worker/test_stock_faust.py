@@ -104,7 +104,7 @@ def in_order(function: Any, *words: str) -> bool:
 
 
 def test_a_revoke_takes_away_what_waits_then_waits_for_what_is_in_flight_then_flushes() -> None:
-    """The order in which lanes are closed relies on this order in Faust."""
+    """The order in which lanes are closed relies on the order of Faust's own steps in a revocation."""
     assert in_order(
         App._on_partitions_revoked,
         *("T(consumer.stop_flow)", "T(self.flow_control.suspend)", "T(consumer.pause_partitions)"),

@@ -49,7 +49,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _stop(world: World, rng: random.Random) -> Worker:
-    """Pause a worker wherever it happens to be."""
+    """Pause a worker at a random moment."""
     worker = rng.choice(world.workers)
     await world.busy(worker)
     worker.pause()

@@ -35,7 +35,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         raise RuntimeError(f"poison has ended {', '.join(sorted(ended))}")
     of_the_log = sum(each.draft.topic == INVOCATIONS for each in sent)
     letters = await _letters(world) - before
-    figures = {"poisonous records": len(sent), "of those on the log": of_the_log, "dead letters": letters}
+    figures = {"poisonous records": len(sent), "poisonous records on the log": of_the_log, "dead letters": letters}
     return Engagement(letters >= of_the_log > 0, figures, recovery)
 
 

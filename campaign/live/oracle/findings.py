@@ -22,7 +22,7 @@ class Findings(Struct, kw_only=True):
     poison: int = 0
     forwarded: int = 0
     same_id_duplicates: int = 0
-    """Repetitions of outputs, with the same bytes."""
+    """Number of repeated outputs, with the same bytes."""
     late_rows: int = 0
     """Number of rows whose last changelog record is outdated, written by a process that had lost the partition."""
     stale_last: int = 0

@@ -1,4 +1,4 @@
-"""A runtime, and a file that is published, during an outage; and what happened to the outcomes of both."""
+"""A runtime and the publishing of a file during an outage, and what happened to their outcomes."""
 
 from __future__ import annotations
 
