@@ -15,7 +15,7 @@ LENGTHS = (1, 5, 20)
 
 
 class Plan(NamedTuple):
-    """The size of a run."""
+    """How much a run measures: numbers of events, rounds and rows, and time limits."""
 
     quick: bool = False
     repeats: int = 3

@@ -114,7 +114,7 @@ def _falls(before: float, after: float) -> World:
 
 
 def _tau_bench() -> tuple[World, ...]:
-    """Return worlds of real outcomes.
+    """Return worlds that draw from real outcomes.
 
     The four trials of one agent are four variants that are truly equal.  In the collapse, the agent first gets only the
     tasks that are solved at least every other time (75 % succeed), then all tasks (42 %).

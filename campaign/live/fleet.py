@@ -178,7 +178,7 @@ class Fleet:
 
     # -- what the system reports -------------------------------------------------------------------
     def mark(self) -> Mark:
-        """Return the current moment in all logs."""
+        """Return the current moment, with the position in each log."""
         sizes = {worker.name: worker.log.stat().st_size for worker in self.started}
         return Mark(sizes, time.monotonic(), time.strftime("%Y-%m-%d %H:%M:%S"))
 

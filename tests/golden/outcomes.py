@@ -43,7 +43,7 @@ def every_kind(scribe: Scribe, agent: str = "backend-architect") -> None:
 
 
 def runtimes(scribe: Scribe) -> None:
-    """Use more runtimes than are remembered: late ones, forgotten ones that come back, and invented ones."""
+    """Use more runtimes than are remembered: late ones, forgotten ones that return, and invented ones."""
     task = scribe.task("backend-architect", "runtimes")
     task.run("default", "SSSS", runtime_id="r1")
     task.explore("v2", "SSSSSS", runtime_id="r2")

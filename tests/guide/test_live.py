@@ -32,7 +32,7 @@ STRICT = {"degradation_success_threshold": 0.02}
 
 
 class Topics:
-    """Takes the broker's place: a driver whose topics grow, and readers that wait for new records."""
+    """Replaces the broker: a driver whose topics grow, and readers that wait for new records."""
 
     def __init__(self) -> None:
         self.driver = TopologyDriver()
@@ -74,7 +74,7 @@ class Topics:
 
 
 class Reader:
-    """Has only the parts of a ``TopicReader`` that these tests need."""
+    """A reader with only the parts of a ``TopicReader`` that these tests need."""
 
     def __init__(self, topics: Topics) -> None:
         self.topics = topics

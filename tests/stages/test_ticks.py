@@ -1,4 +1,4 @@
-"""After a silence, a tick in the log triggers what has become due, and the result is still the fold of the log."""
+"""When no records arrive, a tick in the log triggers what has become due; the result is still the fold of the log."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_two_owners_that_both_tick_say_the_same_as_one() -> None:
 
 
 def test_a_tick_reaches_a_row_in_the_state_that_its_place_in_the_log_gives_it() -> None:
-    """One batch has outcomes, a tick after a silence, and more outcomes; the tick shows only the earlier ones."""
+    """One batch has outcomes, a tick after a pause, and more outcomes; the tick shows only the earlier outcomes."""
     driver = TopologyDriver(tick=1)
     for message in invocations("default", "SSS"):
         driver._put(message)
