@@ -54,7 +54,7 @@ def add_sections(sections: Any) -> None:
     mutants.add_argument("--list", action="store_true", help="list the guards and their scenarios without playing any")
     mutants.add_argument("--json", action="store_true", help="print JSON")
     mutants.set_defaults(run=_mutants)
-    long = sections.add_parser("soak", help="half an hour of kills and rebalances around a worker that is left alone")
+    long = sections.add_parser("soak", help="run half an hour of kills and rebalances around an untouched worker")
     long.add_argument("--minutes", type=float, default=30.0, metavar="M", help="default: %(default)g")
     long.add_argument("--seed", type=int, default=1, metavar="S", help="default: %(default)s")
     long.add_argument("--folder", type=Path, help="folder for logs; default: a new one")

@@ -1,4 +1,4 @@
-"""A long run: one worker is left alone while others are killed, join and leave, and its resource use is watched.
+"""A long run: one worker is left untouched while others are killed, join and leave, and its resource use is watched.
 
 A figure that grows for half an hour is assumed to grow forever.  Memory, open files and unfinished tasks of the
 untouched processes, and the lag of the group, are sampled throughout.  An early part of the run is compared with the

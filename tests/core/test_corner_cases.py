@@ -289,7 +289,7 @@ def test_a_failed_window_blocks_its_variant_also_when_an_added_detector_raises_t
     assert causes.count("rollback_verified_worse") <= 1, causes
 
 
-# -- what a person has accepted, and alerts that stay open -----------------------------------------
+# -- accepted levels, and alerts that stay open ----------------------------------------------------
 def test_a_target_whose_level_a_person_accepted_is_not_taken_back() -> None:
     task = rolled_back(Policy(degradation=Degradation(min_baseline=10)))
     task.order(m.HoldTask)

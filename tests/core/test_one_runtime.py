@@ -222,7 +222,7 @@ def test_an_activation_ends_the_alert_and_forgets_what_runtimes_reported() -> No
     assert all(runtime.n == runtime.first_reward == 0 for runtime in task.row.runtimes.values())
 
 
-# -- who may contradict -----------------------------------------------------------------------------
+# -- runtimes that may contradict -------------------------------------------------------------------
 @BOTH
 @pytest.mark.parametrize(
     ("runtimes", "why"), [(["h3"], "alone"), (["h1", "h3"], "one against one"), ([None, "h3"], "the others unnamed")]
@@ -379,7 +379,7 @@ def test_where_nobody_contradicts_everything_is_as_without_the_cap_bit_for_bit(h
     assert encode_row(tasks[0].row) == encode_row(tasks[1].row)
 
 
-# -- what is kept -----------------------------------------------------------------------------------
+# -- figures that the row keeps ---------------------------------------------------------------------
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["h1", "h2"]), st.sampled_from("SFE"), st.integers(-20, 20)), max_size=90),

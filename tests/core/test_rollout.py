@@ -522,7 +522,7 @@ def test_a_rollback_of_the_active_variant_ends_the_rollout() -> None:
     assert weights(task) is None
 
 
-# -- what is kept ------------------------------------------------------------------------------------
+# -- figures that the row keeps ----------------------------------------------------------------------
 def test_the_candidate_is_never_forgotten_to_make_room() -> None:
     task = rolling()
     for number in range(40):

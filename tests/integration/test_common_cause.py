@@ -1,4 +1,4 @@
-"""An outage of one provider over several tasks, on a real broker: tasks are held, not quarantined, and recover alone."""
+"""An outage of one provider over several tasks, on a real broker: tasks are held, not quarantined, and recover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replay of dead letters on a real Kafka: once its cause is fixed, each is sent and applied once; nothing else changes."""
+"""Replay of dead letters on a real Kafka: once its cause is fixed, each is sent and applied once."""
 
 from __future__ import annotations
 

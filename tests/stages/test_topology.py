@@ -106,7 +106,7 @@ def test_every_message_of_a_topic_is_written_by_somebody_and_nothing_else_is() -
         assert {kind for sink in sinks for kind in sink.carries} == set(kinds)
 
 
-# -- what the stages do ----------------------------------------------------------------------------
+# -- the behaviour of the stages -------------------------------------------------------------------
 def a_busy_driver() -> TopologyDriver:
     """Return a driver that has produced nearly every output of every stage."""
     driver = TopologyDriver(partitions=3, remedies=load_remedies(), tick=1_000)

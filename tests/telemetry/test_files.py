@@ -149,7 +149,7 @@ async def test_batches_of_several_partitions_at_once_do_not_mix_their_lines(tmp_
         assert [event_id for event_id in written if event_id in set(mine)] == mine
 
 
-# -- whatever dies ---------------------------------------------------------------------------------
+# -- processes that are killed ---------------------------------------------------------------------
 def test_killed_before_any_line_of_the_writer_nothing_is_torn_doubled_or_missing(tmp_path: Path) -> None:
     events = [a_rollback(number) for number in range(6)]
     step = 0

@@ -16,7 +16,7 @@ TITLE = "broker bounce"
 TIMES = 24
 PER_ROUND = 4
 LONG_SHARE = 0.12
-"""Share of bounces that leave the workers without a broker for a minute."""
+"""Share of bounces after which the workers have no broker for a minute."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
