@@ -42,7 +42,8 @@ bench: dev ## measure crl-stream and its alternatives side by side, in 25 minute
 bench-detection: dev ## measure what decisions gain and lose in closed loop, compared with river and others, in 10 minutes (ARGS="healthy --tasks 20 --fresh")
 	@$(BIN)/python -m benchmarks.detection $(ARGS)
 
-faults: runtime ## break things on purpose, and count what is lost or duplicated (ARGS=live, "simulate --seeds 10000", mutants, live-mutants)
+faults: runtime ## inject faults, and count what is lost or duplicated (ARGS=live, "simulate --seeds 10000", mutants,
+live-mutants)
 	@$(BIN)/python -m campaign $(or $(ARGS),simulate)
 
 mutation: dev ## remove one condition of core/monitor at a time, and list the removals that no quick test notices (ARGS="verdict window"; `make faults ARGS=mutants` removes guards from whole stages instead)
@@ -51,11 +52,11 @@ mutation: dev ## remove one condition of core/monitor at a time, and list the re
 contract: dev ## regenerate the schemas and the AsyncAPI document in topics/, the diagram in README.md, and docs/lifecycle.md
 	@$(BIN)/python -m crl_stream.contract.generator
 
-lock: dev ## pin the requirements again (ARGS=--upgrade takes the newest versions)
+lock: dev ## update the pinned requirements (ARGS=--upgrade uses the newest versions)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	@$(BIN)/python scripts/lock.py $(ARGS)
 
-clean: ## remove the virtual environments and everything that checks and builds left behind (the demo's data stays)
+clean: ## remove the virtual environments and all files created by checks and builds (the demo's data stays)
 	@rm -rf .venv .venv-bench build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

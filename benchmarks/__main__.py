@@ -56,12 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="about three minutes: fewer settings, events and rounds")
     parser.add_argument("--repeats", type=int, metavar="N", help="rounds of each comparison; default: 3, quick: 1")
     parser.add_argument(
-        "--rows", type=int, metavar="N", help="rows for the recovery section; default: 1,000,000, quick: 50,000"
+        "--rows", type=int, metavar="N", help="rows in the recovery section; default: 1,000,000, quick: 50,000"
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="FILE", help="measure only the sections that FILE does not have yet"
+        "--resume", type=Path, metavar="FILE", help="measure only the sections that are missing from the results FILE"
     )
-    parser.add_argument("--document", action="store_true", help="then update docs/performance.md")
+    parser.add_argument("--document", action="store_true", help="then update docs/performance.md from the figures")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -31,12 +31,12 @@ from crl_stream.stages.partition import partition_key
 from crl_stream.wire.codec import encode
 
 BATCH = 2_000
-"""Records in a batch, as when a worker catches up."""
+"""Number of records in a batch, as when a worker catches up."""
 PER_SECOND = 12_500
 """Records per second of log time in a partition."""
 SHAPES = {1: (2_500, 60_000, 30_000), 5: (500, 30_000, 40_000), 20: (125, 20_000, 40_000)}
-"""For each number of consecutive outcomes per task: how many tasks there are, how many records fill all windows, and
-how many records are measured.
+"""For each number of consecutive outcomes per task: the number of tasks, the number of records that fill all windows,
+and the number of records that are measured.
 """
 _PROGRAM = "from benchmarks.builds import main; main()"
 
@@ -77,13 +77,16 @@ def _compare(rounds: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, A
     for length in SHAPES:
         pairs = [(slow[str(length)], fast[str(length)]) for slow, fast in rounds]
         if len({each["bytes"] for pair in pairs for each in pair}) != 1:
-            raise Failed(f"the builds give different output for the same records, {length} in a row")
-        found[f"{length} in a row"] = {
+            raise Failed(
+                f"the builds give different output for the same records (consecutive outcomes of a task: {length})"
+            )
+        shape = f"consecutive outcomes of a task: {length}"
+        found[shape] = {
             "us per event, interpreted": _spread([slow["us"] for slow, _ in pairs]),
             "us per event, compiled": _spread([fast["us"] for _, fast in pairs]),
             "ratio": _spread([slow["us"] / fast["us"] for slow, fast in pairs]),
         }
-        note(f"  {length} in a row: {found[f'{length} in a row']['ratio']['median']:.2f} x")
+        note(f"  {shape}: {found[shape]['ratio']['median']:.2f} x")
     return found
 
 
@@ -91,9 +94,9 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-# -- in the process that is measured ---------------------------------------------------------------------
+# -- runs in the process that is measured ----------------------------------------------------------------
 def main() -> None:
-    """Print the time that one build needs, and a hash of its output."""
+    """Print the CPU time that one build needs per event, and a hash of its output."""
     print(json.dumps({length: measure(length, *shape) for length, shape in SHAPES.items()}))
 
 

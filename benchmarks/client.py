@@ -1,4 +1,4 @@
-"""Measures what the client costs when it publishes a file, compared with bare producers, and when Kafka is down."""
+"""Measures the client's cost for publishing a file, compared with bare producers, and its cost while Kafka is down."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(bootstrap_servers: str, *, messages: int, repeats: int) -> dict[str, Any
         }
     return {
         f"{messages:,} messages of one file, {TASKS} tasks": _compared(sent),
-        "an agent while Kafka is absent": {
+        "an agent while Kafka is unreachable": {
             name: {what: _spread([run[what] for run in runs]) for what in runs[0]} for name, runs in agents.items()
         },
         "goal": GOAL,
@@ -54,7 +54,7 @@ def run(bootstrap_servers: str, *, messages: int, repeats: int) -> dict[str, Any
 
 
 def _measured(folder: str, *words: str) -> dict[str, float]:
-    """Return the figures of one run, and the lines it wrote to stderr."""
+    """Return the figures of one run, and the lines that the run wrote to stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.client_runs", *words],
         capture_output=True,

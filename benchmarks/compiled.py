@@ -1,4 +1,4 @@
-"""Our code with its hot modules compiled: an unpacked wheel of this checkout, with the libraries of ``.venv``."""
+"""Our code with its hot modules compiled: an unpacked wheel of this checkout, run with the libraries of ``.venv``."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ TASKS = 10_000
 ROUNDS = 3
 """Outcomes per task."""
 SHOWN = 2
-"""Variants in the last snapshot of each task, which is published after the second of its outcomes."""
+"""Number of variants in the last snapshot of each task; that snapshot is published after the task's second outcome."""
 REPEATS = 5
 PATIENCE = 300.0
 """Seconds within which the overview must have every task."""
@@ -70,7 +70,7 @@ def _wait(stack: Stack) -> Overview:
 
 
 def _time(stack: Stack, command: str | None) -> list[float]:
-    """Return how many seconds each run took; without a command, time the start of Python alone."""
+    """Return how many seconds each run of the command took; without a command, time only the start of Python."""
     words = [sys.executable, "-c", "pass"]
     if command is not None:
         words = [sys.executable, "-m", "crl_stream"]

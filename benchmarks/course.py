@@ -37,7 +37,7 @@ class Course(NamedTuple):
     snapshot_seconds: float
     """Minimum seconds of log time between two snapshots of a task; the product's default is 1."""
     oracle: Oracle | None
-    """The input, kept for checking the output."""
+    """The input outcomes, kept for checking the output."""
     written_per_second: float
     """Events per second while the topic was filled."""
 

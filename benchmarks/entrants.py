@@ -44,11 +44,11 @@ class Entrant(NamedTuple):
     Raises ``Missing`` if the contestant cannot run here.
     """
     summarize: Callable[[bytes], tuple[tuple[str, int], Summary]]
-    """Return the key of a snapshot (the task and its number of outcomes) and the contents."""
+    """Return the key of a snapshot (the task and its number of outcomes), and its contents."""
     shares_topics: bool = False
-    """Whether the contestant writes to the product's topics, not to its own output topic."""
+    """Whether the contestant writes to the product's topics instead of an output topic of its own."""
     describe: Callable[[], str] = lambda: ""
-    """The version, and the settings that matter."""
+    """Return the contestant's version and the settings that matter."""
 
 
 def of_job(value: bytes) -> tuple[tuple[str, int], Summary]:

@@ -1,4 +1,4 @@
-"""The virtual environment of the libraries we compare with: ``.venv-bench``, created once from pins with hashes."""
+"""Creates ``.venv-bench``, the virtual environment of the libraries we compare with, once, from pins with hashes."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def prepare() -> str:
 
 
 def bench_python() -> Path | None:
-    """Return the interpreter of the environment, or None if there is none."""
+    """Return the environment's Python interpreter, or None if the environment does not exist."""
     python = FOLDER / "bin" / "python"
     return python if python.exists() else None
 
 
 def why_missing(library: str) -> str:
-    """Return why a library is missing."""
+    """Return a message that says why a library is missing."""
     return f"{library} is not installed in {FOLDER.name}" + (f" ({_reason})" if _reason else "")
 
 

@@ -1,4 +1,4 @@
-"""``crl replay`` of a long file: CPU time and memory, compared with the bare engine on the same records."""
+"""Measures ``crl replay`` of a long file: CPU time and memory, compared with the bare engine on the same records."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BATCH = 4_000
 
 
 def run(count: int, repeats: int) -> dict[str, Any]:
-    """Replay a file of ``count`` outcomes, plain and packed, and fold its records with the bare engine."""
+    """Replay a file of ``count`` outcomes, plain and compressed, and fold its records with the bare engine."""
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "outcomes.jsonl"
         with plain.open("wb") as file:

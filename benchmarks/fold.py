@@ -24,11 +24,11 @@ from crl_stream.wire.topics import INVOCATIONS
 STEPS = 20_000
 ROUNDS = 7
 GROWTH = (2, 4, 8, 16, 32)
-"""Variants per task; 32 is the most that the default policy keeps."""
+"""Numbers of variants per task; 32 is the most that the default policy keeps."""
 
 
 def run() -> dict[str, Any]:
-    """Return medians over several rounds, all in one process."""
+    """Return the median times over several rounds, all in one process."""
     messages = [message for _, message in outcomes(STEPS)]
     key = next(outcomes(1))[0]
     values, key_bytes = [encode(message) for message in messages], key.encode()
@@ -79,9 +79,9 @@ def run() -> dict[str, Any]:
         ),
         "decode a row": _time(lambda: _each(decode_row, [data] * STEPS), STEPS),
         "encode a row": _time(lambda: _each(encode_row, [row] * STEPS), STEPS),
-        "record to bytes, batches of 1": _time(whole(1), STEPS),
-        "record to bytes, batches of 20": _time(whole(20), STEPS),
-        "record to bytes, batches of 500": _time(whole(500), STEPS),
+        "decode, fold and encode, batches of 1": _time(whole(1), STEPS),
+        "decode, fold and encode, batches of 20": _time(whole(20), STEPS),
+        "decode, fold and encode, batches of 500": _time(whole(500), STEPS),
     }
     growth = {f"{count} variants": _time(_steps_of(key, count), STEPS) for count in GROWTH}
     gc.unfreeze()
@@ -97,7 +97,7 @@ def run() -> dict[str, Any]:
 
 
 def _steps_of(key: TaskKey, variants: int) -> Callable[[], None]:
-    """Return the steps of a task whose outcomes alternate between this many variants."""
+    """Return a function that steps a task whose outcomes alternate between this many variants."""
     messages = [outcome(key, number, variant_id=f"variant-{number % variants}") for number in range(STEPS)]
 
     def fold() -> None:

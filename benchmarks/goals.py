@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from benchmarks.spread import ratio, spread
 
 Figures = dict[str, Any]
-"""Sections by name, as ``python -m benchmarks`` writes them."""
+"""The results of a run: sections by name, as ``python -m benchmarks`` writes them."""
 
 RATE = "warm_events_per_second"
 """Rates leave out the first 30 % of the outcomes, when JIT compilers are cold and tasks are new."""
@@ -18,7 +18,7 @@ RECOVERY = "seconds from start to ready"
 
 
 class Goal(NamedTuple):
-    """One line of the list of goals."""
+    """A goal and whether a run met it; one line of the list of goals."""
 
     name: str
     wanted: str

@@ -21,7 +21,7 @@ from crl_stream.guide.store import Store
 from crl_stream.guide.variant_proposer import VariantProposer
 
 TASKS = 10
-"""Task types per agent, each with three variants: the guide's typical installation."""
+"""Number of task types per agent, each with three variants, as in the guide's typical installation."""
 PER_VARIANT = 60
 ENTRIES = 10_000
 REPEATS = 2_000
@@ -29,7 +29,7 @@ INVOCATION_SECONDS = 1.0
 
 
 def run() -> dict[str, Any]:
-    """Return medians, each with the guide's limit."""
+    """Return the median of each cost, named with the guide's limit."""
     store = Store(None)
     keys = [TaskKey("backend-architect", f"api-design-{number}") for number in range(TASKS)]
     for key in keys:

@@ -1,9 +1,9 @@
 """Measures how long a published outcome takes to have an effect, compared with the bare path through Kafka.
 
-A probe is the outcome that reveals a degradation; earlier outcomes have brought its task close to it.  Three times are
-measured for the same record: when a plain consumer of the log reads it (the bare path: same record, same load, same
-moment), when a plain consumer of ``crl.rollbacks`` reads the fact, and when the Resolver would first answer with the
-new variant.
+A probe is the outcome that reveals a degradation; earlier outcomes have brought its task close to degrading.  Three
+times are measured for the same record: when a plain consumer of the log reads it (the bare path: same record, same
+load, same moment), when a plain consumer of ``crl.rollbacks`` reads the fact, and when the Resolver would first answer
+with the new variant.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from crl_stream.worker_views import ask
 PARTITIONS = (4, 12, 64)
 RATES = (100, 1_000, 10_000)
 REPEATED = 1_000
-"""The rate at which the goal applies; it is measured several times."""
+"""The event rate per second to which the goal applies; it is measured several times."""
 WARM_PROBES = 16
 """Warm-up probes per partition before the measurement.  The first write to each of several hundred files keeps the
 disk's journal busy for a second or two, and every writer must wait for it.
@@ -53,7 +53,7 @@ class Cell(NamedTuple):
 
 
 def run(bootstrap_servers: str, *, repeats: int = 5, probes: int = 1_000, quick: bool = False) -> dict[str, Any]:
-    """Return figures by partitions and rate, with ``repeats`` measurements at 1,000 a second."""
+    """Return latency figures by number of partitions and event rate; 1,000 a second is measured ``repeats`` times."""
     found: dict[str, Any] = {}
     for partitions in PARTITIONS[:1] if quick else PARTITIONS:
         rates = [REPEATED] if quick else RATES

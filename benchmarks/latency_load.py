@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 TICK = 0.001
-"""Seconds between two checks of what is due; up to 1,000 records a second, each check sends at most one."""
+"""Seconds between two checks for records that are due; up to 1,000 records a second, each check sends at most one."""
 PLACEHOLDER = b"@" * 12
 """Placeholder in a background outcome for the part that makes its id unique."""
 

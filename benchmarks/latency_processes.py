@@ -1,4 +1,4 @@
-"""The processes of a latency measurement: one sends, others record what arrives."""
+"""The processes of a latency measurement: one sends records, and the others record when they arrive."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Arrivals:
         self.ready = threading.Event()
 
     def read(self, stream: Any) -> None:
-        """Follow the reader's output."""
+        """Follow the reader's output, which counts the probes seen."""
         for line in stream:
             self.count = int(line)
             self.ready.set()
@@ -96,6 +96,6 @@ def wait_for(count: int, *arrivals: Arrivals) -> None:
 
 
 def arrived(path: Path) -> dict[str, dict[str, int]]:
-    """Return the times a reader has written, by task: when records were read, and when the Resolver answered."""
+    """Return the times that a reader has written, by task: when records were read and when the Resolver answered."""
     found: dict[str, dict[str, int]] = json.loads(path.with_suffix(".arrived").read_text(encoding="utf-8"))
     return found

@@ -15,7 +15,7 @@ from crl_stream.errors import BrokerError
 
 
 def describe() -> dict[str, str]:
-    """Describe the machine and the versions."""
+    """Return a description of the machine and the software versions."""
     found = {
         "cpu": _cpu(),
         "cores": str(len(os.sched_getaffinity(0))),

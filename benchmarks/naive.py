@@ -1,4 +1,4 @@
-"""What you might write in an afternoon: a deque and dictionaries per variant, everything recomputed each time.
+"""A monitor that you might write in an afternoon: a deque and dictionaries, recomputed for each outcome.
 
 The yardstick for the fold: the same three detectors and Q, but no guarantees (exact amendments, stable bytes, duplicate
 detection, evidence, facts).
@@ -20,7 +20,7 @@ class NaiveMonitor:
         self.q: dict[Any, float] = defaultdict(float)
 
     def step(self, message: Any) -> bool:
-        """Take in an outcome; return whether its variant is degraded."""
+        """Process an outcome; return whether its variant is degraded."""
         key = (message.agent_name, message.task_type, message.variant_id)
         reward = 1.0 if message.status == "success" else -1.0
         entry = {"success": message.status == "success", "reward": reward, "error": message.error_count > 0}
@@ -30,7 +30,7 @@ class NaiveMonitor:
         self.q[key] += 0.1 * (reward - self.q[key])
         if len(history) < 20:
             return False
-        # Only the last 1,000; otherwise the cost would grow with every outcome.
+        # Keep only the last 1,000; otherwise the cost would grow with every outcome.
         baseline = history[-1_000:]
         worse = []
         for name, limit, sign in (("success", 0.10, 1), ("reward", 0.15, 1), ("error", 0.20, -1)):

@@ -1,4 +1,4 @@
-"""Windows and counts, reimplemented as simply as possible: what the snapshots of a contestant must contain."""
+"""Computes what a contestant's snapshots must contain: windows and counts, reimplemented as simply as possible."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Oracle:
         complete: bool = True,
         extra: bool = False,
     ) -> str | None:
-        """Return what is wrong with the snapshots of each task, or None.
+        """Return a description of what is wrong with the snapshots by task, or None if nothing is.
 
         Every snapshot must be right for its number of outcomes, and none that was due may be missing. If ``complete``
         is false, some outcomes were not folded, and nothing is checked after a task's last snapshot. ``extra`` allows

@@ -1,4 +1,4 @@
-"""The outcomes whose effects are timed, and other outcomes that keep the worker busy in the meantime."""
+"""Creates the outcomes whose effects are timed, and other outcomes that keep the worker busy in the meantime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernel's figures for a process: its CPU time with all its threads, and its peak resident memory."""
+"""Reads the kernel's figures for a process: the CPU time of all its threads, and its peak resident memory."""
 
 from __future__ import annotations
 

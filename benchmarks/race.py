@@ -27,11 +27,11 @@ from crl_stream.worker_views import ask
 INPUTS = (INVOCATIONS, COMMANDS)
 """What a contestant reads; everything else starts empty for each run."""
 TURN = 10_000
-"""Outcomes before a task repeats: more than the batches of four partitions hold together, so each batch has
-``length`` outcomes for each row that it touches.
+"""Number of outcomes before a task comes up again: more than the batches of four partitions hold together, so each
+batch has ``length`` outcomes for each row that it touches.
 """
 DELIVERY_SECONDS = 20.0
-"""Seconds within which everything a contestant has sent must be on the broker."""
+"""Seconds within which everything that a contestant has sent must have reached the broker."""
 
 
 def race(
@@ -54,7 +54,7 @@ def race(
                     continue
                 result = run_one(bootstrap_servers, filled, ENTRANTS[name], limit)
                 results[name].append(result)
-                note(f"  {length} in a row, round {number + 1} of {repeats}, {name}: {in_words(result)}")
+                note(f"  {length} per touched row, round {number + 1} of {repeats}, {name}: {in_words(result)}")
         delete_topics(bootstrap_servers, filled.settings.kafka.topic_prefix)
     return {
         "contestants": {name: {"title": ENTRANTS[name].title, "setup": ENTRANTS[name].describe()} for name in names},
@@ -129,7 +129,7 @@ def run_ours(
                 raise Failed(f"{error}: {logs}") from error
             pages = [ask(each, "/api/worker") for each in settings]
             if any(page["compiled"] != (entrant.name == COMPILED) for page in pages):
-                raise Failed("it is not the requested build")
+                raise Failed("the worker is not the requested build")
             counters = [page["counters"] for page in pages]
             found = figures(watch, wanted=filled.events)
         checked = asyncio.run(_check(bootstrap_servers, filled, entrant, sink, before, complete=complete))
@@ -215,7 +215,7 @@ async def _delivered(bootstrap_servers: str, topic: str, wanted: int) -> None:
 async def _check(
     bootstrap_servers: str, filled: Course, entrant: Entrant, topic: str, before: dict[int, int], *, complete: bool
 ) -> dict[str, Any]:
-    """Compare every snapshot with the oracle's; if a run was cut off, compare the snapshots that exist."""
+    """Compare every snapshot with the oracle's; if a run was stopped early, compare the snapshots that exist."""
     if filled.oracle is None:
         return {}
     found: dict[str, list[tuple[int, Summary]]] = defaultdict(list)

@@ -35,7 +35,7 @@ from crl_stream.wire.topics import INVOCATIONS, Topics
 
 ROWS = 100_000
 OUTCOMES = 30
-"""Outcomes per task, spread over three variants."""
+"""Number of outcomes per task, spread over three variants."""
 TEMPLATES = 64
 BATCH_BYTES = 900_000
 PATIENCE = 600.0
@@ -122,7 +122,7 @@ def _rows(count: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 async def _fill(stack: Stack, rows: int) -> float:
-    """Write rows and partition rows; return the mean size of a row."""
+    """Write rows and partition rows to the changelog; return the mean size of a row in bytes."""
     kafka = stack.settings.kafka
     topic = Topics(kafka.topic_prefix).changelog(stack.settings.worker.app_id)
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, max_batch_size=BATCH_BYTES)

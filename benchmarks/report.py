@@ -58,7 +58,7 @@ def draw(file: Path, folder: Path) -> bool:
 
 
 def document(file: Path) -> bool:
-    """Keep a run in docs/ under its date, plot it, and put its tables into the page."""
+    """Store a run in docs/performance/ under its date, plot it, and put its tables into docs/performance.md."""
     kept = file.read_text(encoding="utf-8")
     # The error message of a failed contestant may contain paths on this machine.
     for place in (str(ROOT), sys.prefix, str(Path.home())):

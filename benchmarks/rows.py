@@ -14,16 +14,16 @@ from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Policy
 
 PER_VARIANT = 60
-"""Outcomes per variant: enough to fill its window and everything else that has a limited length."""
+"""Number of outcomes per variant: enough to fill its window and everything else that has a limited length."""
 ENTRIES = (10_000, 100_000)
-"""Variants in memory, three per task."""
+"""Numbers of variants in memory, with three per task."""
 TEMPLATES = 64
-"""Tasks that are folded; every row in memory is a copy of one of their rows under a different name."""
+"""Number of tasks that are folded; every row in memory is a copy of one of their rows under a different name."""
 NAIVE_ENTRIES = 3_000
 
 
 def run() -> dict[str, Any]:
-    """Measure each size in its own process, so nothing else is counted."""
+    """Measure each number of variants in its own process, so that no other memory is counted."""
     found: dict[str, Any] = {}
     for entries in ENTRIES:
         row, memory = _measured("table", entries)
@@ -34,7 +34,7 @@ def run() -> dict[str, Any]:
     )
     return found | {
         "bytes per variant in memory, naive monitor": naive,
-        "ratio naive / row in memory": naive / memory,
+        "ratio of bytes: naive monitor / row in memory": naive / memory,
         "goal": "1,500 bytes in memory or less for a variant with its 20 outcomes",
     }
 

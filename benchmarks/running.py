@@ -1,4 +1,4 @@
-"""While a contestant runs, samples its CPU time and how many outcomes it has taken in; then computes its figures."""
+"""Samples a contestant's CPU time and number of processed outcomes while it runs, then computes its figures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from crl_stream.worker_views import ask
 ASK_EVERY = 0.1
 """Seconds between two requests to our worker; each costs it about a millisecond."""
 START_SECONDS = 60.0
-"""Seconds within which a contestant must have taken in an outcome; otherwise it has failed."""
+"""Seconds within which a contestant must have processed an outcome; otherwise it has failed."""
 WARM_FROM = 0.3
-"""The share of the outcomes that figures for the warm run leave out."""
+"""The share of the outcomes, at the start, that the figures for the warm part leave out."""
 
 
 class Failed(Exception):
@@ -46,7 +46,7 @@ class Watch:
 
     @property
     def count(self) -> int:
-        """The outcomes taken in so far."""
+        """The number of outcomes processed so far."""
         return self.samples[-1].count if self.samples else 0
 
     @property
@@ -122,14 +122,14 @@ def wait(watch: Watch, alive: Callable[[], bool], wanted: int, limit: float) -> 
         if not alive():
             raise Failed("it ended")
         if first is None and now - watch.started > START_SECONDS:
-            raise Failed(f"it did not take in an outcome within {START_SECONDS:.0f} s")
+            raise Failed(f"it did not process an outcome within {START_SECONDS:.0f} s")
         if first is not None and now - first.seconds > limit:
             return False
         time.sleep(0.02)
 
 
 def figures(watch: Watch, *, wanted: int, end: Sample | None = None) -> dict[str, float]:
-    """Return the rates of the whole run, from the first to the last outcome taken in, and those of its warm part."""
+    """Return the rates from the first to the last processed outcome, and those of the warm part of the run."""
     first = watch.first
     assert first is not None
     last = end or next((s for s in watch.samples if s.count >= wanted), watch.samples[-1])

@@ -15,7 +15,7 @@ LENGTHS = (1, 5, 20)
 
 
 class Plan(NamedTuple):
-    """The size of a run."""
+    """How much a run measures: numbers of events, rounds and rows, and time limits."""
 
     quick: bool = False
     repeats: int = 3
@@ -37,7 +37,7 @@ class Section(NamedTuple):
 
     what: str
     seconds: float
-    """Roughly how many seconds the section takes."""
+    """Approximate duration of the section, in seconds."""
     run: Callable[[str], dict[str, Any]]
     """Measures the section on the broker at the given address."""
     usual: bool = True
@@ -59,7 +59,7 @@ def sections(plan: Plan) -> dict[str, Section]:
             partial(_files, plan),
             usual=not quick,
         ),
-        "guide": Section("the costs that the guide names", 10, lambda _: guide.run(), usual=not quick),
+        "guide": Section("the costs for which the guide gives limits", 10, lambda _: guide.run(), usual=not quick),
     }
     for length in LENGTHS:
         found[f"race{length}"] = Section(
@@ -71,7 +71,7 @@ def sections(plan: Plan) -> dict[str, Section]:
         )
     found |= {
         "race5-tenth": Section(
-            "the same with a snapshot for every tenth event, however fast they come",
+            "the same with a snapshot for every tenth event, however fast events arrive",
             10 + 42 * plan.repeats,
             partial(_race, plan, 5, 0.0, ["ours", "compiled", "bare", "quix", "kafka_streams"]),
             usual=not quick,

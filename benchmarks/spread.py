@@ -24,7 +24,7 @@ class Spread(NamedTuple):
 
 
 def is_right(result: dict[str, Any]) -> bool:
-    """Return whether a run took place and its output was correct; otherwise its figures do not count."""
+    """Return whether a run took place and its output was correct, so that its figures count."""
     return not result.keys() & {"missing", "failed", "wrong"}
 
 

@@ -1,6 +1,6 @@
 """Shows where the time of our worker goes, from py-spy's samples of a worker that is catching up.
 
-A sample counts for the innermost frame that belongs to a stage, otherwise for "other".
+A sample counts towards the stage of its innermost frame that belongs to one, otherwise towards "other".
 """
 
 from __future__ import annotations

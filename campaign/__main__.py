@@ -25,6 +25,6 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Treat SIGTERM like Ctrl-C, so that the workers and the broker end too.
+    # Treat SIGTERM like Ctrl-C, so that the workers and the broker are shut down too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Records for the log and for the commands, each wrong in one way, with the reason for its rejection."""
+"""Malformed records for the log and for the commands: each has one error, and the reason for which it is rejected."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ INPUTS: Final[list[tuple[str, str, bytes | None]]] = [
     ("an unknown field twice", reasons.DUPLICATE_KEY, outcome()[:-1] + b',"x":1,"x":2}'),
     ("a deeply nested field twice", reasons.DUPLICATE_KEY, outcome()[:-1] + b',"x":[{"y":1,"y":2}]}'),
     (
-        "a field twice, after commas in a string",
+        "the same field twice, after a string that contains commas",
         reasons.DUPLICATE_KEY,
         outcome(model=",,")[:-1] + b',"status":"error"}',
     ),
@@ -156,7 +156,7 @@ INPUTS: Final[list[tuple[str, str, bytes | None]]] = [
     ("the next version", reasons.UNKNOWN_VERSION, outcome(schema_version=2)),
     ("version zero", reasons.UNKNOWN_VERSION, outcome(schema_version=0)),
     ("a version beyond 64 bits", reasons.UNKNOWN_VERSION, outcome(schema_version=2**64 - 1)),
-    ("the next version with other fields", reasons.UNKNOWN_VERSION, b'{"schema_version":2,"v":1}'),
+    ("an invocation of the next version with other fields", reasons.UNKNOWN_VERSION, b'{"schema_version":2,"v":1}'),
     ("feedback of the next version", reasons.UNKNOWN_VERSION, changed(FEEDBACK, schema_version=2)),
     ("an empty object", reasons.MISSING_FIELD, b"{}"),
     ("no version", reasons.MISSING_FIELD, outcome(schema_version=DROP)),
@@ -223,7 +223,11 @@ INPUTS: Final[list[tuple[str, str, bytes | None]]] = [
     ("ten digits of a second", reasons.BAD_TIMESTAMP, outcome(timestamp="2025-11-19T14:30:00.0123456789Z")),
     ("a second without digits", reasons.BAD_TIMESTAMP, outcome(timestamp="2025-11-19T14:30:00.Z")),
     ("the thirtieth of February", reasons.BAD_TIMESTAMP, outcome(timestamp="2025-02-30T14:30:00Z")),
-    ("a 29th of February in a common year", reasons.BAD_TIMESTAMP, outcome(timestamp="2025-02-29T00:00:00Z")),
+    (
+        "the 29th of February in a year that is not a leap year",
+        reasons.BAD_TIMESTAMP,
+        outcome(timestamp="2025-02-29T00:00:00Z"),
+    ),
     ("a thirteenth month", reasons.BAD_TIMESTAMP, outcome(timestamp="2025-13-01T14:30:00Z")),
     ("the year zero", reasons.BAD_TIMESTAMP, outcome(timestamp="0000-01-01T14:30:00Z")),
     ("the hour 24", reasons.BAD_TIMESTAMP, outcome(timestamp="2025-11-19T24:00:00Z")),

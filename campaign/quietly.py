@@ -1,4 +1,4 @@
-"""Keep programs from logging the trouble that a campaign causes on purpose."""
+"""Keeps programs from logging errors that a campaign causes on purpose."""
 
 from __future__ import annotations
 

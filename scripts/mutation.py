@@ -31,7 +31,7 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "build" / "mutation"
-"""The folder in which mutmut works.  Every run recreates it, so no result outlives the code that it belongs to."""
+"""The folder in which mutmut works.  Every run recreates the folder, so results of earlier code are never reused."""
 EXPLAINED: Final = ROOT / "tests" / "core" / "surviving_mutants.toml"
 MODULES: Final = "crl_stream/core/monitor"
 DECIDES: Final = ("step", "protection", "lifecycle", "decision_matrix", "targets", "verdict")
@@ -95,7 +95,7 @@ def remove_assignment(node: cst.Assign) -> Iterator[cst.BaseSmallStatement]:
 
 
 def _tuple(elements: list[cst.BaseElement]) -> cst.BaseExpression:
-    """Build a tuple, or return the element if there is only one."""
+    """Return a tuple of the elements, or the element itself if there is only one."""
     if len(elements) == 1:
         return cst.ensure_type(elements[0], cst.Element).value
     return cst.Tuple([element.with_changes(comma=cst.MaybeSentinel.DEFAULT) for element in elements], lpar=[], rpar=[])
@@ -127,7 +127,7 @@ THEIRS: Final = ("number", "name", "remove_unary_ops", "keywords", "swap_op")
 
 # -- the run -----------------------------------------------------------------------------------------
 def prepare(names: list[str]) -> None:
-    """Create the folder, and tell mutmut which modules and operators to use."""
+    """Create mutmut's folder, and configure which modules and operators it uses."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     shown = sorted(path.name for path in ROOT.iterdir() if path.name[0] != "." and path != FOLDER.parent)
@@ -203,7 +203,7 @@ def report(names: list[str], seconds: float) -> int:
         return 1
     for survivor in sorted(known.keys() - set(survivors)):
         status = 1
-        print(f"\n{place(survivor)} in {survivor.function}: explained, but now killed or gone; remove it from the list")
+        print(f"\n{place(survivor)} in {survivor.function}: explained, but no longer survives; remove it from the list")
         print(f"  - {survivor.code}\n  + {survivor.becomes}")
     return status
 

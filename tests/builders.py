@@ -1,4 +1,4 @@
-"""Builders of messages for tests.  They fill in every field that a test does not care about."""
+"""Builders of messages for tests.  They fill in every field that a test does not set."""
 
 from __future__ import annotations
 

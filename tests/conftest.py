@@ -13,7 +13,7 @@ from installation import Installation
 from long_tests import add_option, mark_and_leave_out
 from shared_kafka import SharedKafka
 
-# A loaded machine is slow, and that is not a failure.
+# Slowness of a loaded machine is not a failure.
 settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crl")
 
@@ -25,7 +25,7 @@ _SLOW_FIRST = ("integration", "faults", "live", "broker", "cli")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Identify a parameter that is bytes by the name of its argument.
+    """Name a parameter that consists of bytes after its argument.
 
     Compressed bytes contain the time, but every process of a run must find the same test names.
     """
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin a run, or join one as one of its processes."""
+    """Begin a test run, or join one as an additional process."""
     if config.args_source is pytest.Config.ArgsSource.ARGS and not hasattr(config, "workerinput"):
         config.option.no_long = False  # tests named on the command line always run; xdist passes this option on
     if not os.environ.get("CRL_BOOTSTRAP_SERVERS"):

@@ -75,7 +75,7 @@ async def assert_topics_equal_the_fold(installation: Installation) -> Compared:
             wanted = [_identity(topic, o.key, o.value, o.headers) for o in expected[topic, partition]]
             distinct = list(dict.fromkeys(found))
             if topic in {DEAD_LETTERS, TAG_CONDITIONS}:
-                # The monitor and the inlet, or several partitions, write here: only each one's own order is fixed.
+                # Several stages or partitions write here, so only the order of each one's own records is fixed.
                 assert sorted(distinct, key=repr) == sorted(wanted, key=repr), f"{topic} {partition}"
             else:
                 assert distinct == list(dict.fromkeys(wanted)), f"{topic} {partition}"

@@ -1,4 +1,4 @@
-"""Processes of the program without its slow start: loading takes most of a second, and tests start hundreds of them.
+"""Starts ``crl`` processes quickly: loading the program takes most of a second, and tests start hundreds of processes.
 
 ``start`` and ``run`` fork a process that has already loaded the program (``forking_server.py``).  Tests that use
 ``subprocess`` cover a real start of Python.
@@ -58,7 +58,7 @@ class Forked:
                 self.returncode = int(said or b"-9")
 
     def __del__(self) -> None:
-        os.close(self._end)  # not earlier: another thread may be waiting on it
+        os.close(self._end)  # close the pipe no earlier, because another thread may be reading from it
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -120,7 +120,7 @@ _LOCK: Final = threading.Lock()
 
 @cache
 def modules_of_the_program(*, worker: bool) -> list[str]:
-    """List the program's modules to load. The workers' modules are included only if ``worker`` is set."""
+    """List the program's modules to load; those of the workers only if ``worker`` is set."""
     import crl_stream
 
     names = [found.name for found in pkgutil.walk_packages(crl_stream.__path__, f"{PACKAGE}.")]

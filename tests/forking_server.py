@@ -1,6 +1,6 @@
 """A Python process that loads the program once and forks a copy of itself for each request; see ``forked.py``.
 
-It has only one thread, so a forked child is as good as a newly started process.  The child has its own environment,
+It has only one thread, so a forked child works like a newly started process.  The child has its own environment,
 folder, standard streams and process id, receives signals, and ends like any interpreter.
 """
 
@@ -41,7 +41,7 @@ def serve(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
             continue
         size, files, _, _ = socket.recv_fds(channel, 8, 4)
         if not size:
-            # The client has ended, and so must the processes that it started.
+            # The client has ended, so the processes that it started must end too.
             for pid in children:
                 os.kill(pid, signal.SIGKILL)
             return None

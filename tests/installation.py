@@ -84,7 +84,7 @@ class Installation:
         return self
 
     async def restart_producer(self) -> None:
-        """Start a new producer, which knows nothing of earlier topics."""
+        """Start a new producer, which has no metadata of earlier topics."""
         self.producer = AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap_servers, acks="all")
         await self.producer.start()
 
@@ -212,7 +212,7 @@ class Installation:
                 there = await self.records(COMMANDS)
                 rejected = {(r.record.partition, r.record.offset) for r in there if r.message is None}
                 commands = {(r.record.partition, r.record.offset) for r in there}
-                # A recreated log has lost the references, but the state still knows what they named.
+                # A recreated log has lost the references, but the state still includes the commands that they named.
                 rows = [decode_partition(state.get(partition_key(p))) for p, state in (await self.changelog()).items()]
                 known = {(p, o) for row in rows for p, last in row.commanded.items() for o in range(last + 1)}
                 if commands <= referenced | rejected | known and not any((await self.lag()).values()):

@@ -1,9 +1,9 @@
 """One embedded Kafka for a whole test run, however many processes the run has.
 
-Every process of the run holds a shared lock on ``users`` in the run's folder.  The system releases the lock when the
-process ends, however it ends.  The first process that needs Kafka starts it, together with a guard: this file, run as a
-program.  The guard waits for an exclusive lock, which it gets when the last process has gone.  It then cleans up what a
-killed run has left behind.
+Every process of the run holds a shared lock on the file ``users`` in the run's folder.  The operating system releases
+the lock when the process ends, however it ends.  The first process that needs Kafka starts it, together with a guard:
+this file, run as a program.  The guard waits for an exclusive lock, which it gets when the last process has gone.  It
+then cleans up what a killed run has left behind.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SharedKafka:
     @staticmethod
     def _broker_in(folder: Path) -> EmbeddedBroker:
         broker = EmbeddedBroker(folder / "kafka", Client().cache_dir)
-        broker.ephemeral = True  # takes any free port, and its data is temporary; we own the folder
+        broker.ephemeral = True  # the broker takes any free port and has temporary data, but the folder is ours
         return broker
 
     def address(self) -> str:

@@ -1,4 +1,4 @@
-"""The shape of the package: pure layers at the bottom, one folder for Faust, no circular imports, no long functions."""
+"""The structure of the package: pure layers at the bottom, one folder for Faust, no import cycles or long functions."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_only_the_worker_knows_faust() -> None:
 
 
 def test_no_module_imports_a_private_name_of_another() -> None:
-    """A name that another module needs is not private."""
+    """No module uses a private name of another module."""
     offenders = [
         f"{module.name} imports {name}"
         for module in modules()
@@ -166,7 +166,7 @@ def test_a_package_that_lists_its_folder_needs_what_is_in_it() -> None:
         ("crl_stream.stages.monitor", {"aiokafka", "asyncio", "faust", "mode", "random"}),
         ("crl_stream.client", {"faust", "mode", "crl_stream.worker"}),
         ("crl_stream.cli", {"faust", "mode"}),
-        # Every command pays for what the program imports before it knows which command to run.
+        # Modules that the program imports before it knows which command to run slow down every command.
         ("crl_stream.cli", {"aiohttp", "aiokafka", "asyncio", "msgspec", "pydantic", "ssl", "crl_stream.settings"}),
     ],
 )

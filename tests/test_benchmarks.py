@@ -131,7 +131,7 @@ def test_the_report_shows_every_contestant_and_why_one_is_missing() -> None:
 
 # -- the oracle ------------------------------------------------------------------------------------
 def outcomes_and_oracle(count: int = 400, tasks: int = 3) -> tuple[list[dict[str, object]], Oracle]:
-    """Return outcomes as a contestant parses them, 0.1 s of log time apart, and an oracle that has taken them in."""
+    """Return outcomes as a contestant parses them, 0.1 s of log time apart, and an oracle that has recorded them."""
     oracle, messages = Oracle(), []
     for number, (key, message) in enumerate(runs(count, tasks, 5)):
         messages.append({"time": number * 100, **json.loads(encode(message))})

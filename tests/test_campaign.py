@@ -1,4 +1,4 @@
-"""The simulated fault campaign finds no error, repeats itself exactly, and fails if any guard is removed."""
+"""The simulated fault campaign finds no error, gives exactly the same run again, and fails if any guard is removed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_nothing_is_lost_doubled_or_wrong_whatever_dies_stalls_or_comes_twice() 
         figures = run_seed(seed).examine()
         assert figures.is_exact, f"python -m campaign simulate --first {seed} --seeds 1: {figures.complaints}"
         total.add(figures)
-    # An event that never happened proves nothing.
+    # If a kind of event never happened, the campaign proves nothing about it.
     assert {point for point in Point if total.crashes[point] >= 10} == set(Point)
     assert min(total.crashes_with_orders, total.engaged, total.skipped, total.duplicates) > 100
     assert min(total.late_rows, total.refused_writers, total.compacted, total.looks, total.mended) > 50

@@ -1,4 +1,4 @@
-"""The compiled build: which modules it has, that it says it is compiled, and that it writes the same bytes."""
+"""The compiled build: which modules it contains, that it reports being compiled, and that it writes the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which errors are blamed on the broker, and which are not."""
+"""Which errors are attributed to the broker, and which are not."""
 
 from __future__ import annotations
 

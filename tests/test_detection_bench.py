@@ -1,4 +1,4 @@
-"""The closed-loop benchmark counts and prints what it claims to, and equal seeds give equal figures."""
+"""The closed-loop benchmark counts and prints what its documentation says, and equal seeds give equal figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def a_result(*changes: Change, live: int = 100, got: float = 80.0, never: float 
 
 
 def cells_of(*names: str) -> list[dict[str, Any]]:
-    """Every world, with the same result for every contestant."""
+    """The figures of a run in which every contestant has the same result in every world."""
     return [
         {"world": world.name, "kind": world.kind, "contestant": name, "figures": figures(world, [a_result()])}
         for world in WORLDS
@@ -250,12 +250,12 @@ def test_options_that_cannot_be_used_are_refused_in_a_sentence(
 
 
 def test_the_limit_is_lordens_bound_and_only_known_where_a_success_rate_falls() -> None:
-    """ln 5,000 is 8.517, and an outcome gives .3112 nats about a fall from .9 to .6."""
+    """ln 5,000 is 8.517, and one outcome gives .3112 nats of information about a fall from .9 to .6."""
     delay = least_delay(COLLAPSE)
     assert delay == pytest.approx(8.517 / 0.3112, rel=1e-3)
     assert greatest_gain(COLLAPSE) == pytest.approx(1 - delay / 400)
     assert [world.name for world in WORLDS if least_delay(world) is not None and world.kind == "healthy"] == []
     assert least_delay(BY_NAME["0.85>0.60 rewards"]) is None
-    assert greatest_gain(BY_NAME["0.85>0.50, other 0.93"]) is None  # a promotion gains something, too
+    assert greatest_gain(BY_NAME["0.85>0.50, other 0.93"]) is None  # here a promotion contributes to the gain, too
     assert least_delay(BY_NAME["0.85>0.50, other 0.93"]) is not None
     assert least_delay(COLLAPSE, budget=50_000) > delay

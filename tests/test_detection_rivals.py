@@ -1,4 +1,4 @@
-"""The rivals of the detection benchmark react to a collapse, stay calm where they claim to, and share one actuator."""
+"""The rivals of the detection benchmark find a collapse, keep to their rate of false alarms, and share one actuator."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_sequential_test_alarms_where_the_formula_of_its_docstring_says(
     r = (-2 * log(2 * alpha) + log(1 - 2 * log(2 * alpha))) / 300
     s2 = n * (variance(control) / len(control) + variance(treated) / len(treated))
     half = sqrt(s2 * 2 * (n * r + 1) / (n * n * r) * log(1 + sqrt(n * r + 1) / (2 * alpha)))
-    shift = fmean(control) - half + beyond - fmean(treated)  # the upper end of the sequence is just beyond 0, or not
+    shift = fmean(control) - half + beyond - fmean(treated)  # the upper end is then just above or just below 0
     replaced = Sequential(restart=10**9)
     for value in control:
         replaced.update(outcome(), value)
@@ -145,7 +145,7 @@ def test_the_bare_rule_alarms_with_the_first_bad_outcome_beyond_its_limit(
 
 
 class Script:
-    """A detector that says what it is told."""
+    """A detector whose results a test sets."""
 
     def __init__(self) -> None:
         self.degraded = False
@@ -164,7 +164,7 @@ def test_the_actuator_takes_the_highest_q_with_five_outcomes_and_quarantines_wha
     for name, good, bad in (("a", 9, 1), ("b", 4, 2), ("c", 5, 1), ("d", 4, 0)):
         for status in ["success"] * good + ["failure"] * bad:
             assert list(actuator.take(outcome(name, status))) == []
-    scripts["b"].degraded = True  # the variant is not active, so nothing follows
+    scripts["b"].degraded = True  # this variant is not active, so the actuator does nothing
     assert list(actuator.take(outcome("b"))) == []
     scripts["a"].degraded = True
     assert list(actuator.take(outcome("a"))) == [Alarmed(), Switched("rollback", "a", "c")]

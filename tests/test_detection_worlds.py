@@ -1,4 +1,4 @@
-"""The worlds of the detection benchmark are what they say: their rates, their runs, and what arrives late."""
+"""The worlds of the detection benchmark match their descriptions: their rates, their runs, and what arrives late."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_real_outcomes_are_replayed_in_their_order_and_equal_variants_are_equal(
 
 
 class Recording:
-    """Switches from a to b after ``switch`` outcomes, and remembers what it took in."""
+    """Switches from a to b after ``switch`` outcomes, and remembers the messages that it got."""
 
     def __init__(self, switch: int = 10_000, *, amends: bool = True) -> None:
         self.active: str | None = None

@@ -1,4 +1,4 @@
-"""A forked process of the program behaves like a started one in every respect that tests rely on."""
+"""A forked ``crl`` process behaves like one started with ``subprocess``, in every respect that tests rely on."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_it_is_killed_like_any_process_and_a_wait_for_it_can_end_before(tmp_path
             process.wait(0.01)
         process.kill()
         assert process.wait() == -signal.SIGKILL == process.poll()
-        process.kill()  # sends no signal to another process with the same PID
+        process.kill()  # a second kill() must not signal a new process with the same PID
 
 
 def test_ctrl_c_ends_it_in_order(tmp_path: Path) -> None:

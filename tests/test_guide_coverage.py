@@ -18,7 +18,7 @@ TABLE = ROOT / "docs" / "guide-coverage.md"
 FUTURE = "future enhancement"
 ELSEWHERE = "another page by the guide's author"
 PENDING = "pending"
-"""The mark of a row whose part is still being built; it must be removed as soon as the part exists."""
+"""The mark of a row whose feature is still being built; it must be removed as soon as the feature exists."""
 
 
 class Line(NamedTuple):
@@ -200,7 +200,7 @@ def test_every_test_that_is_named_is_there_and_is_not_skipped() -> None:
 
 
 def test_what_is_pending_is_not_there_yet() -> None:
-    """Once a part exists, the word ``pending`` must go, and its row is checked like any other."""
+    """Once a feature exists, the word ``pending`` must be removed, and its row is checked like any other."""
     assert [(n, test) for n, test, pending in named_tests() if pending and fault(test) is None] == []
     without = [r for r in rows() if r.tests.startswith(PENDING) and "::" not in r.tests]
     assert [(r.number, path) for r in without for path in paths_of(r) if (ROOT / path).exists()] == []

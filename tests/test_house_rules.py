@@ -1,4 +1,4 @@
-"""What a public repository must not contain, and what it must keep consistent."""
+"""Rules for a public repository: what it must not contain, and what it must keep consistent."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_every_test_that_the_mutation_run_selects_is_there() -> None:
 
 
 def test_every_test_file_that_a_page_names_is_there() -> None:
-    """Tests prove what the pages promise; a page that names a removed test proves nothing."""
+    """Pages name the tests that prove their promises, so every test that a page names must exist."""
     there = {path.name for path in (ROOT / "tests").rglob("*.py")}
     gone = []
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:

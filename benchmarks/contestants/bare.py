@@ -31,7 +31,7 @@ class Job:
         policies = PolicySet.parse(Path(course.folder, "policy.json").read_bytes())
         first = encode_partition(PartitionRow(policy=policies.canonical(), policy_hash=policies.digest()))
         self.rows: list[dict[bytes, bytes]] = [{partition_key(number): first} for number in range(course.partitions)]
-        """Rows by partition: separate, because a tick applies to every row that is passed to the fold."""
+        """Rows by partition; kept apart because a tick applies to every row that is passed to the fold."""
 
     async def write(self, topic: str, partition: int, items: Iterable[tuple[Any, Any, Any]]) -> None:
         """Append items to one partition, in batches, and wait until the broker has acknowledged all of them."""

@@ -45,7 +45,7 @@ def step(state: dict[str, Any] | None, message: dict[str, Any]) -> dict[str, Any
 
 
 def publish(task: str, state: dict[str, Any], time: int, seconds: float) -> dict[str, Any] | None:
-    """Return the snapshot that is due after the last outcome, or None; ``time`` is the record's, in milliseconds."""
+    """Return the snapshot that is due after the last outcome, or None; ``time`` is the outcome's, in milliseconds."""
     n = state["n"]
     late = n - state["shown_n"] >= EVERY and time - state["shown_time"] >= seconds * 1_000
     if not late and n not in EARLY:
@@ -55,7 +55,7 @@ def publish(task: str, state: dict[str, Any], time: int, seconds: float) -> dict
 
 
 def snapshot(task: str, state: dict[str, Any]) -> dict[str, Any]:
-    """Return what is published about a task."""
+    """Return the snapshot of a task."""
     variants = {}
     for name, variant in state["variants"].items():
         window = variant["window"]

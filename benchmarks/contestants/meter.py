@@ -15,7 +15,7 @@ EVERY = 0.05
 
 
 class Meter:
-    """Counts the outcomes that a job has taken in."""
+    """Counts the outcomes that a job has processed."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -23,7 +23,7 @@ class Meter:
 
     def _tell(self) -> None:
         while True:
-            os.write(1, b"%d\n" % self.count)  # Faust turns printed lines into log lines
+            os.write(1, b"%d\n" % self.count)  # Faust redirects printed lines to its log
             time.sleep(EVERY)
 
 

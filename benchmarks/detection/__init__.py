@@ -1,4 +1,4 @@
-"""Measures decisions in closed loop: the fleet uses the variant that is chosen for it, in known worlds.
+"""Measures decisions in closed loop: in worlds with known truth, the fleet uses the variant that a contestant chooses.
 
     sources       how the outcomes of a variant are drawn
     worlds        how good each variant really is, and when that changes

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.detection``: what decisions gain and lose in known worlds, compared with rivals."""
+"""``python -m benchmarks.detection``: measures what decisions gain and lose in worlds with known truth."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 FIXED = "2026"
 """The seed of a run without ``--fresh``; none of the engine's constants was tuned with it."""
 COST = "cost"
-"""The section that plays no world."""
+"""The name of the section that measures only the cost and plays no world."""
 SECTIONS = (*KINDS, COST)
 _recorded: list[World] = []
 
@@ -47,7 +47,7 @@ _recorded: list[World] = []
 def play(cell: tuple[str, str, str, int]) -> list[Result]:
     """Play ``count`` tasks of a world with a contestant; a process of the pool calls it.
 
-    All contestants of a world have the same luck, so they differ only by what they decide.
+    All contestants of a world get the same random draws, so they differ only in their decisions.
     """
     name, who, seed, count = cell
     world = next(world for world in (*WORLDS, *_recorded) if world.name == name)
@@ -113,12 +113,12 @@ def _read(path: Path) -> dict[str, Any]:
         markdown(page)
     except (OSError, ValueError, KeyError, TypeError) as error:
         hint = f"runs are kept in {RESULTS}"
-        raise UsageError(f"{path} does not hold the figures of a run: {error!r}", hint=hint) from None
+        raise UsageError(f"{path} does not contain the figures of a run: {error!r}", hint=hint) from None
     return page
 
 
 def _missing(names: Sequence[str]) -> dict[str, str]:
-    """Return the contestants that cannot play, and why; install river first if one needs it."""
+    """Return the contestants that cannot run, with the reasons; first install river if a contestant needs it."""
     needing = needing_river(names)
     if not needing or (not prepare() and borrow_river()):
         return {}
@@ -144,7 +144,7 @@ def _play(
 
 
 def _begin(outcomes: Path | None) -> None:
-    """Prepare a process of the pool; only the parent reacts to Ctrl-C."""
+    """Set up a worker process of the pool to ignore Ctrl-C, which only the parent handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     borrow_river()
     _load(outcomes)

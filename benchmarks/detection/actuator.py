@@ -2,7 +2,7 @@
 
 When the detector finds the active variant degraded, the variant goes into quarantine.  Of the variants with 5 outcomes
 or more that are not in quarantine, the one with the highest Q-value becomes active.  So rivals differ only in when they
-find something.  The product's own checks (is the target better, was the rollback right) are not in here.
+find a degradation.  The product's own checks (is the target better, was the rollback right) are not included.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from crl_stream.core.monitor.row import ABSENT, MICRO
 from crl_stream.core.policy import Learning
 
 LEAST = 5
-"""Outcomes that a target needs, as in the guide."""
+"""Number of outcomes that a target needs, as in the guide."""
 REARMED = 20
-"""Consecutive outcomes without a degraded verdict that end an alarm, so that the next one is new; as in the engine."""
+"""Number of consecutive outcomes without a degraded verdict after which an alarm ends, as in the engine."""
 _FORMULA = Formula(Learning())
 
 
@@ -28,13 +28,13 @@ class Detector(Protocol):
     """Finds out when one variant has become worse."""
 
     def update(self, outcome: m.Invocation, reward: float) -> bool:
-        """Take in an outcome and its reward, -1 to 1; return whether the variant is degraded now."""
+        """Process an outcome and its reward, -1 to 1; return whether the variant is degraded now."""
 
 
 MakeDetector = Callable[[str, Detector | None], Detector]
-"""Makes the detector of the variant with this name.
+"""Creates the detector of the named variant.
 
-The other argument is the detector of the variant it replaces, if an operator has just activated it.
+If an operator has just activated the variant, the second argument is the detector of the variant that it replaces.
 """
 
 
@@ -48,7 +48,7 @@ def reward(outcome: m.Invocation) -> float:
 
 
 class Known:
-    """What the actuator knows of a variant."""
+    """What the actuator remembers about a variant."""
 
     __slots__ = ("detector", "n", "q", "quarantined")
 
@@ -83,7 +83,7 @@ class Actuator:
         return None
 
     def take(self, message: Any) -> Iterator[Event]:
-        """Take in an outcome or an operator's command; yield the resulting events."""
+        """Process an outcome or an operator's command; yield the resulting events."""
         if isinstance(message, m.ActivateVariant):
             yield from self._obey(message.variant_id)
             return
@@ -123,7 +123,7 @@ class Actuator:
     def _obey(self, name: str) -> Iterator[Event]:
         left = self.active
         if self.excludes(name):
-            return  # the product refuses this too
+            return  # an unknown or active variant: the product refuses this too
         before = self._known[left].detector if left is not None else None
         detector = self._make(name, before)
         known = self._known.setdefault(name, Known(detector))

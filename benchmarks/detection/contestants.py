@@ -16,7 +16,7 @@ from crl_stream.errors import UsageError
 from crl_stream.settings import load_settings
 
 POLICIES = ("guide", "production")
-"""The policies of a run that names none."""
+"""The policies that run unless others are named."""
 EVIDENCE = "evidence"
 """The rival with the product's verdict; its policy is ``production``."""
 USUAL_RIVALS = (
@@ -29,7 +29,7 @@ USUAL_RIVALS = (
     "page_hinkley",
     "hddm_a",
 )
-"""The rivals of a run that names none; the second ADWIN is river's best with one setting for all rates."""
+"""The rivals that run unless others are named; the second ADWIN has river's best single setting for all rates."""
 _CODES = {"production": "prod"}
 _SAYS = "the product, with its own choice of targets"
 _SAYS_EVIDENCE = "the product's verdict (production), behind the rivals' actuator"
@@ -44,7 +44,7 @@ class Contestant(NamedTuple):
     says: str
     """A description of the contestant, with its parameters."""
     make: Callable[[], Decider]
-    """Makes a decider for one task."""
+    """Creates a decider for one task."""
     is_policy: bool = False
     """Whether the contestant is the product, with all its decisions."""
 
@@ -72,7 +72,7 @@ def contestant_of(text: str) -> Contestant:
         policy = policy_of(text)
         return Contestant(text, _CODES.get(name, name[:5]), _SAYS, lambda: Engine(policy), is_policy=True)
     if name == EVIDENCE:
-        # The policy only observes: what follows from the verdict is up to the actuator.
+        # The policy only observes; the actuator decides what to do about a verdict.
         policy = policy_of(",".join(["production", "operations.mode=observe", *given]))
         code, says, make = "evid", _SAYS_EVIDENCE, ours(policy)
     else:

@@ -1,4 +1,4 @@
-"""What a contestant costs: nanoseconds of CPU per outcome, and bytes of state.  All take the same outcomes, in turn."""
+"""Measures each contestant's cost on the same outcomes, in turn: CPU nanoseconds per outcome, and bytes of state."""
 
 from __future__ import annotations
 

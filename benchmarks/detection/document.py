@@ -1,4 +1,4 @@
-"""Keeps a run in docs/: its tables in the page, its plots, and its figures as JSON."""
+"""Stores a run in docs/: the tables in docs/detection.md, the plots, and the figures as JSON."""
 
 from __future__ import annotations
 

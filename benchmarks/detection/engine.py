@@ -13,7 +13,7 @@ from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Policy
 
 NOON = 1_767_607_200_000
-"""Append time of the first message, in milliseconds; the next ones follow a second apart."""
+"""Append time of the first message, in milliseconds; each further message follows a second after the previous one."""
 FIXED: dict[str, Any] = {
     "schema_version": 1,
     "timestamp": "2026-01-05T10:00:00Z",
@@ -50,7 +50,7 @@ class Decider(Protocol):
     active: str | None
     """The variant that runtimes use; None before the first outcome."""
     epoch: int
-    """How often the active variant was set."""
+    """Number of times that the active variant was set."""
     amends: bool
     """Whether a quality may follow its outcome; otherwise an outcome is held back until its quality is known."""
 
@@ -64,7 +64,7 @@ class Decider(Protocol):
         """Return the variants' shares of the outcomes in thousandths; None if all go to the active one."""
 
     def take(self, message: Any) -> Iterator[Event]:
-        """Take in an Invocation, a Feedback or an ActivateVariant."""
+        """Process an Invocation, a Feedback or an ActivateVariant; yield the resulting events."""
 
     def size(self) -> int:
         """Return the bytes of the state, as a table would store it."""

@@ -17,7 +17,7 @@ WORSE = 0.02
 
 KINDS = ("healthy", "collapse", "only_worse", "newcomer", "rollout", "outage", "alone")
 A_DAY = 100
-"""Outcomes of a variant in a day, for rates per 1,000 variant-days."""
+"""Number of outcomes of a variant per simulated day, for rates per 1,000 variant-days."""
 
 
 def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
 def summary(cells: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the goals' figures by contestant, each over the worlds of a kind that were played.
 
-    Standard errors say how much a figure depends on the luck of the tasks; they are None for a single task.
+    Standard errors show how much a figure depends on chance; they are None for a single task.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(cell["contestant"] for cell in cells):
@@ -142,7 +142,7 @@ def _quantiles(delays: list[int]) -> dict[str, Any]:
 
 
 def _delays(world: World, results: Sequence[Result]) -> dict[str, Any]:
-    """Return how soon the variant that became worse was left, in outcomes after the change."""
+    """Return how many outcomes after the change the variant that became worse was replaced."""
     delays = []
     for result in results:
         due = [
@@ -172,7 +172,7 @@ def _rolled_out(world: World, results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _is_due(world: World, change: Change) -> bool:
-    """Return whether the variant that was left had become worse by then, so that leaving it was right."""
+    """Return whether the replaced variant had become worse by then, so that replacing it was right."""
     if world.changes_at is None or change.at < world.changes_at or world.kind == "outage":
         return False
     watched = world.activates or world.first

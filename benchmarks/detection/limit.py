@@ -1,4 +1,4 @@
-"""The limit of detection: how soon any test can find a fall if it may raise a false alarm only so often.
+"""The limit of detection: how soon any test can find a fall, given the rate of false alarms that it may raise.
 
 Lorden (1971, *Procedures for reacting to a change in distribution*): if a test needs at least A outcomes on average to
 raise a false alarm, then its mean delay after a change is at least ``ln A / I`` for large A.  I is the information of
@@ -15,11 +15,11 @@ from benchmarks.detection.worlds import World
 from crl_stream.core.policy import Degradation
 
 BUDGET: Final = Degradation().false_alarm_budget
-"""Mean number of outcomes to a false alarm, which ``production`` promises."""
+"""Mean number of outcomes to a false alarm, as promised by ``production``."""
 
 
 def divergence(after: float, before: float) -> float:
-    """Return the information that one outcome gives about a fall of the success rate, in nats.
+    """Return the information in nats that one outcome gives about a fall of the success rate.
 
     >>> round(divergence(0.6, 0.9), 3), round(divergence(0.0, 0.5), 3)
     (0.311, 0.693)
@@ -29,9 +29,9 @@ def divergence(after: float, before: float) -> float:
 
 
 def least_delay(world: World, budget: int = BUDGET) -> float | None:
-    """Return the least mean delay in outcomes, or None if the active variant of the world does not fall by its rate.
+    """Return the least mean delay in outcomes, or None if the success rate of the world's active variant does not fall.
 
-    Only independent outcomes that succeed or fail have a known information, and the variant must be known well.
+    The information is known only for independent outcomes that succeed or fail, once the variant's rate is well known.
     """
     if world.changes_at is None or world.kind not in {"collapse", "only_worse", "alone"} or world.late_results > 1:
         return None
@@ -42,7 +42,7 @@ def least_delay(world: World, budget: int = BUDGET) -> float | None:
 
 
 def greatest_gain(world: World) -> float | None:
-    """Return the largest share of the oracle's gain with the least delay; None if the first variant was not the best.
+    """Return the share of the oracle's gain at the least delay; None if the first variant was not the best.
 
     If another variant was better from the start, promotions decide the gain, too.
     """

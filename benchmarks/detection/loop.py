@@ -17,7 +17,7 @@ from crl_stream.core import messages as m
 EXPLORATION = 0.1
 """Share of the outcomes that try a variant other than the active one."""
 UNSCORED = 0.2
-"""Share of the outcomes that never get their quality, in worlds where qualities come late."""
+"""Share of the outcomes that never get a quality, in worlds where qualities arrive late."""
 
 
 class Change(NamedTuple):
@@ -37,7 +37,7 @@ class Result(NamedTuple):
 
     outcomes: int
     live: int
-    """Outcomes that were not exploration; the sums below are over these."""
+    """Number of outcomes that were not exploration; the sums below are over these outcomes."""
     got: float
     """Sum of the true values of the variants that were used."""
     never: float
@@ -62,10 +62,10 @@ class Loop:
         self._sources: dict[str, Source] = {}
         self._begins = {begin: phase for phase, (begin, _) in enumerate(world.phases)}
         self._due: list[tuple[int, int, Any]] = []
-        """Messages that have not arrived: when they are due, in which order they were sent, and what they are."""
+        """Messages that have not arrived yet: when each is due, its sequence number, and the message itself."""
         self._sent = 0
         self.operator = world.first
-        """The variant that people chose last."""
+        """The variant that an operator chose last."""
         self.changes: list[Change] = []
         self.alerts: Counter[str] = Counter()
         self.alarms: list[int] = []
@@ -104,7 +104,7 @@ class Loop:
         self._sources = {name: make() for name, make in self.world.phases[phase][1].items()}
 
     def _choose(self, active: str) -> tuple[str, Any, bool]:
-        """Return the variant, whether it is live or explored, and whether the outcome counts (in a rollout, all do)."""
+        """Return the next variant, whether it is explored, and whether its outcome counts (all do in a rollout)."""
         weights = self.decider.weights()
         if weights is not None:
             name = self._choices.choices(list(weights), list(weights.values()))[0]
@@ -120,7 +120,7 @@ class Loop:
         self._take(number, kind(command_id="new", actor="ada", reason="it is new", variant_id=name, **FIXED))
 
     def _send(self, number: int, outcome: m.Invocation) -> None:
-        """Report an outcome at once, or as late as the world says."""
+        """Report an outcome at once, or with the delay that the world defines."""
         world, due = self.world, number
         if world.late_results > 1:
             due += self._lateness.randrange(world.late_results)
@@ -131,7 +131,7 @@ class Loop:
         is_scored = self._lateness.random() >= UNSCORED
         unscored = replace(outcome, quality=None)
         if not self.decider.amends:
-            # A contestant that cannot amend an outcome waits for its score until it can no longer come.
+            # A contestant that cannot amend an outcome gets it only when its score has arrived or can no longer arrive.
             self._post(*((scored_at, outcome) if is_scored else (due + world.late_scores, unscored)))
             return
         self._post(due, unscored)

@@ -19,7 +19,7 @@ FALL = "0.90>0.60 alone"
 
 
 def main(words: list[str]) -> int:
-    """Plot everything the file contains."""
+    """Plot all figures of the run."""
     page = json.loads(Path(words[0]).read_text(encoding="utf-8"))
     folder = Path(words[1])
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
 
 
 def _frontier(page: dict[str, Any]) -> Any:
-    """Plot the loss while nothing is wrong against the gain when something is, with standard errors."""
+    """Plot the loss in healthy worlds against the gain after a variant has become worse, with standard errors."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharex=True, layout="constrained")
     for axis, kind, title in ((axes[0], "collapse", "after a collapse"), (axes[1], "newcomer", "after a bad newcomer")):
         gain = f"{kind}: share of the oracle's gain"
@@ -68,7 +68,7 @@ def _delay(page: dict[str, Any]) -> Any:
     points = {
         name: (found[alarms], delays[name])
         for name, found in page["summary"].items()
-        if alarms in found and name in delays and not name.startswith("evidence")  # same as production here
+        if alarms in found and name in delays and not name.startswith("evidence")  # the same as production here
     }
     axis.set_xscale("symlog", linthresh=1)
     axis.set_yscale("log")
@@ -89,7 +89,7 @@ PLACES = ((8, 0), (7, 10), (7, -10), (-8, 0), (-7, 10), (-7, -10), (0, 13), (0, 
 
 def _scatter(axis: Any, page: dict[str, Any], points: dict[str, tuple[float, float]]) -> None:
     """Draw a labelled point per contestant; scales and limits of the axis must be set."""
-    axis.figure.canvas.draw()  # the layout decides where the labels meet
+    axis.figure.canvas.draw()  # labels can only be placed once the layout is final
     scale = axis.figure.dpi / 72
     at = {name: axis.transData.transform(point) for name, point in points.items()}
     taken = [(x - 5, x + 5, y - 5, y + 5) for x, y in at.values()]

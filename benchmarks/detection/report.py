@@ -194,7 +194,7 @@ def _alarms(figures: Cell) -> str:
 
 
 def _short(value: float) -> str:
-    """Return two digits, or all digits before the point."""
+    """Return a number with two significant digits, or with all digits before the decimal point."""
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 

@@ -102,7 +102,7 @@ class Totals(NamedTuple):
     squares: float = 0.0
 
     def plus(self, n: int, total: float, squares: float) -> Totals:
-        """Return the totals of these rewards and the given ones."""
+        """Return the totals with the given ones added."""
         return Totals(self.n + n, self.total + total, self.squares + squares)
 
     @property
@@ -119,19 +119,20 @@ class Totals(NamedTuple):
 class Sequential:
     """A one-sided sequential test of the mean reward, as GrowthBook and PostHog run it during a rollout.
 
-    The treatment is what came since the last restart; the control is all that came before, or the outcomes of the
+    The treatment is the outcomes since the last restart; the control is all outcomes before it, or those of the
     variant that a newcomer replaced.  The test restarts every ``restart`` outcomes, first after half as many, so that
-    the changes of most worlds fall into the middle.  The variant is degraded if the upper end of the confidence
-    sequence for treatment minus control is below 0.  With n outcomes in both and s2 as n times the variance of the
-    difference, the half-width at level ``alpha`` is
+    the changes of most worlds fall into the middle between two restarts.  The variant is degraded if the upper end of
+    the confidence sequence for treatment minus control is below 0.  With n outcomes in both and s2 as n times the
+    variance of the difference, the half-width at level ``alpha`` is
 
         sqrt(s2 2 (n r + 1) / (n^2 r) log(1 + sqrt(n r + 1) / (2 alpha)))
 
     where r = (-2 log(2 alpha) + log(1 - 2 log(2 alpha))) / ``expected`` makes it narrowest at ``expected`` outcomes.
 
     Source: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, Time-uniform central limit theory and asymptotic confidence
-    sequences (arXiv 2103.06476), in the one-sided form of GrowthBook's documentation (statistics/sequential).  Its
-    default for ``expected`` is 5,000, to be set to the size at which a decision is wanted; a variant has 300 here.
+    sequences (arXiv 2103.06476), in the one-sided form of GrowthBook's documentation (statistics/sequential).
+    GrowthBook's default for ``expected`` is 5,000, to be set to the size at which a decision is wanted; a variant has
+    300 here.
     """
 
     LEAST_TREATED, LEAST_CONTROL = 10, 40
@@ -147,7 +148,7 @@ class Sequential:
 
     @property
     def all(self) -> Totals:
-        """All outcomes of the variant itself."""
+        """The totals of all outcomes of the variant itself."""
         return self._treated if self._is_foreign else self._control.plus(*self._treated)
 
     def update(self, outcome: m.Invocation, reward: float) -> bool:  # noqa: ARG002 - the reward says it all
@@ -163,7 +164,7 @@ class Sequential:
         if treated.n < self.LEAST_TREATED or control.n < self.LEAST_CONTROL or treated.mean >= control.mean:
             return False
         if control.variance <= 0.0 or treated.variance <= 0.0:
-            return False  # GrowthBook gives no result without a variance
+            return False  # without any variance, GrowthBook gives no result
         n, r = treated.n + control.n, self._r
         s2 = n * (treated.variance / treated.n + control.variance / control.n)
         half = sqrt(s2 * 2 * (n * r + 1) / (n * n * r) * log(1 + sqrt(n * r + 1) / (2 * self._alpha)))
@@ -177,7 +178,7 @@ class Failures:
         self._detector = detector
 
     def update(self, outcome: m.Invocation, reward: float) -> bool:  # noqa: ARG002
-        """Return whether river says that failures have become more frequent."""
+        """Return whether river's detector reports that failures have become more frequent."""
         self._detector.update(int(outcome.status != "success" or bool(outcome.error_count)))
         return bool(self._detector.drift_detected)
 
@@ -189,7 +190,7 @@ class Losses:
         self._detector = detector
 
     def update(self, outcome: m.Invocation, reward: float) -> bool:  # noqa: ARG002
-        """Return whether river says that the loss has risen; a loss that falls is not a degradation."""
+        """Return whether river's detector reports that the loss has risen; a falling loss is not a degradation."""
         self._detector.update((1.0 - reward) / 2.0)
         return bool(self._detector.drift_detected)
 

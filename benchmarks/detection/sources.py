@@ -1,4 +1,4 @@
-"""The sources: how the outcomes of one variant are drawn.  Each has a true value that no decision can see."""
+"""The sources: how the outcomes of one variant are drawn.  Each has a true value that contestants cannot see."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Source(Protocol):
 
 
 Make = Callable[[], Source]
-"""Makes the source of one task; a source may remember what it drew."""
+"""Creates the source for one task; a source may remember what it has drawn."""
 
 
 class Rate:
@@ -67,7 +67,7 @@ class Days:
 
 
 class Rewards:
-    """Always succeeds, with a reward around ``2 p - 1``, so from -1 to 1."""
+    """Always succeeds, with a reward between -1 and 1 around ``2 p - 1``."""
 
     SPREAD = 0.35
 
@@ -91,7 +91,7 @@ class Errors:
 
 
 class Judged:
-    """Always succeeds; only the judge's quality, around ``p``, tells good from bad."""
+    """Always succeeds; only the judge's quality, around ``p``, distinguishes good outcomes from bad ones."""
 
     def __init__(self, p: float, spread: float = 0.1) -> None:
         self.p, self._spread = p, spread
@@ -121,12 +121,12 @@ class Recorded:
 
 
 class Replayed(Recorded):
-    """Replays real outcomes in order, in a loop that starts at a random one, so that runs of failures are kept."""
+    """Replays real outcomes in order, from a random one on and round again, so that runs of failures are kept."""
 
     _next: int | None = None
 
     def draw(self, random: Random, now: int) -> dict[str, Any]:  # noqa: ARG002
-        """Return the outcome that followed the last one."""
+        """Return the next recorded outcome, in order."""
         at = random.randrange(len(self._outcomes)) if self._next is None else self._next
         self._next = (at + 1) % len(self._outcomes)
         return self._outcomes[at]

@@ -29,7 +29,7 @@ from benchmarks.detection.sources import (
 TAU_BENCH = Path(__file__).with_name("outcomes") / "tau_bench_airline.jsonl"
 """Real outcomes of an agent on 50 tasks, four trials each; ``outcomes/README.md`` has source and licence."""
 CHANGES_AT = 300
-"""Outcome at which a variant becomes worse, in most worlds."""
+"""Number of the outcome at which a variant becomes worse, in most worlds."""
 
 
 class World(NamedTuple):
@@ -53,7 +53,7 @@ class World(NamedTuple):
     """The quality is reported up to this many outcomes after its outcome; 0 means together with the outcome."""
 
     providers: Mapping[str, str] = {}
-    """The provider that the outcomes of a variant name; none if the variant is missing."""
+    """The provider that the outcomes of each variant name; a variant that is not listed names none."""
 
     @property
     def first(self) -> str:
@@ -114,7 +114,7 @@ def _falls(before: float, after: float) -> World:
 
 
 def _tau_bench() -> tuple[World, ...]:
-    """Return worlds of real outcomes.
+    """Return worlds that draw from real outcomes.
 
     The four trials of one agent are four variants that are truly equal.  In the collapse, the agent first gets only the
     tasks that are solved at least every other time (75 % succeed), then all tasks (42 %).
@@ -202,7 +202,7 @@ WORLDS: tuple[World, ...] = (
 def recorded(path: Path, least: int = 18, most: int = 4) -> list[World]:
     """Return a healthy world for each task of a JSONL file of outcomes; its best variant is active first.
 
-    Only variants with ``least`` outcomes count, the best ``most`` of them.  A task needs two of them.
+    Only variants with at least ``least`` outcomes count, and of these the best ``most``.  A task needs two of them.
     """
     found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for line in path.read_text(encoding="utf-8").splitlines():

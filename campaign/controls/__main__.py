@@ -59,7 +59,7 @@ CONTROLS: Final = (
 
 @dataclass
 class Line:
-    """A line of the table: one control, one fault."""
+    """The figures of one control under one type of fault: a line of the table."""
 
     control: str
     fault: str
@@ -67,15 +67,15 @@ class Line:
     rounds: int = 0
     recount: Recount = field(default_factory=Recount)
     ended: int = 0
-    """Workers that ended on their own and were restarted."""
+    """Number of workers that ended on their own and were restarted."""
     stuck: int = 0
-    """How often progress stopped until everything was restarted by hand."""
+    """Number of times that progress stopped until all workers were killed and restarted."""
     recovery: list[float] = field(default_factory=list)
-    """Seconds from each fault until 300 more outputs had arrived."""
+    """Seconds from each fault until 300 further outputs had arrived."""
     complaint: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures for ``--json``."""
+        """Return the figures as ``--json`` prints them."""
         return asdict(self)
 
 
@@ -119,7 +119,7 @@ FAULTS: Final[dict[str, tuple[str, Fault, int, int]]] = {
     "F4": ("broker bounce", _bounce, 20, 5),
     "F5": ("rebalance", _rebalance, 30, 10),
 }
-"""Title, function, number of faults in the whole campaign, and in one round."""
+"""The faults by id: title, function, number of faults in the whole campaign, and number in one round."""
 
 
 async def run_round(
@@ -208,7 +208,7 @@ def note(text: str) -> None:
 
 
 def main() -> int:
-    """Run what the command line asks for."""
+    """Run the controls and faults that the command line selects."""
     parser = argparse.ArgumentParser(prog="python -m campaign.controls", description=__doc__)
     parser.add_argument(
         "--python", default=sys.executable, help="interpreter of an environment with requirements/bench.txt"

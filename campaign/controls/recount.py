@@ -29,18 +29,18 @@ class Recount:
     events: int = 0
     outputs: int = 0
     lost: int = 0
-    """Records that the table has not counted, net per key."""
+    """Number of records that the table has not counted, net per key."""
     doubled: int = 0
-    """Records that the table has counted more than once, net per key."""
+    """Number of records that the table has counted more than once, net per key."""
     silent: int = 0
-    """Records without an output."""
+    """Number of records without an output."""
     repeated: int = 0
-    """Extra outputs: those of a record after its first one, whatever count they carry."""
+    """Repeated outputs: all outputs of a record after its first one, whatever count they contain."""
     lag: int = 0
-    """Records beyond the committed offsets."""
+    """Number of records beyond the committed offsets."""
 
     def add(self, other: Recount) -> None:
-        """Add the figures of another recount."""
+        """Add the figures of another recount to these."""
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 

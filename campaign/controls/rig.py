@@ -25,12 +25,12 @@ KEYS: Final = 200
 RATE: Final = 300
 """Records per second, as in the campaign."""
 PATIENCE: Final = 60.0
-"""Seconds without an output after which a person would restart everything."""
+"""Seconds without an output after which all workers are restarted, as a person would do."""
 SETTLE_SECONDS: Final = 90.0
 HOPELESS: Final = 20
 """Number of workers that may end on their own before any output appears."""
 TRANSACTION_SECONDS: Final = 150.0
-"""Patience with a transaction that a killed process left open; it hides all later records for over a minute."""
+"""Longest wait in seconds for the end of a transaction left open by a killed process; it hides all later records."""
 
 
 class Control(NamedTuple):
@@ -45,7 +45,7 @@ class Control(NamedTuple):
     """Name of the program's changelog; ``{name}`` is the name of the round."""
     key_of: Callable[[bytes], str | None]
     has_our_libraries: bool
-    """Whether the program runs on this package's dependencies, not on ``requirements/bench.txt``."""
+    """Whether the program runs with this package's dependencies instead of ``requirements/bench.txt``."""
 
 
 class Rig:
@@ -62,9 +62,9 @@ class Rig:
         self.ended: list[int] = []
         """Exit codes of workers that ended on their own."""
         self.recovered = False
-        """Whether there has ever been an output."""
+        """Whether there has been any output yet."""
         self.stuck = 0
-        """How often everything was restarted because no output came for ``PATIENCE`` seconds."""
+        """Number of times that all workers were restarted because no output arrived for ``PATIENCE`` seconds."""
         self._expected_to_end: set[int] = set()
         self._admin: Any = AIOKafkaAdminClient(bootstrap_servers=servers)
         self._reader: Any = AIOKafkaConsumer(bootstrap_servers=servers, group_id=None)
@@ -124,7 +124,7 @@ class Rig:
         self.started.append(process)
 
     def expect_end(self, worker: subprocess.Popen[bytes]) -> None:
-        """Expect this worker to be ended by the campaign, so that it is not counted as ending on its own."""
+        """Note that the campaign is about to end this worker, so that it does not count as ending on its own."""
         self._expected_to_end.add(worker.pid)
 
     def attend(self, wanted: int) -> None:
@@ -151,8 +151,8 @@ class Rig:
     async def progress(self, wanted: int, more: int = 300) -> float:
         """Wait for ``more`` outputs, restarting workers that ended; return the seconds it took.
 
-        If nothing comes for ``PATIENCE`` seconds, every worker is killed and restarted once.  Raises ``TimeoutError``
-        if that does not help either.
+        If no output arrives for ``PATIENCE`` seconds, every worker is killed and restarted once.  Raises
+        ``TimeoutError`` if there is still no output after that.
         """
         began = time.monotonic()
         mark = await self.outputs()
@@ -194,7 +194,7 @@ class Rig:
         self._load = asyncio.create_task(self._send())
 
     async def stop_load(self) -> None:
-        """Stop sending; everything is acknowledged when this returns."""
+        """Stop sending, and wait until every record is acknowledged."""
         assert self._load is not None
         self._load.cancel()
         await asyncio.gather(self._load, return_exceptions=True)
@@ -218,7 +218,7 @@ class Rig:
 
     # -- the end ---------------------------------------------------------------------------------------
     async def finish(self, wanted: int) -> Recount:
-        """Let the control finish its work, shut it down cleanly, and count."""
+        """Let the control finish its work, shut it down cleanly, and recount its records."""
         await self.stop_load()
         until = time.monotonic() + SETTLE_SECONDS
         lag = 1

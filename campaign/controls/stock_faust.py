@@ -10,7 +10,7 @@ import faust
 
 NAME = os.environ["CONTROL_NAME"]
 SESSION_SECONDS = 4.0
-"""The default is a minute, and recovery from every kill would take that long."""
+"""Faust's default session is a minute, and recovery from every kill would take that long."""
 
 app = faust.App(
     NAME,

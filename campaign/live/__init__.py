@@ -1,4 +1,4 @@
-"""The live campaign: real workers on a real broker, broken under load; ``python -m campaign live``.
+"""The live campaign: injects faults into real workers on a real broker, under load; ``python -m campaign live``.
 
     faults/    one file for each type of fault; the folder is the list
     fault      what such a file defines, and the result of inducing the fault once
@@ -11,7 +11,7 @@
     administration  what an administrator can do to topics, groups and rights
     supervision     restarts workers that end, as a service manager would
     refusal    a worker that must refuse to work, and the fix that its hint names
-    own_task   a task to which only one fault sends outcomes
+    own_task   a task that receives outcomes from one fault only
     trouble    what workers log about a bad broker
     load       sends continuously, and records what Kafka accepted
     traffic    what is sent: outcomes (some repeated), misplaced and malformed records, scores, commands, policies
@@ -45,7 +45,7 @@ and, if it needs them,
     async def prepare(world, rng)   starts workers, services and load instead of ``world.start()``
 
 ``induce`` breaks something once, waits until the group works again (``world.progress.beyond``, ``world.ready``), and
-reports whether the system noticed **by its own numbers**: ``world.skipped(mark)``, ``world.said(mark, pattern)``,
+reports whether the system **itself** noticed the fault: ``world.skipped(mark)``, ``world.said(mark, pattern)``,
 ``world.counters()``, exit codes, restarts.  A fault that the system did not notice is inconclusive.  ``induce`` waits
 for events, never for a fixed time.  A ``TimeoutError`` means that the group is stuck, and fails the round.  All
 randomness comes from ``rng``.  ``induce`` leaves ``world`` as it found it, with the same number of workers and the

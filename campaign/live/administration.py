@@ -14,10 +14,10 @@ from aiokafka.errors import CommitFailedError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DeleteGroupsRequest
 
 PATIENCE: Final = 60.0
-"""Seconds that the broker has to do what it was asked."""
-_TOPIC, _LITERAL, _WRITE, _DENY = 2, 3, 4, 2  # as Kafka's protocol numbers them
+"""Seconds within which the broker must carry out a request."""
+_TOPIC, _LITERAL, _WRITE, _DENY = 2, 3, 4, 2  # the codes of Kafka's protocol
 _PASSING: Final = frozenset((14, 15, 16, 68))
-"""Error codes: the coordinator is loading, unavailable or elsewhere, or the group still has members."""
+"""Error codes after which to retry: the coordinator is loading, unavailable or elsewhere, or members remain."""
 _TOPIC_LEVEL: Final = 1
 """The source of a configuration value that was set on the topic itself."""
 

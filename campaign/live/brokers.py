@@ -17,7 +17,7 @@ from crl_stream.broker.configuration import HOST
 from crl_stream.settings.model import Client
 
 ROUTES: Final = 4
-"""Number of workers that can have their own route."""
+"""Number of separate routes, and so of workers that can have one each."""
 
 
 class Broker:
@@ -73,7 +73,7 @@ class Broker:
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
     async def start(self) -> None:
-        """Start the broker, and return when it answers: after 3 to 6 seconds, or longer after a kill."""
+        """Start the broker, and return when it responds: after 3 to 6 seconds, or later after a kill."""
         properties = listener_properties(self.port, self._controller, self._guarded, self.routes)
         self._kafka = EmbeddedBroker(
             self.folder, Client().cache_dir, port=self.port, heap_mb=self._heap_mb, properties=properties
@@ -92,7 +92,7 @@ class Broker:
         await self.stop()
 
     async def ended(self, seconds: float) -> None:
-        """Wait until the broker ends on its own; raise ``TimeoutError`` if it does not."""
+        """Wait until the broker exits on its own; raise ``TimeoutError`` if it does not."""
         assert self._kafka is not None
         async with asyncio.timeout(seconds):
             while await asyncio.to_thread(self._kafka.status) is not None:
@@ -105,7 +105,7 @@ class Broker:
         return self._kafka is not None and self._kafka.status() is not None
 
     def pause(self) -> None:
-        """Send SIGSTOP: connections stay open, and nothing answers."""
+        """Pause the broker with SIGSTOP: connections stay open, but requests get no response."""
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -119,7 +119,7 @@ class Broker:
 
 
 class GivenBroker(Broker):
-    """An existing broker, for rounds that do not break it."""
+    """An existing broker, for rounds that inject no fault into it."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._given = bootstrap_servers

@@ -18,7 +18,7 @@ ORDERS_RACING: Final = "F26"
 
 @dataclass
 class Engagement:
-    """The result of inducing a fault: whether the system noticed it by its own numbers, and those numbers."""
+    """The result of inducing a fault: whether the system's own figures show that it noticed, and those figures."""
 
     engaged: bool
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -41,11 +41,11 @@ class Fault:
     id: str
     title: str
     times: int
-    """How often the fault is induced in the whole campaign."""
+    """Number of times that the fault is induced in the whole campaign."""
     per_round: int
     induce: Callable[[World, random.Random], Awaitable[Engagement]]
     prepare: Callable[[World, random.Random], Awaitable[None]] | None = None
-    """Called instead of ``World.start``, if given."""
+    """A function that is called instead of ``World.start``, if it is given."""
     own_broker: bool = False
     """Whether rounds of the fault need their own broker, because the fault harms more than their topics."""
     examines: bool = True
@@ -55,7 +55,7 @@ class Fault:
 
 
 def find_faults() -> dict[str, Fault]:
-    """Return every type of fault by its id, in numerical order."""
+    """Return all types of faults by id, in numerical order."""
     found: dict[str, Fault] = {}
     for each in pkgutil.iter_modules(faults.__path__):
         chapter = importlib.import_module(f"{faults.__name__}.{each.name}")

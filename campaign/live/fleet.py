@@ -22,14 +22,14 @@ from crl_stream.settings.model import Kafka
 
 ROOT: Final = Path(crl_stream.__file__).resolve().parent.parent
 PATIENCE: Final = 90.0
-"""Seconds without progress after which a group counts as stuck, even on a busy machine."""
+"""Seconds without progress after which a group counts as stuck; long enough for a busy machine."""
 SESSION: Final = 3.0
 SERVICES_SESSION: Final = 9.0
-"""Longer than ``SESSION``, because four groups start in one process.  On a busy machine that process can stall for half
-of a shorter session, and would then leave.
+"""Session of the services in seconds.  It is longer than ``SESSION``, because four groups start in one process.  On a
+busy machine that process can stall for half of a shorter session, and would then exit.
 """
 COMMIT_INTERVAL: Final = 5.0
-"""Seconds; long, so that a new owner of a partition finds work that is already done."""
+"""Seconds between commits; so many that a new owner of a partition finds records that are folded but not committed."""
 WORKER: Final = ("-m", "crl_stream")
 LAUNCHER: Final = ("-m", "campaign.live.launcher")
 """Python arguments that start a worker which dies or pauses at a named line, or lacks a guard."""
@@ -51,7 +51,7 @@ def start_python(
 
 
 class Plan(NamedTuple):
-    """How a round is set up."""
+    """The setup of a round."""
 
     name: str
     """Prefix of topics, groups and files."""
@@ -63,16 +63,16 @@ class Plan(NamedTuple):
 
 
 TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
-"""The beginning of each line in a worker's log."""
+"""Pattern of the beginning of each line in a worker's log."""
 
 
 class Mark(NamedTuple):
-    """A moment in the logs."""
+    """A moment, and the position in each log at that moment."""
 
     logs: dict[str, int]
     time: float
     line: str
-    """How a log line written now would begin."""
+    """The timestamp with which a log line written now would begin."""
 
 
 class Fleet:
@@ -162,7 +162,7 @@ class Fleet:
                 try:
                     await self.ready()
                 except WorkerEnded:
-                    # A worker that stalls for half a session leaves.  On a machine that is too busy, that is correct.
+                    # A worker that stalls for half a session exits.  On a machine that is too busy, that is correct.
                     continue
                 if (len(self.workers), len(self.services)) == tuple(wanted.values()):
                     return
@@ -178,7 +178,7 @@ class Fleet:
 
     # -- what the system reports -------------------------------------------------------------------
     def mark(self) -> Mark:
-        """Return the current moment in all logs."""
+        """Return the current moment, with the position in each log."""
         sizes = {worker.name: worker.log.stat().st_size for worker in self.started}
         return Mark(sizes, time.monotonic(), time.strftime("%Y-%m-%d %H:%M:%S"))
 
@@ -187,7 +187,8 @@ class Fleet:
     ) -> list[Any]:
         """Return all matches since ``since`` as ``re.findall`` does, including the logs of processes that have ended.
 
-        A line that a worker held back counts by the time when it was created, not when it was written.
+        A log line that a worker held back counts by the time at which it was created, not the time at which it was
+        written.
         """
         found: list[Any] = []
         for worker in self.started if workers is None else workers:
@@ -201,7 +202,7 @@ class Fleet:
         return sum(int(count) for count in self.said(since, SKIPPED))
 
     def left(self, since: Mark) -> int:
-        """Count the workers that have left on their own since ``since``, for any reason."""
+        """Count the workers that have exited on their own since ``since``, for any reason."""
         return len(self.said(since, r"leaving without commit: "))
 
     async def counters(self) -> dict[str, int]:

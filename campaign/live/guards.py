@@ -198,7 +198,7 @@ def remove(guard: str) -> None:
 
 
 def drop_batch(number: int) -> None:
-    """Lose the ``number``-th batch between poll and lane, as when a queue is cleared."""
+    """Drop the ``number``-th batch between poll and lane, as if a queue had been cleared."""
     put, calls = Lane.put, 0
 
     def lose(self: Lane, batch: Batch) -> None:
@@ -224,7 +224,7 @@ def slow_outputs(seconds: float) -> None:
 
 
 def tell_recovery() -> None:
-    """Report how many records are recovered in each partition."""
+    """Log how many records are recovered in each partition."""
     apply = TaskTable.apply_changelog_batch
 
     def tell(self: TaskTable, batch: Any) -> None:

@@ -20,7 +20,7 @@ class Journal:
         self.keys = {played.key for played in self.played}
 
     def append(self, played: Played) -> None:
-        """Append a line; it is on the disk when this returns."""
+        """Append a line, and return once it is on disk."""
         with self.file.open("ab") as file:
             file.write(msgspec.json.encode(played) + b"\n")
         self.played.append(played)

@@ -24,9 +24,9 @@ def main(words: list[str]) -> None:
     parser.add_argument("--die", action="append", default=[], metavar="POINT:N", help=f"one of {', '.join(POINTS)}")
     parser.add_argument("--stall", action="append", default=[], metavar="POINT:N", help="the same with SIGSTOP")
     parser.add_argument("--without", action="append", default=[], metavar="GUARD", help=f"one of {', '.join(GUARDS)}")
-    parser.add_argument("--drop", type=int, metavar="N", help="lose the N-th batch on its way to its lane")
-    parser.add_argument("--slow", type=float, metavar="SECONDS", help="let each write of outputs take longer")
-    parser.add_argument("--tell-tasks", action="store_true", help="keep reporting the number of asyncio tasks")
+    parser.add_argument("--drop", type=int, metavar="N", help="drop the N-th batch before it reaches its lane")
+    parser.add_argument("--slow", type=float, metavar="SECONDS", help="delay each write of outputs")
+    parser.add_argument("--tell-tasks", action="store_true", help="log the number of asyncio tasks regularly")
     parser.add_argument("--tell-recovery", action="store_true", help="report what is recovered")
     options, rest = parser.parse_known_args(words)
     for guard in options.without:

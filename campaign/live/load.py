@@ -21,7 +21,7 @@ from crl_stream.wire.topics import Topics
 TICK: Final = 0.05
 """Seconds between one portion of records and the next."""
 IN_FLIGHT: Final = 4_000
-"""How many recent records ``Load.newest`` keeps."""
+"""Number of recent records that ``Load.newest`` keeps."""
 
 
 class Sent(NamedTuple):
@@ -33,7 +33,7 @@ class Sent(NamedTuple):
 
 
 class Load:
-    """Sends ``rate`` records a second until it is paused; the ledger contains everything that the broker accepts."""
+    """Sends ``rate`` records a second until it is paused; its ledger contains every record that the broker accepts."""
 
     def __init__(
         self, bootstrap_servers: str, names: Topics, partitions: int, rng: random.Random, ledger: Path, *, rate: int
@@ -62,7 +62,7 @@ class Load:
         self._task = asyncio.create_task(self._run())
 
     async def pause(self) -> None:
-        """Stop sending, and wait until every record sent has been acknowledged or given up."""
+        """Stop sending, and wait until every sent record has been acknowledged or has failed for good."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -74,7 +74,7 @@ class Load:
             raise RuntimeError(f"the load ended on its own: {error!r}") from error
 
     async def ended(self) -> None:
-        """Wait until the load ends on its own, which it must not, and raise its error."""
+        """Raise the load's error if it ends on its own, which must not happen; wait until then."""
         while True:
             task = self._task
             if task is None:
@@ -165,7 +165,7 @@ class Load:
         self._ledger.write(json.dumps(entry) + "\n")
 
     async def _recover(self, error: Exception) -> None:
-        """Replace a producer that gave up a record, because such a producer might not keep the order."""
+        """Replace a producer that has given up on a record, because it might not keep the order of the next ones."""
         if getattr(error, "retriable", False):
             await asyncio.sleep(0.2)
         old = self._producer

@@ -51,7 +51,7 @@ MUTANTS: Final = (
         "lane_of_a_batch",
         storm,
         "a batch belongs to the assignment it was polled for (generation)",
-        "a batch of an old assignment rarely arrives late; if it does, it does not fit the lane, and the worker leaves",
+        "a batch of an old assignment rarely arrives late; if it does, it does not fit the lane, and the worker exits",
     ),
     Mutant(
         "no_poll_while_moving",
@@ -64,14 +64,14 @@ MUTANTS: Final = (
 
 
 class Judged(NamedTuple):
-    """The result for one guard."""
+    """The result of playing a guard's scenario with and without the guard."""
 
     guard: str
     scenario: str
     control: str | None
-    """What went wrong with the guard in place; it must be None."""
+    """Description of what went wrong with the guard in place; None is expected."""
     complaint: str | None
-    """What went wrong without the guard."""
+    """Description of what went wrong without the guard, or None."""
     unseen: str = ""
     """Why no scenario is expected to reveal the loss of this guard."""
 
@@ -87,7 +87,7 @@ class Judged(NamedTuple):
 
     @property
     def says(self) -> str:
-        """What went wrong, in words, or why nothing did."""
+        """A sentence that says what went wrong, or why nothing did."""
         if self.control is not None:
             return f"the scenario fails with the guard too: {self.control}"
         return self.complaint or f"not revealed: {self.unseen or 'reason unknown'}"

@@ -16,7 +16,7 @@ from campaign.live.progress import Progress
 EVERY: Final = 1.0
 """Seconds between two checks."""
 SILENT_SECONDS: Final = 10.0
-"""After this many seconds without a record, the short holds of the load have ended, so no tick comes for an hour."""
+"""After this many seconds without a record, the load's short holds have expired, so no tick is due for an hour."""
 
 
 class Offsets:

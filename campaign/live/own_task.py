@@ -1,4 +1,4 @@
-"""A task to which only one fault sends outcomes, so that a worker must show exactly that number of outcomes."""
+"""A task to which only one fault sends outcomes, so that a worker must show exactly the number of outcomes sent."""
 
 from __future__ import annotations
 

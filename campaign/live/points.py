@@ -1,4 +1,4 @@
-"""Named lines at which a worker can be made to die or pause; patched in by the launcher, never in the product.
+"""Named lines of code at which a worker can be made to die or pause; the launcher patches the process, not the product.
 
 At these lines a crash can leave topics, rows, memory and committed offsets inconsistent with each other.
 """
@@ -50,7 +50,7 @@ POINTS: Final[dict[str, Point]] = {
     "rows": Point("after the rows, before memory is updated", Producer, "write", before=False, only=_for_rows),
     "memory": Point("after memory is updated, before the commit", MonitorStage, "_persist", before=False),
     "commit": Point("before the commit is sent", Consumer, "_commit", before=True),
-    "committed": Point("after the commit, before it is remembered", Consumer, "_commit", before=False),
+    "committed": Point("after the commit, before the worker records it in memory", Consumer, "_commit", before=False),
     "revoke": Point("when partitions are taken", Consumer, "wait_empty", before=True),
     "revoked": Point("when partitions are given up", Consumer, "on_partitions_revoked", before=False),
     "recovery": Point("while rows are recovered", TaskTable, "_recover", before=True),

@@ -30,10 +30,16 @@ EVERY: Final = 5.0
 
 def add_sections(sections: Any) -> None:
     """Add the commands to the parser of ``python -m campaign``."""
-    live = sections.add_parser("live", help="break real workers on a real broker, under load")
+    live = sections.add_parser("live", help="inject faults into real workers on a real broker, under load")
     live.add_argument("--seed", type=int, default=1, metavar="S", help="default: %(default)s")
     live.add_argument("--only", metavar="F1,F5", help="only these faults")
-    live.add_argument("--scale", type=float, default=1.0, metavar="X", help="0.1 is a tenth of the faults of each type")
+    live.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="share of the faults of each type to induce; 0.1 is a tenth",
+    )
     live.add_argument(
         "--resume", type=Path, metavar="FILE", help="continue a results file; rounds that it contains are not repeated"
     )
@@ -48,7 +54,7 @@ def add_sections(sections: Any) -> None:
     mutants.add_argument("--list", action="store_true", help="list the guards and their scenarios without playing any")
     mutants.add_argument("--json", action="store_true", help="print JSON")
     mutants.set_defaults(run=_mutants)
-    long = sections.add_parser("soak", help="half an hour of kills and rebalances around a worker that is left alone")
+    long = sections.add_parser("soak", help="run half an hour of kills and rebalances around an untouched worker")
     long.add_argument("--minutes", type=float, default=30.0, metavar="M", help="default: %(default)g")
     long.add_argument("--seed", type=int, default=1, metavar="S", help="default: %(default)s")
     long.add_argument("--folder", type=Path, help="folder for logs; default: a new one")
@@ -199,7 +205,7 @@ def _list(faults: list[Fault], *, as_json: bool) -> None:
 
 
 def _without_news() -> Any:
-    # aiokafka logs errors about a broker that is being broken on purpose.
+    # aiokafka logs errors about a broker into which faults are injected on purpose.
     return quietly("aiokafka", logging.CRITICAL)
 
 

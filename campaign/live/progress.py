@@ -25,7 +25,7 @@ class Progress:
         )
         self.rows: dict[int, PartitionRow] = {partition: PartitionRow() for partition in self.partitions}
         self.since: dict[int, float] = dict.fromkeys(self.partitions, 0.0)
-        """When each partition last made progress (``time.monotonic``)."""
+        """The time at which each partition last made progress (``time.monotonic``)."""
         self._moved = asyncio.Condition()
         self._read = dict.fromkeys(self.partitions, 0)
         """The changelog offset after the last record that was read."""

@@ -18,7 +18,7 @@ from crl_stream.broker.configuration import HOST
 
 CHUNK: Final = 65_536
 WAITING: Final = 32
-"""Chunks that one direction of a connection buffers before its sender is slowed down."""
+"""Number of chunks that one direction of a connection buffers before its sender is slowed down."""
 _CLOSE_WITH_RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -36,7 +36,7 @@ class Proxy:
     """A port of this machine that forwards to the broker's ``upstream`` port; it listens within ``async with``.
 
     Bytes that a silent network holds back are delivered when it heals, if both ends are still connected, just as TCP
-    resends lost packets.  Meanwhile, new connections are accepted but get no answer.
+    resends lost packets.  While the network is silent, new connections are accepted but get no response.
     """
 
     def __init__(self, upstream: int, port: int = 0) -> None:
@@ -44,11 +44,11 @@ class Proxy:
         self.connections = 0
         """Number of opened connections."""
         self.resets = 0
-        """Number of connections that this proxy has broken."""
+        """Number of connections that this proxy has reset."""
         self.passed: Counter[Direction] = Counter()
-        """Bytes delivered to the other side."""
+        """Number of bytes delivered to the other side."""
         self.held: Counter[Direction] = Counter()
-        """Bytes received while their direction was silent."""
+        """Number of bytes received while their direction was silent."""
         self._delay = 0.0
         self._open = {direction: asyncio.Event() for direction in Direction}
         for gate in self._open.values():
@@ -69,7 +69,7 @@ class Proxy:
 
     # -- what a network does -------------------------------------------------------------------------
     def silence(self, *directions: Direction) -> None:
-        """Let nothing through until ``heal`` is called, in the given directions (default: both)."""
+        """Hold back all traffic in the given directions (default: both) until ``heal`` is called."""
         for direction in directions or BOTH:
             self._open[direction].clear()
 
@@ -78,7 +78,7 @@ class Proxy:
         self._delay = seconds
 
     def reset(self) -> int:
-        """Break every connection with a TCP reset, even in the middle of a message; return how many there were."""
+        """Reset every TCP connection, even in the middle of a message; return the number of connections."""
         broken = self._break()
         self.resets += broken
         return broken
@@ -120,7 +120,7 @@ class Proxy:
                     group.create_task(self._carry(broker_reader, writer, Direction.ANSWERS)),
                 ]
         except* (OSError, _Ended):
-            pass  # one end has closed, so the other does too
+            pass  # one end has closed the connection, so close the other end too
         finally:
             self._live.discard(connection)
             for each in connection.writers:
@@ -139,7 +139,7 @@ class Proxy:
                     await asyncio.sleep(left)
                 await gate.wait()
                 if not data:
-                    raise _Ended  # even a FIN is lost in a silent network
+                    raise _Ended  # in a silent network, not even a FIN arrives
                 sink.write(data)
                 await sink.drain()
                 self.passed[direction] += len(data)
@@ -164,7 +164,7 @@ class Proxy:
 
 
 class _Ended(Exception):
-    """One end has closed the connection."""
+    """Raised when one end has closed the connection."""
 
 
 class _Connection:

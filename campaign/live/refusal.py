@@ -12,7 +12,7 @@ from campaign.live.world import PATIENCE, ROOT, World
 
 
 async def stop_all(world: World) -> int:
-    """Stop every worker cleanly; return how many there were."""
+    """Stop every worker cleanly; return the number of workers."""
     workers = [*world.workers, *world.services]
     for worker in workers:
         worker.terminate()

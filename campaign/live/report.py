@@ -55,7 +55,7 @@ class Line:
     recoveries: list[float] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     failures: list[str] = field(default_factory=list)
-    """Rounds that did not finish, and the oracle's complaints."""
+    """Descriptions of rounds that did not finish, and of the errors that the oracle found."""
 
     @property
     def inconclusive(self) -> int:
@@ -75,7 +75,7 @@ class Line:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the line for ``--json``."""
+        """Return the line as ``--json`` prints it."""
         more = {"inconclusive": self.inconclusive, "p50": self.recovery(0.5), "p95": self.recovery(0.95)}
         return {name: value for name, value in asdict(self).items() if name != "recoveries"} | more
 
@@ -111,7 +111,7 @@ def sum_up(rounds: Iterable[Played], faults: Mapping[str, Fault]) -> list[Line]:
 
 
 def verdict(lines: Sequence[Line]) -> list[str]:
-    """Describe what is wrong; return nothing if every promise held and enough faults were noticed."""
+    """Return descriptions of what is wrong; empty if every promise held and enough faults were noticed."""
     wrong = [
         f"{line.id}: {len(line.failures)} failures, the first: {line.failures[0]}" for line in lines if line.failures
     ]
@@ -140,7 +140,7 @@ def table(lines: Sequence[Line], *, markdown: bool = False) -> str:
 
 
 def is_extreme(name: str) -> bool:
-    """Return whether figures of this name are combined by their maximum, because their sum means nothing."""
+    """Return whether figures of this name are combined by their maximum, because their sum would be meaningless."""
     return name.startswith(("seconds", "largest", "most")) or name.endswith((" s", "/s"))
 
 

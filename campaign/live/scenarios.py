@@ -65,7 +65,7 @@ async def _death_at(world: World, words: tuple[str, ...], line: str) -> str | No
 
 
 async def output_topic_that_refuses(world: World, words: tuple[str, ...]) -> str | None:
-    """Let the broker refuse decisions for a while; a worker that does not wait for its answers loses some."""
+    """Let the broker refuse decisions for a while; a worker that does not wait for acknowledgements loses some."""
     worker = _start(world, words)
     await worker.ready()
     await world.load.start()
@@ -83,7 +83,7 @@ async def output_topic_that_refuses(world: World, words: tuple[str, ...]) -> str
 
 
 async def batch_lost_on_its_way(world: World, words: tuple[str, ...]) -> str | None:
-    """Lose a batch between poll and lane, as when Faust clears a queue."""
+    """Drop a batch between poll and lane, as if Faust had cleared a queue."""
     worker = _start(world, words, "--drop", "9")
     await world.load.start()
     ended = asyncio.create_task(worker.ended(PATIENCE))
@@ -120,7 +120,7 @@ async def commit_ahead_of_the_rows(world: World, words: tuple[str, ...]) -> str 
 
 
 async def zombie(world: World, words: tuple[str, ...]) -> str | None:
-    """Pause a worker while it writes rows; when it resumes after a takeover, it must leave without writing more."""
+    """Pause a worker while it writes rows; when it resumes after a takeover, it must exit without writing more."""
     late = await _wake_zombie(world, words)
     if STOOD_STILL not in late.said():
         return "a process that was paused for a session continued to write"
@@ -133,7 +133,8 @@ async def zombie_that_does_not_look(world: World, words: tuple[str, ...]) -> str
     late.kill()
     if not re.search(OTHER_WRITER, "".join(worker.said() for worker in world.started)):
         return "no worker noticed that another one wrote rows"
-    # The worker that notices leaves, and the paused one may leave too, so a third worker must finish the job.
+    # The worker that notices the late rows exits, and the paused one may exit too, so a third worker must finish the
+    # job.
     await _start(world, words).ready()
     return await _verdict(world)
 
@@ -172,7 +173,7 @@ async def stop_in_order(world: World, words: tuple[str, ...]) -> str | None:
 
 
 async def storm(world: World, words: tuple[str, ...]) -> str | None:
-    """Let workers join and leave; no worker may lose a batch, write late, or leave for such a reason."""
+    """Let workers join and leave; no worker may lose a batch, write late, or exit for such a reason."""
     _start(world, words)
     await world.ready()
     await world.load.start()
@@ -188,7 +189,7 @@ async def storm(world: World, words: tuple[str, ...]) -> str | None:
         await world.progress.beyond(world.progress.marks(), PATIENCE)
     told = world.said(mark, f"leaving without commit: .*(?:{LOST_BATCH}|{OTHER_WRITER})")
     complaint = await _verdict(world)
-    return complaint or (f"{len(told)} workers had to leave: {told[0]}" if told else None)
+    return complaint or (f"{len(told)} workers had to exit: {told[0]}" if told else None)
 
 
 async def partition_taken_amid_a_batch(world: World, words: tuple[str, ...]) -> str | None:
@@ -208,7 +209,7 @@ async def partition_taken_amid_a_batch(world: World, words: tuple[str, ...]) -> 
     findings = await examine(world)
     if findings.complaints:
         return findings.complaints[0]
-    late = f"{findings.late_rows} rows were written late, {len(told)} workers had to leave because of it"
+    late = f"{findings.late_rows} rows were written late, {len(told)} workers had to exit because of it"
     return late if findings.late_rows or told else None
 
 

@@ -1,6 +1,6 @@
-"""A long run: one worker is left alone while others are killed, join and leave, and its resource use is watched.
+"""A long run: one worker is left untouched while others are killed, join and leave, and its resource use is watched.
 
-Anything that grows for half an hour is assumed to grow forever.  Memory, open files and unfinished tasks of the
+A figure that grows for half an hour is assumed to grow forever.  Memory, open files and unfinished tasks of the
 untouched processes, and the lag of the group, are sampled throughout.  An early part of the run is compared with the
 last part.
 """
@@ -26,9 +26,9 @@ from crl_stream.wire.topics import ACTIVE_VARIANTS, OVERVIEW, PROPOSALS, VARIANT
 from crl_stream.wire.topics import TASKS as SNAPSHOTS
 
 WARM: Final = 0.25
-"""Share of the run in which caches, pools and the allocator warm up."""
+"""Length of the warm-up of caches, pools and the allocator, as a share of the run."""
 PART: Final = 0.25
-"""Share of the run in each of the two parts that are compared: right after the warm-up, and at the end."""
+"""Length of each of the two compared parts (right after the warm-up, and at the end) as a share of the run."""
 SAMPLE_SECONDS: Final = 5.0
 DISTURB_SECONDS: Final = 20.0
 """Seconds between the end of one disturbance and the next."""
@@ -49,7 +49,7 @@ class Sample(NamedTuple):
 
 
 class Trend(NamedTuple):
-    """How one figure developed over the run."""
+    """The development of one figure over the run."""
 
     worker: str
     name: str

@@ -46,7 +46,7 @@ class Supervisor:
                 await asyncio.gather(self._task, return_exceptions=True)
 
     async def ready(self, seconds: float = PATIENCE) -> None:
-        """Wait until all workers are ready; a worker that ends meanwhile is restarted."""
+        """Wait until all workers are ready, restarting any that end in the meantime."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._attend()

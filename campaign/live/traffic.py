@@ -1,4 +1,4 @@
-"""What the agents, runtimes and people of a round send: one draft after another, determined by the seed."""
+"""Drafts what the agents, runtimes and people of a round send, one record after another; the seed determines all."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, POLICY_KEY
 TASKS: Final = 50
 VARIANTS: Final = ("default", "v2", "v3", "v4")
 RECENT: Final = 12
-"""How many of a task's latest ids may be repeated.
+"""Number of a task's latest ids that may be repeated.
 
-Fewer than a task remembers, because misplaced records may change the order.
+It is smaller than the number that a task remembers, because misplaced records may change the order.
 """
 POISON, REPEATED, MISPLACED, SCORES, ORDERS = 0.02, 0.05, 0.02, 0.08, 0.04
-"""Shares of all records."""
+"""The share of each of these kinds among all records."""
 WORSE_EVERY: Final = 1_500
-"""Number of records after which different variants turn bad."""
+"""Number of records after which the set of bad variants changes."""
 
 OUTCOME: Final = "outcome"
 REPEAT: Final = "repeat"
@@ -62,7 +62,7 @@ class Draft(NamedTuple):
     id: str = ""
     """Id of the invocation or the command."""
     partition: int | None = None
-    """The partition; None for the one that the key maps to."""
+    """The partition to send to; None means the one that the key maps to."""
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
@@ -134,7 +134,7 @@ class Traffic:
         )
 
     def repeat(self, task: TaskKey) -> Draft:
-        """Repeat an outcome, now and then with a different variant."""
+        """Return an earlier outcome again, sometimes with a different variant."""
         if not self._recent[task]:
             return self.outcome(task)
         again = self.rng.choice(self._recent[task])

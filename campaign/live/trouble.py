@@ -1,4 +1,4 @@
-"""What workers log about a broker that does not answer, or answers badly."""
+"""Pattern of the lines that workers log about a broker that does not respond, or responds with errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker processes of a world: started, queried, stopped, killed, paused."""
+"""The worker processes of a world, which can be started, queried, stopped, killed and paused."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Final
 import aiohttp
 
 READY_SECONDS: Final = 120.0
-"""Seconds after which a worker that is not ready must be broken, even on a busy machine."""
+"""Seconds after which a worker that is not ready counts as broken; long enough for a busy machine."""
 STOP_SECONDS: Final = 60.0
 SKIPPED: Final = re.compile(r"(\d+) records from offset \d+ on were already folded and are skipped")
-"""What a worker logs when it is given a partition whose rows are ahead of the committed offset."""
+"""Pattern of what a worker logs when it is assigned a partition whose rows are ahead of the committed offset."""
 
 
 class Worker:
@@ -94,7 +94,7 @@ class Worker:
         self.process.wait()
 
     def terminate(self) -> None:
-        """Send SIGTERM without waiting for the end."""
+        """Send SIGTERM, and do not wait until the process ends."""
         if self.alive:
             self.process.send_signal(signal.SIGTERM)
 
@@ -117,7 +117,7 @@ class Worker:
 
 
 class WorkerEnded(RuntimeError):
-    """A worker ended before it became ready."""
+    """Raised when a worker exits before it becomes ready."""
 
     def __init__(self, worker: Worker) -> None:
         last = worker.said().strip().splitlines()[-3:]

@@ -78,7 +78,7 @@ class World(Fleet):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """End everything, and delete the topics."""
+        """End all processes and clients, and delete the topics."""
         await self._closing.aclose()
 
     def _end_workers(self) -> None:

@@ -1,6 +1,6 @@
 """The simulation: the real stages of the worker on a broker in memory, in one process and without a clock.
 
-A seed decides what is sent, and where each process dies, stalls, resumes too late or rereads records.
+A seed determines what is sent, and where each process dies, stalls, resumes too late or rereads records.
 
     broker      logs, changelogs and committed offsets, each as a list
     traffic     what agents, runtimes and people send

@@ -1,4 +1,4 @@
-"""Adds up the figures of seeds and formats them."""
+"""Adds up the figures of many seeds, and formats the sums."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class Figures:
     crashes_with_orders: int = 0
     """Crashes with a command, or a reference to one, in the batch (F26)."""
     engaged: int = 0
-    """Crashes after which records were reread."""
+    """Number of crashes after which records were reread."""
     idle_crashes: int = 0
-    """Crashes after which nothing was reread."""
+    """Number of crashes after which nothing was reread."""
     zombies: int = 0
     """Processes that stalled until another process had taken over their partition."""
     late_rows: int = 0
-    """Writes of rows that came late, from processes that had stalled."""
+    """Number of late writes of rows, by processes that had stalled."""
     refused_writers: int = 0
     """Processes that found another writer in their changelog, and ended."""
     replayed: int = 0
-    """Records that were reread."""
+    """Number of records that were reread."""
     skipped: int = 0
-    """Reread records that were already folded."""
+    """Number of reread records that were already folded."""
     compacted: int = 0
     """Changelog records that compaction removed."""
     outcomes: int = 0
@@ -41,20 +41,20 @@ class Figures:
     outputs: int = 0
     rows: int = 0
     duplicates: int = 0
-    """Outputs that were published more than once, with the same bytes."""
+    """Number of outputs that were published more than once, with the same bytes."""
     looks: int = 0
     """Checks by owners for records that other processes wrote to their compacted topics."""
     mended: int = 0
     """Records of compacted topics that were rewritten because a stale write had covered them."""
     stale_last: int = 0
-    """Keys of compacted topics whose last record is an old one."""
+    """Number of keys of compacted topics whose last record is not the newest."""
     lost: int = 0
     doubled: int = 0
-    """Outcomes counted twice, and records that the fold did not produce."""
+    """Number of outcomes counted twice, plus records that the fold did not produce."""
     wrong_rows: int = 0
     disordered: int = 0
     inconclusive: int = 0
-    """Seeds in which no crash caused anything to be reread."""
+    """Number of seeds in which no crash caused any record to be reread."""
     complaints: list[str] = field(default_factory=list)
     """Descriptions of everything that is wrong."""
 
@@ -65,13 +65,13 @@ class Figures:
         return not (wrong or self.complaints)
 
     def add(self, other: Figures) -> None:
-        """Add another seed's figures, without its complaints."""
+        """Add another seed's figures, but not its descriptions of errors."""
         for each in fields(self):
             if each.name != "complaints":
                 setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures for ``--json``."""
+        """Return the figures as ``--json`` prints them."""
         found = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "complaints"}
         return found | {"crashes": {point.value: self.crashes[point] for point in Point}}
 

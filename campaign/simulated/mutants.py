@@ -1,6 +1,7 @@
 """Removes one guard at a time; a few seeds must reveal that it is missing.
 
-Only the simulated processes run without the guard; the oracle keeps it. The switch is here and nowhere in the product.
+Only the simulated processes run without the guard; the oracle keeps it. The code that removes guards is only in this
+file, not in the product.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _bytes_of_forwards() -> Any:
 
 
 class _Forgetful(dict[int, int]):
-    """A dict of positions that answers as if it were empty."""
+    """A dict of positions that behaves as if it were empty."""
 
     def get(self, _: int, default: Any = None) -> Any:
         return default
@@ -176,9 +177,9 @@ def without(guard: str) -> Iterator[None]:
 
 
 def first_caught(guard: str, *, first: int = 0, seeds: int = ENOUGH) -> tuple[int, str] | None:
-    """Return the first seed that reveals the missing guard, and its complaint; None if no seed does.
+    """Return the first seed that reveals the missing guard, and the first error of its run; None if no seed does.
 
-    If a switch no longer fits the code, its error is raised, and does not count as a catch.
+    If the code that removes the guard no longer fits the product, its error is raised and does not count as a catch.
     """
     for seed in range(first, first + seeds):
         try:

@@ -1,4 +1,4 @@
-"""Checks what must be true under any schedule, against a fold of each log from its beginning in one batch.
+"""Checks what must be true under any schedule, by comparison with a fold of each log from its beginning in one batch.
 
 It also counts without the engine: each outcome sent must be in a row once, and each command must have one result.
 """

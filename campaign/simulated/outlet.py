@@ -82,7 +82,7 @@ class Outlet:
         await _stop(Point.BETWEEN_PARTS)
 
     def check_pulse(self) -> None:
-        """Do nothing: a process that stalls right after this check does not notice that it loses its partition."""
+        """Skip the check: a process that stalls right after it would not notice that it loses its partition anyway."""
 
     async def publish(self, outputs: Iterable[Output]) -> dict[tuple[str, int], tuple[int, int, int]]:
         """Write the outputs, in order within each partition; the partitions come in random order."""

@@ -70,7 +70,7 @@ def remedies() -> Remedies:
 
 
 class Table(TaskTable):
-    """The worker's table without Faust: its rows, recovery and writes are the worker's own code."""
+    """The worker's table without Faust: the code for rows, recovery and writes is the worker's own."""
 
     def __init__(self, app: Any, kind: Kind, partition: int, broker: Broker) -> None:
         self.app, self.kind, self.width = app, kind, broker.partitions
@@ -92,7 +92,7 @@ class Table(TaskTable):
 
 
 class Died(Exception):
-    """The stage has ended its process, as it does when it finds another writer."""
+    """Raised when a stage has ended its process, as it does when it finds another writer."""
 
 
 class Process:
@@ -105,7 +105,7 @@ class Process:
         self.group = (kind.value, partition)
         self.is_zombie = False
         self.went_back = False
-        """Whether the process wrote a partition row behind the previous one, so that records would be folded again."""
+        """Whether a partition row that the process wrote has an earlier position than the one before it."""
         outlet: Any = Outlet(self.number, broker, rng)
         self.counters: Counters = outlet.counters
         self.table: Table | None = None

@@ -19,7 +19,7 @@ EVERY: float = 5.0
 
 def add_sections(sections: Any) -> None:
     """Add the commands to the parser of ``python -m campaign``."""
-    simulate = sections.add_parser("simulate", help="crash, stall, replay and reorder in memory")
+    simulate = sections.add_parser("simulate", help="simulate crashes, stalls, rereads and reordering in memory")
     simulate.add_argument("--seeds", type=int, default=1_000, metavar="N", help="how many; default: %(default)s")
     simulate.set_defaults(run=lambda options: _simulate(options.first, options.seeds, as_json=options.json))
     mutants = sections.add_parser("mutants", help="remove one guard at a time, in memory")

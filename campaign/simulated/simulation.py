@@ -20,7 +20,7 @@ _MAX_STEPS: Final = 60_000
 
 
 class Simulation:
-    """The run of one seed, which decides everything: the same seed always gives the same run."""
+    """The run of one seed.  The same seed always gives the same run."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -61,7 +61,7 @@ class Simulation:
             self._judge_crash(key)
 
     def examine(self) -> Figures:
-        """Compare the result with what it must be, and return the figures."""
+        """Compare the result with what the oracle expects, and return the figures."""
         examine(self.broker, self.traffic, self.figures)
         self.figures.complaints += self._went_back
         if not self.figures.engaged:
@@ -209,13 +209,13 @@ class Simulation:
             self._went_back.append(f"{process.kind.value} {process.partition}: the partition row went back")
 
     def _judge_crash(self, key: tuple[Kind, int]) -> None:
-        """Count a crash as engaged if anything was reread after it, and as idle otherwise."""
+        """Count a crash as engaged if any record was reread after it, otherwise as idle."""
         if (engaged := self._watched.pop(key, None)) is not None:
             self.figures.engaged += engaged
             self.figures.idle_crashes += not engaged
 
     def _wake(self) -> None:
-        """Let a stalled process continue its batch.  Its writes come late, and it may end on finding another writer."""
+        """Let a stalled process continue its batch.  Its writes are late, and it may end if it finds another writer."""
         zombie = self.rng.choice(self.zombies)
         point = self._go_on(zombie)
         ended = point is None or point is Point.IDLE or self.rng.random() < 0.1
@@ -235,7 +235,7 @@ class Simulation:
 
 
 def run_seed(seed: int) -> Simulation:
-    """Play a seed to its end, without comparing anything yet."""
+    """Play a seed to its end, and return the run before anything is compared."""
     simulation = Simulation(seed)
     simulation.run()
     simulation.close()

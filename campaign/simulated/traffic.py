@@ -1,4 +1,4 @@
-"""What is sent with one seed: outcomes and repetitions, late scores, commands, reviews, policies, malformed bytes."""
+"""The messages of one seed: outcomes and repetitions, late scores, commands, reviews, policies, malformed bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, POLICY_KEY,
 
 VARIANTS: Final = ("default", "v2", "v3", "v4")
 MAX_OUTCOMES: Final = 60
-"""Maximum number of ids per task: a task remembers them all, so counting need not model its ring of ids."""
+"""Maximum number of ids per task; a task remembers that many, so counting need not model its ring of ids."""
 _ORDERS: Final = (
     m.ActivateVariant,
     m.LiftQuarantine,

@@ -13,7 +13,7 @@ from crl_stream.settings.model import Client
 
 
 def a_cache(folder: Path) -> Path:
-    """A separate cache that links to the jars of the usual one."""
+    """A separate cache folder that links to the jars in the usual cache."""
     (jars := folder / f"kafka-{KAFKA_VERSION}").mkdir(parents=True)
     for jar in fetch(Client().cache_dir):
         (jars / jar.name).symlink_to(jar)

@@ -73,7 +73,7 @@ def test_what_an_earlier_start_complained_of_is_not_the_reason_of_this_end(tmp_p
     old = f"{KAFKA}ERROR java.io.IOException: No space left on device\n"
     (tmp_path / LOG).write_text(old + f"{KAFKA}ERROR Address already in use\n", encoding="utf-8")
     assert "port" in explain(tmp_path, 1, len(old)).message
-    # A log that is shorter than before has been rotated, so all of it is new.
+    # A log file that is shorter than before has been rotated, so all its lines are new.
     assert "no space" in explain(tmp_path, 1, 10_000_000).message
 
 

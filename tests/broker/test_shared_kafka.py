@@ -1,4 +1,4 @@
-"""The Kafka shared by a test run ends with the run, even if the run is killed."""
+"""The Kafka broker shared by a test run is stopped with the run, even if the run is killed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_run_that_is_killed_leaves_no_broker_and_no_data_behind() -> None:
         assert running is not None
         assert second.address() == running.bootstrap_servers, "every process of the run uses the same broker"
         run.kill()
-    assert psutil.pid_exists(running.pid), "another process of the run is still using it"
+    assert psutil.pid_exists(running.pid), "the broker keeps running while another process of the run uses it"
     second.close()
     while folder.exists() or (
         psutil.pid_exists(running.pid) and psutil.Process(running.pid).status() != psutil.STATUS_ZOMBIE

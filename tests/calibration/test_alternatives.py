@@ -40,7 +40,7 @@ def test_every_fragment_added_to_the_settings_gives_the_task_the_policy_that_was
             file.write_text(f"{text}\n{added}", encoding="utf-8")
             result = load_settings(file=file, environment={}).policies
             assert result.for_task(KEY) == one.policy
-            assert result.default == settings.default, "other tasks keep their policy"
+            assert result.default == settings.default, "the default policy, and so other tasks, are unchanged"
     assert fragment(KEY, settings.for_task(KEY), settings) == ""
 
 

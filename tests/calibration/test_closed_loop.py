@@ -23,7 +23,7 @@ PRODUCTION = load_settings(environment={}, flags={"profile": "production"}).poli
 
 @pytest.fixture(autouse=True)
 def short_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the simulated tasks short: what is tested does not depend on their length."""
+    """Keep the simulated tasks short, because the results of these tests do not depend on their length."""
     monkeypatch.setattr(closed_loop, "HEALTHY", 300)
     monkeypatch.setattr(closed_loop, "AFTER_FALL", 100)
 
@@ -84,7 +84,7 @@ def test_no_rollback_goes_to_a_variant_that_is_far_worse() -> None:
 
 
 def test_the_loss_of_a_false_rollback_is_at_most_what_the_other_variant_delivers_less_until_the_end() -> None:
-    """The loss is smaller if the rollback is taken back."""
+    """A false rollback costs less if it is taken back."""
     source = a_source(v1=0.9, v2=0.8)
     life = next(life for life in (live(source, GUIDE, str(n)) for n in range(50)) if life.false_rollbacks)
     difference = source.healthy["v1"] - source.healthy["v2"]
@@ -109,7 +109,7 @@ def test_a_copy_is_as_good_as_the_variant_in_every_resampled_history() -> None:
 def test_a_score_arrives_as_late_as_it_did_and_what_is_never_scored_stays_unscored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The engine gets each score after as many outcomes as in the history."""
+    """In the simulation, each score arrives after as many outcomes as in the history."""
     messages: list[Any] = invocations_of("v1", bernoulli(Random(9), 0.9, 60))
     scored = [
         one
@@ -136,7 +136,7 @@ def test_a_score_arrives_as_late_as_it_did_and_what_is_never_scored_stays_unscor
 
 
 def test_what_a_variant_does_next_does_not_depend_on_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If outcomes depended on the policy, luck would look like a difference between policies."""
+    """If outcomes depended on the policy, chance would look like a difference between policies."""
     drawn: list[list[Outcome]] = []
     original = Source.outcomes
 
@@ -159,7 +159,7 @@ def test_what_a_variant_does_next_does_not_depend_on_the_policy(monkeypatch: pyt
 
 
 def test_a_count_begins_with_a_variant_that_is_not_degraded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a degraded variant, the first rollback would come at once, and the rate would depend on the start."""
+    """With a variant degraded at the start, a rollback would follow at once, and the rate would depend on the start."""
     begun: list[bool] = []
     encode = closed_loop.encode_row
 
@@ -177,7 +177,7 @@ def test_a_count_begins_with_a_variant_that_is_not_degraded(monkeypatch: pytest.
 def test_what_is_lost_after_a_fall_does_not_depend_on_how_long_the_choice_is_watched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A rollback to the second best variant does not look as good as one to the best."""
+    """A rollback to the second best variant does not count as much as a rollback to the best one."""
     source = a_source(v1=0.9, v2=0.9, v3=0.88)
     found = []
     for settling in (10, 1_000):

@@ -23,7 +23,7 @@ def tasks(random: Random, true: float, count: int) -> list[Events]:
 @pytest.mark.parametrize("true", [0.02, 0.3, 4.0])
 @pytest.mark.parametrize("spread", [0.0, 0.4])
 def test_the_interval_of_a_rate_holds_the_truth(true: float, spread: float) -> None:
-    """The rates of resampled histories differ from the history's rate as much as that rate differs from the truth."""
+    """Resampled histories differ in their rates from the history as much as the history differs from the truth."""
     random, holds = Random(f"{true} {spread}"), 0
     for _ in range(200):
         seen = true * random.lognormvariate(0.0, spread)

@@ -14,7 +14,7 @@ ALL = list[list[float]]
 
 
 def a_policy(name: str, rate: float, harm: float, noise: float = 0.05, present: Figures | None = None) -> Figures:
-    """Build the figures of a policy whose harm is ``harm`` with this ``noise`` from task to task."""
+    """Build the figures of a policy whose harm is ``harm``, varying from task to task by ``noise``."""
     random = Random(f"{name} {harm} {noise}")
     tasks = [random.gauss(harm, noise) for _ in range(64)]
     groups: ALL = [[random.gauss(harm, noise) for _ in range(8)] for _ in range(8)]

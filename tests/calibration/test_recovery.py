@@ -1,4 +1,4 @@
-"""A figure measured with a simulated history matches the truth of the world that made it, within the interval."""
+"""A figure measured with a simulated history matches the true figure of the simulated world, within the interval."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def short_lives(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def true_rate(p: float, correlation: float, tasks: int) -> float:
-    """Return false rollbacks per 1,000 of two equal variants, from fresh outcomes and the bare engine."""
+    """Return the false rollbacks per 1,000 outcomes of two equal variants, from fresh outcomes and the bare engine."""
     random, found, at_risk = Random("truth"), 0, 0
     for _ in range(tasks):
         row, number = new_row(KEY), 0

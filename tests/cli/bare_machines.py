@@ -69,7 +69,7 @@ for call in calls:
     results.append([told, code, *(os.pread(file, 1 << 20, 0).decode() for file in (out, err))])
 json.dump(results, sys.stdout)
 """
-"""Program that runs many calls. Loading crl takes most of a second, so it is loaded once, as this machine's user."""
+"""Program that runs many calls as this machine's user. It loads crl only once, which takes most of a second."""
 
 
 class Ended(NamedTuple):
@@ -83,7 +83,7 @@ class Ended(NamedTuple):
 
     @property
     def faults(self) -> list[str]:
-        """Return what is wrong: a bug, an exit code missing from the help, or an error without a hint."""
+        """Describe what is wrong: a bug, an exit code missing from the help, or an error without a hint."""
         if self.code is None:
             return ["it kept running after Ctrl-C"]
         if self.told:
@@ -106,7 +106,7 @@ class BareMachine:
         self.scratch.chmod(0o1777)
         self.environment = {"PATH": os.environ.get("PATH", os.defpath), "TMPDIR": str(self.scratch), "COLUMNS": "80"}
         self.environment |= {} if home is None else {"HOME": str(home)}
-        # These tests are not about the jars.
+        # Use the existing jars, because these tests are not about downloading them.
         self.environment |= {"CRL_CLIENT_CACHE_DIR": str(Client().cache_dir)}
         self.environment |= OF_THIS_CHECKOUT | {"PYTHONDONTWRITEBYTECODE": "1"} | dict(settings)
 

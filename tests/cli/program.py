@@ -18,7 +18,7 @@ from crl_stream.cli.application import app
 
 
 class Result(NamedTuple):
-    """How a call ended and what it printed."""
+    """The result of a call: its exit code and what it printed."""
 
     call: tuple[str, ...]
     code: int

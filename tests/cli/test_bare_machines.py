@@ -32,7 +32,7 @@ NO_TELEMETRY = [
     "hint: set telemetry.folder to another folder",
 ]
 WORKS = {"publish", "status", "window", "hold", "resume", "rollbacks", "topics diff", "config show"}
-"""Commands that succeed here. Some other commands find nothing to act on, and report that."""
+"""Commands that succeed on a bare machine. Some of the others find nothing to act on, and report that."""
 READY_SECONDS = 90.0
 
 
@@ -140,7 +140,7 @@ async def test_every_command_works_or_says_what_to_do_where_crl_has_never_run(
 
 
 async def test_every_role_of_a_worker_becomes_ready_or_says_what_it_cannot_write(machines: Machines) -> None:
-    """All roles run at once, each on a separate machine, so none finds files made by another."""
+    """All roles run at the same time, each on a separate bare machine, so none finds files made by another role."""
     started = {}
     for role in (*ROLES, SERVICES):
         port, machine = free_port(), machines(role)

@@ -26,7 +26,7 @@ def drawn(program: str) -> str:
         try:
             while found := screen.read(65_536):
                 seen += found
-        except OSError:  # the program has ended, and the terminal with it
+        except OSError:  # the program has ended, which closes its terminal
             pass
         process.wait()
     return seen.decode()

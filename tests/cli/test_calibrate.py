@@ -53,7 +53,7 @@ def test_the_same_call_says_the_same_and_only_another_seed_something_else(crl: P
     again = page(
         crl.run("calibrate", NAME, "-f", packed, "--json", "--tasks", "16", "--processes", "2", "--only-named")
     )
-    assert again | {"source": file} == first, "neither the number of processes nor the packing matters"
+    assert again | {"source": file} == first, "the result depends neither on the number of processes nor on compression"
     assert first["seed"] == "1"
     other = page(calibrate(crl, "-f", file, "--json", "--seed", "2"))
     assert other["policies"] != first["policies"]

@@ -1,4 +1,4 @@
-"""Which dead letters can be sent back, which never, and which only with --force."""
+"""Which dead letters can be sent back, which can never be, and which can be only with --force."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def step_for(*letter: Any, about: dict[str, Any] | None = None, **fields: Any) -
 
 
 def never(step: Step) -> str:
-    """Return why even --force would not send a letter."""
+    """Return the reason why a letter is not sent even with --force."""
     assert (step.output, step.forcible) == (None, False)
     return step.note
 
 
 def only_by_force(*letter: Any, about: dict[str, Any] | None = None, **fields: Any) -> str:
-    """Return the objection to a letter that only --force sends, and check that it is then sent unchanged."""
+    """Return why a letter is only sent with --force, and check that it is then sent unchanged."""
     step = step_for(*letter, about=about, **fields)
     assert (step.output, step.forcible) == (None, True)
     forced = step_for(*letter, about={**(about or {}), "force": True}, **fields)
@@ -60,7 +60,7 @@ def only_by_force(*letter: Any, about: dict[str, Any] | None = None, **fields: A
 VALUE = encode(an_invocation())
 
 
-# -- what is sent ----------------------------------------------------------------------------------
+# -- letters that are sent -------------------------------------------------------------------------
 def test_what_goes_back_is_what_its_sender_wrote_to_the_partition_of_its_task() -> None:
     sent = step_for(VALUE, headers=(TRACE, *ORIGIN, ("x", b"1"), ("x", b"2")))
     assert sent.output == Output(
@@ -96,7 +96,7 @@ def test_a_mended_key_mends_nothing_else() -> None:
     assert "key_mismatch" in only_by_force(order, reasons.KEY_MISMATCH, key=b"a/b", topic=COMMANDS, about=about)
 
 
-# -- what is not sent ------------------------------------------------------------------------------
+# -- letters that are not sent ---------------------------------------------------------------------
 @pytest.mark.parametrize("topic", sorted(MESSAGES.keys() - set(RETURNABLE)))
 def test_nothing_goes_to_a_topic_that_only_crl_stream_writes(topic: str) -> None:
     assert never(step_for(VALUE, topic=topic, about={"force": True})) == f"only crl-stream writes {topic}"

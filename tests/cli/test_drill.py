@@ -1,4 +1,4 @@
-"""A drill sends enough outcomes under any sensible policy, and says in words what it has found."""
+"""A drill sends enough outcomes under any sensible policy, and reports its result in a sentence."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def drilled(task: Task, policy: Policy) -> m.RollbackEvent | None:
     assert task.order(m.PinVariant, variant_id=FAILING, hours=1.0).outcome == "applied"
     epoch = task.row.epoch
     task.run(FAILING, "S" * plan.good, reward=1.0, active_epoch=epoch)
-    assert (task.row.active, task.row.epoch) == (FAILING, epoch), "nothing but a rollback may end the failure"
+    assert (task.row.active, task.row.epoch) == (FAILING, epoch), "only a rollback may replace the failing variant"
     for _ in range(plan.failures):
         task.run(FAILING, "F", reward=-1.0, active_epoch=epoch)
         if len(found := task.stated(m.RollbackEvent)) > before:

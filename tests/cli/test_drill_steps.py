@@ -1,4 +1,4 @@
-"""One exercise of a drill with a scripted monitor: what it sends, and what it says when an answer is missing or bad."""
+"""One exercise of a drill with a scripted monitor: what it sends, and what it reports if a reply is missing or bad."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_a_drill_names_the_epoch_that_it_saw_and_gives_way_to_whoever_was_
     assert report.result == "busy"
     assert "another drill or a person has just changed crl-drill/silent-1" in report.detail
     assert [type(command) for command in commands] == [m.LiftQuarantine, m.PinVariant], (
-        "the drill leaves the task alone"
+        "the drill must not change the task"
     )
     assert {command.expected_epoch for command in commands} == {7}
     assert commands[-1].variant_id == FAILING

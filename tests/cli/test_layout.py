@@ -36,7 +36,7 @@ def test_no_line_is_wider_than_the_terminal_unless_a_word_is(
 ) -> None:
     columns, rows = table
     widest = max(cell_len(word) for row in rows for cell in row for word in cell.split())
-    # In a block, the column's name precedes the first word of its cell.
+    # In the block layout, the column's name precedes the first word of its cell.
     allowed = max(width, widest + 6, *(cell_len(row[0]) for row in rows), *(cell_len(name) + 6 for name in columns))
     for line in fit(columns, rows, width):
         assert cell_len(line) <= allowed, line

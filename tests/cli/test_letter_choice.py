@@ -1,4 +1,4 @@
-"""Which letters a person selects, and which of them were already sent back."""
+"""Which dead letters a person selects, and which of the selected ones were already sent back."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ from crl_stream.errors import NotFound
 from crl_stream.wire.topics import ACTIVE_VARIANTS, TASKS
 
 KNOWN, ONLY_HELD = "backend-architect/api-design", "reviewer/diff"
-"""A task with outcomes, and one that only has a snapshot."""
+"""Two known tasks: one with outcomes, and one that only has a snapshot."""
 TYPO, ELSEWHERE = "backend-architect/api-desing", "z/z"
-"""Two tasks that do not exist."""
+"""The names of two tasks that do not exist."""
 
 EVERY_ORDER = {
     "undo": ["undo", "TASK"],
@@ -36,7 +36,7 @@ MAY_NAME_A_NEW_TASK = {"hold", "activate", "pin a variant"}
 
 
 class Named(NamedTuple):
-    """A message, reduced to the fields that the code reads."""
+    """A message with only the fields that the code under test reads."""
 
     agent_name: str
     task_type: str

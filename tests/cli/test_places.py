@@ -1,4 +1,4 @@
-"""How names on the command line are resolved."""
+"""How positions and task names on the command line are resolved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes of ``crl up``: a failed one is restarted after growing pauses, and none outlives the program."""
+"""The processes of ``crl up``: a failed one is restarted after growing pauses, and none outlives ``crl up``."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_services_are_asked_at_their_own_address_wherever_the_monitor_is_known(
 
 
 def start_up(folder: Path) -> tuple[subprocess.Popen[bytes], list[int], list[int]]:
-    """Start a program that runs three processes; return it, and the process ids that it ended and that it started."""
+    """Start a program that runs three processes; return it with the ids of the processes that it ended and started."""
     command, here = [sys.executable, "-c", UP, str(folder)], environment_of_this_checkout()
     program = subprocess.Popen(command, env=here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert program.stdout is not None

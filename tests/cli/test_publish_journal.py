@@ -62,7 +62,7 @@ def test_a_journal_that_cannot_be_read_is_none(content: bytes, tmp_path: Path) -
     [
         ({40: "forty"}, 100, "all", True),  # the same file
         ({40: "forty"}, 120, "more", True),  # the file has grown
-        ({40: "forty"}, 40, "forty", True),  # the file was cut to the part that was sent
+        ({40: "forty"}, 40, "forty", True),  # the file was truncated to the part that was sent
         ({40: "other"}, 100, "changed", False),
         ({}, 30, "shorter", False),
     ],

@@ -54,7 +54,7 @@ def test_the_json_says_the_same_decisions_one_document_a_line(crl: Program) -> N
 
 
 def test_what_would_be_proposed_is_printed_where_it_belongs_in_the_story(crl: Program) -> None:
-    """A task's only variant performs badly and then worse: another one is proposed before the first is degraded."""
+    """A task's only variant performs badly, then worse: a second one is proposed before the first is degraded."""
     story = invocations("default", "S" * 60 + "F" * 30, reward=0.5)
     stamped = [replace(one, timestamp=f"2025-11-19T14:{n // 60:02}:{n % 60:02}Z") for n, one in enumerate(story)]
     file = written(crl.folder, stamped)
@@ -158,7 +158,7 @@ def test_one_timestamp_a_day_ahead_changes_no_decision(crl: Program) -> None:
     result = crl.run("replay", written(crl.folder, wrong).name, "--json")
     found = decisions(result.out)
     assert [one for one in found if one["message"].get("kind") != "clock_skew"] == right  # type: ignore[attr-defined]
-    assert len(found) == len(right) + 1, "the wrong clock adds one alert"
+    assert len(found) == len(right) + 1, "a wrong clock only adds one alert"
     assert "timestamps in the file go back once, first at line 42" in result.err
     assert json.loads(result.out.splitlines()[-1])["message"]["first_backwards_line"] == 42
 

@@ -95,7 +95,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
 
 
 def call(*arguments: str) -> int:
-    """Return the exit code of a call; errors are raised."""
+    """Run a call and return its exit code; errors are raised."""
     words = ["--set", "kafka.bootstrap_servers=nowhere:1", "dead-letters", "replay", *arguments]
     return int(app(args=words, standalone_mode=False) or 0)
 

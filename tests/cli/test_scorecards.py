@@ -1,4 +1,4 @@
-"""What people see of the scorecard of shadow mode: in windows, in the status, in rollbacks, and in ``crl tail``."""
+"""How the scorecard of shadow mode is shown: by ``crl window``, ``crl status``, ``crl rollbacks`` and ``crl tail``."""
 
 from __future__ import annotations
 

@@ -57,12 +57,12 @@ def test_json_has_the_health_of_the_system_or_says_that_it_is_unknown(crl: Progr
 def test_ten_thousand_tasks_are_listed_within_two_seconds_from_cold(crl: Program) -> None:
     with serving([a_brief(f"task-{n}") for n in range(10_000)]) as port:
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
-        crl.run("--version")  # compiles modules that were never imported on this machine
+        crl.run("--version")  # the first call compiles modules that were never imported on this machine
         used = os.times()
         result = crl.run("status")
         spent = os.times()
     assert len(result.out.splitlines()) == 10_002
-    # Processor time, because the machine's other work must not count.
+    # Measure processor time, so that other programs on the machine do not count.
     assert spent.children_user + spent.children_system - used.children_user - used.children_system < 2.0
 
 
@@ -89,7 +89,7 @@ def test_on_a_terminal_it_stays_until_ctrl_c_and_gives_the_screen_back(crl: Prog
                 process.kill()
                 _, err = process.communicate()
     assert b"\x1b[?1049h" in drawn
-    assert b"DEGRADED" in drawn, "what is wrong comes first"
+    assert b"DEGRADED" in drawn, "problems are listed first"
     assert process.returncode == 130
     assert err.decode() == "crl: Interrupted.\n"
 

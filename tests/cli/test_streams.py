@@ -1,4 +1,4 @@
-"""Data goes to stdout and everything else to stderr; a reader that leaves early is not an error."""
+"""Data goes to stdout and everything else to stderr; a reader that stops early is not an error."""
 
 from __future__ import annotations
 

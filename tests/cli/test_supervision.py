@@ -1,4 +1,4 @@
-"""A process that ends or falls silent is reported, and restarted if a restart can help."""
+"""A process that ends or stops responding is reported, and restarted if a restart can help."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_what_fails_at_its_start_stays_down_longer_each_time_and_what_has_lived_
     assert [patience.pause_after(lived) for lived in (STEADY_SECONDS, 0.5, 2 * STEADY_SECONDS)] == [1, 2, 1]
 
 
-# -- what ends -------------------------------------------------------------------------------------
+# -- processes that end ----------------------------------------------------------------------------
 class Clock:
     """A clock that a test sets."""
 
@@ -120,7 +120,7 @@ def test_what_runs_beside_the_monitor_never_ends_the_program_and_is_tried_once_a
     assert "that may need an operator" in capsys.readouterr().err
 
 
-# -- what is silent --------------------------------------------------------------------------------
+# -- processes that do not respond -----------------------------------------------------------------
 class Said:
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -1,4 +1,4 @@
-"""While no worker answers, the topics yield the same description of a task as a worker would give."""
+"""While no worker responds, a task is described from the topics, just as a worker would describe it."""
 
 from __future__ import annotations
 

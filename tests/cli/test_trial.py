@@ -1,4 +1,4 @@
-"""``crl replay --policy`` compares two policies on a file: exit code 0 if they decide the same, 3 if not."""
+"""``crl replay --policy`` compares two policies on a file: exit code 0 if their decisions agree, 3 if not."""
 
 from __future__ import annotations
 

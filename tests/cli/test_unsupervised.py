@@ -67,7 +67,7 @@ def up(crl: Program) -> Iterator[Up]:
 
 
 def look(crl: Program) -> tuple[int, list[str], list[dict[str, Any]]]:
-    """Return the exit code and lines of ``--check``, and the findings of ``--json`` about supervision."""
+    """Return the exit code and lines of ``crl status --check``, and the findings about supervision from ``--json``."""
     with serving([a_brief()]) as port:
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
         check = crl.run("status", "--check")

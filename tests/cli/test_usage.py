@@ -1,4 +1,4 @@
-"""Every command has a help text, and none answers a mistake with a traceback."""
+"""Every command has a help text, and no mistake causes a traceback."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ CALLS = {
     "unpin": "a/t",
     "window": "a/t",
 }
-"""Arguments for a valid call; the other commands need none."""
+"""Arguments for a valid call of each command that needs any."""
 
 WRONG = [
     "",

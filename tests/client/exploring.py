@@ -1,4 +1,4 @@
-"""A runtime without Kafka that knows three other variants and always explores."""
+"""A runtime without Kafka that always explores and can choose among three variants that are not active."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster in memory whose brokers can stop answering; as with the real client, a poll does not reveal that."""
+"""A cluster in memory whose brokers can stop responding; as with the real client, a poll does not reveal this."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SilentKafka:
     records: ClassVar[list[bytes]] = []
     cluster_id: str | None = "one"
     first = 1
-    """A value that stands for the offset and time of the first record."""
+    """A value that represents the offset and time of the first record."""
     hidden = 0
     """Number of records hidden by an open transaction."""
     topics: dict[str, list[int]] | None = None

@@ -1,4 +1,4 @@
-"""An invocation whose end says nothing about the variant does not count as its outcome."""
+"""An invocation that ends for a reason other than its variant does not count as an outcome of the variant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a runtime finds its Kafka."""
+"""How a runtime finds the address of its Kafka."""
 
 from __future__ import annotations
 

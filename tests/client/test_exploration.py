@@ -1,4 +1,4 @@
-"""An exploring invocation tries the variant that its policy chooses, and no policy can harm an agent."""
+"""An exploring invocation tries the variant that its policy chooses, and no exploration policy can harm an agent."""
 
 from __future__ import annotations
 

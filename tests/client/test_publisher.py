@@ -1,4 +1,4 @@
-"""A runtime can pass anything to the publisher: what is not an outcome is refused with a log line and never raises."""
+"""A runtime can pass anything to the publisher: an unusable value is refused with a log line, and never raises."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_what_kafka_has_not_taken_at_the_end_is_said_with_its_number(
     for _ in range(7):
         publisher.publish(an_invocation())
     assert publisher.close(0.2).dropped == 7
-    assert publisher.close(0.2).dropped == 7, "closing again counts nothing twice"
+    assert publisher.close(0.2).dropped == 7, "a second close must not count dropped messages again"
     [line] = [record.message for record in caplog.records if "outcomes are lost" in record.message]
     assert "7 of them" in line
     assert publisher.publish(an_invocation()) is False
@@ -155,7 +155,7 @@ def test_the_sender_is_woken_once_for_a_burst_and_never_missed() -> None:
     woken: list[int] = []
     outbox = Outbox(lambda: woken.append(1))
     outbox.put(item("a/b", 0))
-    assert woken == [], "the sender is not asleep yet"
+    assert woken == [], "the sender is not waiting yet, so it needs no wake-up"
     outbox.take()
     outbox.settle(sent=1)
     assert outbox.take() == []

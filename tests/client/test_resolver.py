@@ -1,4 +1,4 @@
-"""Which variant a runtime gets, whatever its Kafka does."""
+"""Which variant a runtime gets, whatever happens to Kafka."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_two_embedded_brokers_two_addresses_and_two_prefixes_never_share_a_file(
     ]
     assert len(set(files)) == len(files)
     again = settings_of(tmp_path, broker__data_dir=str(tmp_path / "x" / ".." / "one"))
-    assert kept_file(again) == files[0], "the same folder, spelled differently"
+    assert kept_file(again) == files[0], "the same data folder, written as a different path"
     order = [settings_of(tmp_path, kafka__bootstrap_servers=servers) for servers in ("a:1,b:2", "b:2, a:1")]
     assert kept_file(order[0]) == kept_file(order[1])
 

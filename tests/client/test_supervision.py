@@ -174,7 +174,7 @@ def test_a_reporter_that_raises_ends_nothing() -> None:
     work = Background("test", main, trouble=raising, tick=lambda: 1 // 0)
     work.start()
     assert reached.wait(20.0)
-    assert work.join(20.0), "work that returns has ended on its own"
+    assert work.join(20.0), "the thread ends when its work returns"
 
 
 def test_a_callback_that_raises_out_of_the_loop_ends_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Each kind of trouble gets at most one line a minute, with a count; aiokafka's own lines go to the detail logger."""
+"""Each kind of problem is logged at most once a minute, with a count; aiokafka's own lines go to the detail logger."""
 
 from __future__ import annotations
 
@@ -128,4 +128,4 @@ with Client() as crl:
     said = done.stderr.splitlines()
     assert ["Kafka does not answer" in line for line in said[:1]] == [True]
     assert "outcomes are lost: Kafka did not accept 30 of them" in done.stderr
-    assert len(said) <= 3, "the trouble, the lost outcomes, and the number of attempts"
+    assert len(said) <= 3, "the problem, the lost outcomes, and the number of attempts"

@@ -1,4 +1,4 @@
-"""A runtime obeys the weights of a rollout, except in an outage: the same id gets the same variant everywhere."""
+"""A runtime follows the weights of a rollout, except in an outage: the same id gets the same variant everywhere."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_id_that_got_the_candidate_keeps_it_in_later_stages(settings: Setting
 def test_while_kafka_does_not_answer_all_work_uses_the_active_variant(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rollout may have been aborted meanwhile."""
+    """While Kafka is unreachable, the rollout may have been aborted."""
     resolver = weighted(settings)
     now = resolvers.time.monotonic()
     monkeypatch.setattr(resolvers.time, "monotonic", lambda: now + 31)

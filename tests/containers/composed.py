@@ -67,7 +67,7 @@ def docker(*words: str) -> str:
 
 
 def until(ask: Callable[[], Any], right: Callable[[Any], bool], seconds: float = READY_SECONDS) -> Any:
-    """Ask repeatedly until the answer is right; an error counts as a wrong answer."""
+    """Call ``ask`` repeatedly until its answer is right; an error counts as a wrong answer."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -89,7 +89,7 @@ def composed(folder: Path) -> Iterator[Composed]:
             client = stack.enter_context(own_engine(Path(own)))
             add_compose(client, folder)
             build_stand_ins(client, folder / "stand-ins")
-            # Only the daemon has the stand-ins.  BuildKit would ask a registry and not find them.
+            # Only the daemon has the stand-ins.  BuildKit would look for them in a registry and fail.
             for name, value in (client | {"DOCKER_BUILDKIT": "0"}).items():
                 setenv(name, value)
         elif reason := _why_no_docker():

@@ -27,7 +27,7 @@ _FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 class NoEngine(Exception):
-    """The reason why containers cannot run here."""
+    """Raised with the reason why containers cannot run here."""
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class Desk:
 
 
 def opened() -> tuple[Desk, m.Proposal]:
-    """Return a desk with one open proposal: for a task whose only variant has Q .5 after 60 invocations."""
+    """Return a desk with one open proposal, for a task whose only variant has a Q-value of .5 after 60 invocations."""
     desk = Desk()
     [proposal] = desk.see(a_variant())
     return desk, proposal

@@ -1,4 +1,4 @@
-"""Strategies for anything that can happen to a task."""
+"""Hypothesis strategies for anything that can happen to a task."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ steps = st.sampled_from([0, 0, 1, HOUR, HOUR, DAY, 3 * DAY, 8 * DAY])
 
 
 class Noted(NamedTuple):
-    """A note, and when it was appended."""
+    """A note, and the time at which it was appended."""
 
     note: Any
     time: int
@@ -216,7 +216,7 @@ class Recount:
             self._settle()
 
     def _settle(self) -> None:
-        """End each alert about a degraded variant that the task's note contradicts; it stays ended."""
+        """End, for good, each alert about a degraded variant that the task's note contradicts."""
         for (kind, subject), alert in self.alerts.items():
             task = self.tasks.get((alert.agent_name or "", alert.task_type or ""))
             if kind not in {"degradation", "held_degradation", "no_target"} or task is None:

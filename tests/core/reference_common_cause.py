@@ -16,7 +16,7 @@ LEAST, KNOWN, CLEAN, LIFE = 4, 10, 10, 200
 
 @dataclass
 class Cause:
-    """An incident: what is failing, and what was known when it was found."""
+    """An incident: the tag that is failing, and what was known when the incident was found."""
 
     tag: tuple[str, str]
     found_at: int
@@ -35,7 +35,7 @@ class TaggedModel(Model):
         self.causes: list[tuple[str, str]] = []
         self.returns: list[str] = []
         self.took_over = ""
-        """The variant that the latest change left, if that change was a rollback; else empty."""
+        """The variant that the latest change replaced, if that change was a rollback; otherwise empty."""
         self.tags: dict[str, dict[str, str]] = {}
 
     def take(self, invocation: Any) -> None:
@@ -83,7 +83,7 @@ class TaggedModel(Model):
 
     # -- finding a cause ---------------------------------------------------------------------------
     def _fell_together(self, target: Member) -> bool:
-        """Whether the variant left by the latest rollback fell together with others; if its target did too, go back."""
+        """Return whether the rolled-back variant fell together with others; if the target fell too, undo it."""
         if self.left is None or (self.cause is not None and self._has(target, self.cause.tag)):
             return False
         (back, delivered), found = self.left, self._find(self.left[0])
@@ -192,7 +192,7 @@ class TaggedModel(Model):
         self._return(cause)
 
     def _return(self, cause: Cause) -> None:
-        """Go back from a variant without the tag that took over, if the first variant promises more."""
+        """Return to the first variant from one without the tag that took over, if the first one promises more."""
         active, first = self.members[self.active or ""], self.members[cause.first]
         if self._has(active, cause.tag) or not self.took_over or cause.first not in cause.before:
             return

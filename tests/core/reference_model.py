@@ -28,7 +28,7 @@ def to_millionths(number: Fraction) -> Fraction:
 
 
 def reward(invocation: Any) -> Fraction:
-    """Return the given reward; without one, the weighted mean of the parts present, minus .1 per error."""
+    """Return the given reward; if there is none, the weighted mean of the parts present, minus .1 per error."""
     if invocation.reward is not None:
         return to_millionths(exact(invocation.reward))
     parts = [(exact(0.4), Fraction(1 if invocation.status == "success" else -1))]
@@ -49,7 +49,7 @@ class Outcome:
     judged: bool
     runtime: str | None = None
     at: int = 0
-    """The number of the outcome's message among those of the task."""
+    """The outcome's number among the messages of its task."""
 
 
 @dataclass
@@ -165,7 +165,7 @@ class Member:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether the window since the last activation is full and has no success."""
+        """Return whether the window since the last activation is full and has no success."""
         judged = [o for o in self.window if o.judged]
         return len(judged) == WINDOW and not any(o.success for o in judged)
 
@@ -174,7 +174,7 @@ class Member:
         return self._rule()[0] == "DEGRADED"
 
     def is_lost(self, outcomes: list[Outcome]) -> bool:
-        """Whether these outcomes would be degraded too: the rule finds so, or there is no success among them."""
+        """Return whether these outcomes would be degraded too, by the rule or because none of them is a success."""
         return self._rule(outcomes)[0] == "DEGRADED" or not any(o.success for o in outcomes)
 
     def _rule(self, judged: list[Outcome] | None = None) -> tuple[str, str | None]:
@@ -198,7 +198,7 @@ class Member:
             found.append((True, recent.error_rate, "error_rate"))
         if not found:
             return "INCONCLUSIVE", None
-        # Of the metrics beyond their limits, the one that costs the most outcomes is named.
+        # If several metrics are beyond their limits, the one that costs the most outcomes is named.
         beyond = [(lost, metric) for is_beyond, lost, metric in found if is_beyond]
         return ("DEGRADED", max(beyond, key=lambda each: each[0])[1]) if beyond else ("HEALTHY", None)
 
@@ -213,7 +213,7 @@ class Member:
 
 
 def _kept(n: int) -> int:
-    """How many of ``n`` outcomes of a runtime count: at the 20th, 30th and so on, all but the last ten are dropped."""
+    """Return how many of a runtime's ``n`` outcomes count: at the 20th, 30th ..., all but the last ten are dropped."""
     return n if n < 20 else 10 + n % 10
 
 
@@ -282,11 +282,11 @@ class Model:
         self.promotions: list[str] = []
         self.taken_back: list[str] = []
         self.left: tuple[Member, list[Estimate]] | None = None
-        """The member that the latest rollback left, and what it delivered, while that rollback is being verified."""
+        """The member that the latest rollback replaced, and what it delivered, while the rollback is being verified."""
         self.reports: dict[str, list[Outcome]] = {}
         """What each known runtime has reported about the active member since its activation."""
         self.blamed = 0
-        """How many rollbacks were not made because only one runtime reported the degradation."""
+        """Number of rollbacks that were not made because only one runtime reported the degradation."""
         self.ambiguous = False
         """Whether a lead was exactly at the limit, where floats may decide either way."""
 
@@ -336,7 +336,7 @@ class Model:
             outcome.judged = False
 
     def _recorded(self, member: Member) -> None:
-        """Hook for subclasses: do what an outcome causes even if it is not judged."""
+        """Hook for subclasses: apply the effects that an outcome has even if it is not judged."""
 
     def _follow(self, member: Member) -> None:
         if member.name == self.active and self._took_back(member):
@@ -352,7 +352,7 @@ class Model:
             return
         if member.name != self.active:
             return
-        # After 50 outcomes without a target, the engine believes a full window without a success; the model does not.
+        # After 50 outcomes without a target, the engine trusts a full window without a success; the model does not.
         self.ambiguous |= kind == "DEGRADED" and member.is_hopeless and self.n - self.changed_n > 60
         if kind == "DEGRADED" and self._is_one_runtimes_word(member):
             self.blamed += 1
@@ -381,7 +381,7 @@ class Model:
             member.degraded = member.clean < CLEAN
 
     def _is_worse(self, rollout: Rollout) -> bool:
-        """Whether the active member has delivered clearly more of anything since the rollout began, or lately."""
+        """Return whether the active member delivered clearly more in a metric since the rollout began, or lately."""
         both = [estimate(metric) for estimate in (rollout.so_far, rollout.lately) for metric in METRICS]
         found = [self._leads(control, candidate, Fraction(2)) for candidate, control in both]
         return any(found)
@@ -429,9 +429,9 @@ class Model:
             self._end(rollout)
 
     def _may_skip(self, target: Member, degraded: Member) -> bool:
-        """Whether a rollback may choose a member that is being rolled out: it was better over the same time.
+        """Return whether a rollback may choose a member that is being rolled out: it was better over the same time.
 
-        Or its whole history is clearly better than what is left, and it was not worse over the same time.
+        Or its whole history is clearly better than the degraded member, and it was not worse over the same time.
         """
         rollout = self.rollout
         if rollout is None or target is not rollout.candidate:
@@ -453,7 +453,7 @@ class Model:
             self.rollout = None
 
     def _is_one_runtimes_word(self, member: Member) -> bool:
-        """Whether one runtime has more than half of the loss, while two others and the rest of the window are fine.
+        """Return whether one runtime has more than half of the loss, while two others and the other outcomes are fine.
 
         The loss is the amount by which outcomes are below the mean of the baseline.
 
@@ -509,7 +509,7 @@ class Model:
         return min(others, key=lambda m: (m.quarantined, m.rank), default=None)
 
     def _took_back(self, target: Member) -> bool:
-        """Take the latest rollback back if its target, over 10 to 20 outcomes, is worse than the variant it left."""
+        """Take the latest rollback back if its target is worse, over 10 to 20 outcomes, than the replaced variant."""
         if self.left is None:
             return False
         (left, delivered), judged = self.left, [o for o in target.window if o.judged]
@@ -538,7 +538,7 @@ class Model:
         return [Estimate.of(judged, metric, baseline) for metric in METRICS]
 
     def _is_better_target(self, target: Member, degraded: Member) -> bool:
-        """Whether the target's lifetime and last judged outcomes promise more than the degraded member delivers."""
+        """Return whether the target's lifetime and last judged outcomes promise more than the degraded member's."""
         left = self._delivered(degraded)
         promised = [Estimate.of(target.history, metric) for metric in METRICS]
         if not self._is_better(promised, left, exact(0.5)):
@@ -557,7 +557,7 @@ class Model:
         return is_stale and self._is_better(history, left, Fraction(2))
 
     def _is_better(self, one: list[Estimate], other: list[Estimate], errors: Fraction) -> bool:
-        """Whether ``one`` leads in a metric by ``errors`` standard errors.
+        """Return whether ``one`` leads in a metric by ``errors`` standard errors.
 
         It may trail in the other metrics, but by less than it leads, and by less than one standard error.
         """

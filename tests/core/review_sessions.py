@@ -57,7 +57,7 @@ sessions = st.lists(_actions, min_size=4, max_size=20)
 
 
 class Seen(NamedTuple):
-    """One snapshot and what followed from it."""
+    """One snapshot, and the results of processing it."""
 
     snapshot: m.TaskSnapshot
     task: bytes

@@ -1,4 +1,4 @@
-"""A fleet of runtimes that obeys the weights of a rollout."""
+"""A fleet of runtimes that follows the weights of a rollout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STAGED = Policy(rollout=Rollout(stages=(0.05, 0.25, 0.5)))
 
 
 def registered(policy: Policy | None = None, **others: str) -> Task:
-    """Build a task whose ``default`` is proven, and with a candidate without outcomes."""
+    """Build a task with a proven ``default`` and a candidate that has no outcomes."""
     task = proven(policy, **others)
     task.order(m.RegisterVariant, variant_id=CANDIDATE)
     return task

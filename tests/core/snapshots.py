@@ -28,7 +28,7 @@ REMEDIES = Remedies(
 
 
 def a_variant(variant_id: str = "default", q: float = 0.5, n: int = 60, **fields: Any) -> m.VariantSnapshot:
-    """Build a variant with ``n`` outcomes and this Q; by default, it fails occasionally and is healthy."""
+    """Build a variant with ``n`` outcomes and the Q-value ``q``; by default, it is healthy and fails occasionally."""
     given: dict[str, Any] = {
         "variant_id": variant_id,
         "active": False,
@@ -122,7 +122,7 @@ def a_review(proposal: m.Proposal, review: str, **fields: Any) -> m.ReviewResult
 
 
 def viewed(*variants: m.VariantSnapshot, remedies: Remedies = REMEDIES, **fields: Any) -> View:
-    """Return the task as the rules see it."""
+    """Return the task in the form in which the rules get it."""
     view = view_of(a_snapshot(*variants, **fields), remedies, frozenset())
     assert view is not None
     return view

@@ -88,7 +88,7 @@ def proven(policy: Policy | None = None, **others: str) -> Task:
 
 
 def collapsed(policy: Policy | None = None) -> Task:
-    """Build a task whose ``api-optimized`` was activated in place of a proven default, and failed until rolled back."""
+    """Build a task in which ``api-optimized`` replaced a proven default, and failed until it was rolled back."""
     task = proven(policy, api_optimized="S" * 30)
     task.order(m.ActivateVariant, variant_id="api-optimized")
     task.run("api-optimized", "S" * 10, active_epoch=2)

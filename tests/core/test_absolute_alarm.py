@@ -19,11 +19,13 @@ from .task import Task
 POLICIES = {
     "guide": Policy(),
     "evidence": Policy(degradation=Degradation(guard="evidence", baseline="before_window")),
-    "evidence with a budget of years": Policy(degradation=Degradation(guard="evidence", false_alarm_budget=10**9)),
-    "limits that nothing breaks": Policy(
+    "evidence that practically never allows a rollback": Policy(
+        degradation=Degradation(guard="evidence", false_alarm_budget=10**9)
+    ),
+    "limits that no variant exceeds": Policy(
         degradation=Degradation(success_drop=1.0, reward_drop=1.0, error_increase=1e9),
     ),
-    "a baseline that never comes": Policy(degradation=Degradation(min_baseline=10**9)),
+    "a baseline that is never complete": Policy(degradation=Degradation(min_baseline=10**9)),
     "shadow": Policy(operations=Operations(mode="shadow")),
     "observe": Policy(operations=Operations(mode="observe")),
 }
@@ -47,7 +49,7 @@ def test_a_variant_that_never_had_a_success_is_degraded_when_its_window_is_full(
     [told] = task.stated(m.DegradationAlert)
     assert (told.metric, told.evidence.absolute, told.judged.successes) == ("success_rate", True, outcomes[:20])
     task.run("default", outcomes[20:])
-    assert len(task.alerts("degradation")) == 1, "one alert, not one for every outcome"
+    assert len(task.alerts("degradation")) == 1, "there must be one alert, not one for every outcome"
 
 
 @policies
@@ -60,7 +62,7 @@ def test_a_newcomer_that_fails_always_is_caught_against_whatever_baseline_it_has
 
 
 def test_it_is_rolled_back_on_the_outcome_that_fills_its_window() -> None:
-    task = Task(POLICIES["evidence with a budget of years"])
+    task = Task(POLICIES["evidence that practically never allows a rollback"])
     task.run("steady", "S" * 10, variant_source="explore")
     task.run("default", "F" * 19)
     assert not task.stated(m.RollbackEvent)

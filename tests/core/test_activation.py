@@ -153,7 +153,7 @@ PRECONDITIONS: dict[str, Callable[[Task], None]] = {
     "nine visits": lambda task: _set(task, life=Sums(9, 9, 0, 9_000_000, 9_000_000)),
     "a lead of less than .05 in Q": lambda task: setattr(task.variant("default"), "q", 0.96),
     "a lead of less than .05 in mean reward": lambda task: setattr(task.variant("v2").life, "reward", 19_500_000),
-    "nine outcomes since it was last active": lambda task: _set(task, left_at=21),
+    "only nine outcomes since it was last active": lambda task: _set(task, left_at=21),
     "a quarantine": lambda task: _set(task, quarantined=True),
     "a recent degradation": lambda task: _set(task, degraded_at=12),
     "retirement": lambda task: _set(task, state=RETIRED),
@@ -167,7 +167,7 @@ PRECONDITIONS: dict[str, Callable[[Task], None]] = {
 def test_nothing_is_promoted_while_one_precondition_is_missing(missing: str) -> None:
     task = short_of(PRECONDITIONS[missing])
     assert promotions(task) == []
-    assert task.row.active == "default", "after a rollback there would be nothing to promote"
+    assert task.row.active == "default", "a rollback would already have replaced it"
 
 
 def test_exactly_enough_is_enough() -> None:
@@ -205,7 +205,7 @@ def standings(draw: st.DrawFn) -> TaskRow:
 
 
 def estimates(variant: Variant) -> list[Estimate]:
-    """Return what the lifetime promises in reward, success and outcomes without an error."""
+    """Return the lifetime's promise for reward, success and outcomes without an error."""
     life = variant.life
     value = (Fraction(life.reward, MICRO) + life.n) / 2
     return [Estimate(life.n, total) for total in (value, Fraction(life.successes), Fraction(life.n - life.errors))]

@@ -1,4 +1,4 @@
-"""Alerts about degradations: each is opened before it is closed, and describes the state of the variant."""
+"""Alerts about degradations: an alert is never closed before it was opened, and describes the state of its variant."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ GUARDED = Policy(degradation=Degradation(guard="evidence", baseline="recent", su
 
 
 def with_siblings(policy: Policy | None = None, *, other: dict[str, str] | None = None, **fields: Any) -> Task:
-    """Build a task whose ``default`` and ``spare`` name provider ``one``; ``other`` gives the fields of a third."""
+    """Build a task whose ``default`` and ``spare`` name provider ``one``; a third variant has the fields ``other``."""
     task = Task(policy)
     task.run("default", "S" * 60, **(ONE | fields))
     task.run("spare", "SSSSSSSSSF" * 4, variant_source="explore", **(ONE | fields))
@@ -131,7 +131,7 @@ def test_it_ends_when_another_variant_of_the_provider_has_recovered() -> None:
     live(task, "F" * 20)
     task.run("spare", "S" * 10, variant_source="explore", **ONE)
     assert task.row.incident is None
-    # The active variant is known to fail still, so it is not judged from scratch.
+    # The active variant is known to be still failing, so it is not judged from scratch.
     live(task, "F")
     assert (task.row.active, task.row.cause) == ("spare", "rollback")
 
@@ -209,7 +209,7 @@ def test_a_variant_of_another_provider_that_collapses_meanwhile_is_rolled_back_b
 def test_before_the_first_rollback_what_exploration_shows_is_enough_if_it_is_clear() -> None:
     task = with_siblings()
     task.run("third", "SSSSSSSSSF" * 4, variant_source="explore", **ONE)
-    # The active variant fails too early to be degraded, while two others are tried.
+    # The active variant fails before it has enough outcomes to be degraded, while two others are explored.
     live(task, "F" * 2)
     task.run("third", "FF", variant_source="explore", **ONE)
     task.run("spare", "FF", variant_source="explore", **ONE)
@@ -312,7 +312,7 @@ def test_the_model_is_blamed_if_only_variants_with_the_same_model_fell_and_the_p
         if task.row.incident is not None and task.row.incident.tag not in seen:
             seen.append(task.row.incident.tag)
     assert seen == ["model:large", "provider:one"]
-    # The task returns to the variant that was active when the fall began, however many were tried since.
+    # The task returns to the variant that was active when the fall began, however many have been active since.
     assert (task.row.active, task.row.cause) == ("default", "common_cause")
     opened = [alert.subject.split()[1] for alert in task.alerts("common_cause") if not alert.resolved]
     closed = [alert.subject.split()[1] for alert in task.alerts("common_cause") if alert.resolved]
@@ -398,7 +398,7 @@ def test_a_tick_ends_it_when_its_time_has_passed() -> None:
 @settings(max_examples=60, deadline=None)
 @given(histories)
 def test_without_tags_the_rule_changes_nothing(messages: list[Any]) -> None:
-    """Facts and rows are the same, byte for byte, with the rule and without it."""
+    """Without tags, facts and rows are the same, byte for byte, whether the rule about a common cause is on or off."""
     both = Task(), Task(Policy(common_cause=CommonCause(hold_outcomes=0)))
     facts = [[msg for message in messages for msg in task.take(message)] for task in both]
     assert facts[0] == facts[1]

@@ -66,7 +66,7 @@ def test_a_late_score_of_an_outcome_from_before_the_acceptance_is_no_part_of_wha
 
 
 def test_late_scores_from_before_an_acceptance_raise_no_false_alarm_for_ever() -> None:
-    """The level stays at 75 % and 0.3; the late scores only improve the last 20 outcomes before the acceptance."""
+    """The level stays at 75 % success and a reward of 0.3; late scores only improve outcomes before the acceptance."""
     task = Task(RECENT)
     task.run("default", "S" * 60, reward=1.0)
     sent = [
@@ -81,7 +81,7 @@ def test_late_scores_from_before_an_acceptance_raise_no_false_alarm_for_ever() -
     assert not task.variant("default").degraded, baseline_of(task.variant("default"), rules_of(RECENT))
 
 
-# -- what is outside the snapshot ------------------------------------------------------------------
+# -- figures that the snapshot does not contain ------------------------------------------------------
 @pytest.mark.parametrize("policy", [LIFETIME, RECENT], ids=["lifetime", "recent"])
 def test_a_row_restored_from_its_snapshot_judges_alike_after_an_acceptance(policy: Policy) -> None:
     task = declined(policy)
@@ -99,13 +99,13 @@ def test_a_row_restored_from_its_snapshot_judges_alike_after_an_acceptance(polic
     assert (theirs.kind, theirs.baseline.n) == (mine.kind, mine.baseline.n)
 
 
-# -- whose baseline a newcomer keeps ---------------------------------------------------------------
+# -- the baseline that a newcomer keeps --------------------------------------------------------------
 def test_a_newcomer_is_compared_with_the_variant_it_replaced_and_not_with_the_one_before_that() -> None:
     task = Task(RECENT)
     task.run("first", "S" * 217, reward=0.3)
     task.run("second", "S" * 5, reward=1.0, variant_source="explore")
     task.order(m.ActivateVariant, variant_id="second")
-    task.run("second", "S" * 1_130, reward=1.0)  # far better, and for a long time
+    task.run("second", "S" * 1_130, reward=1.0)  # the other variant has been far better for a long time
     task.run("third", "S" * 5, reward=1.0, variant_source="explore")
     task.order(m.ActivateVariant, variant_id="third")
     frozen = task.variant("third").baseline
@@ -251,14 +251,14 @@ def test_a_variant_whose_decline_was_accepted_does_not_block_a_better_one_for_it
 # -- after an outage ------------------------------------------------------------------------------
 @pytest.mark.parametrize("others", [1, 3])
 def test_an_outage_of_all_variants_does_not_disarm_the_protection_for_good(others: int) -> None:
-    """Production explores nothing, so a window that failed in the outage stays the last one; nothing clears it."""
+    """The profile production does not explore, so a variant's failed window from the outage stays its last one."""
     task = Task(PRODUCTION)
     task.run("default", "S" * 200)
     for number in range(others):
         task.run(f"v{number}", "S" * 100, variant_source="explore")
     for _ in range(60):
         task.run(str(task.row.active), "F", active_epoch=task.row.epoch)
-    for _ in range(2_000):  # everything has been fine for a long time
+    for _ in range(2_000):  # a long time without failures
         task.run(str(task.row.active), "S", active_epoch=task.row.epoch)
     collapsed, epoch = task.row.active, task.row.epoch
     for _ in range(200):
@@ -271,7 +271,9 @@ def test_an_outage_of_all_variants_does_not_disarm_the_protection_for_good(other
 def test_a_failed_window_blocks_its_variant_also_when_an_added_detector_raises_the_alarm() -> None:
     policy = Policy(degradation=Degradation(error_increase=1e9))
     rules = rules_of(policy)
-    added = DETECTORS[2]._replace(name="added", order=4)  # as if it were an added detector with a separate limit
+    added = DETECTORS[2]._replace(
+        name="added", order=4
+    )  # a copy of a detector that acts as an added one with its own limit
     rules.checks = (*rules.checks, (added, 200_000, 0))
     rules.further = ((added, 200_000, 0),)
     task = Task(policy)
@@ -287,7 +289,7 @@ def test_a_failed_window_blocks_its_variant_also_when_an_added_detector_raises_t
     assert causes.count("rollback_verified_worse") <= 1, causes
 
 
-# -- what a person has accepted, and alerts that stay open -----------------------------------------
+# -- accepted levels, and alerts that stay open ----------------------------------------------------
 def test_a_target_whose_level_a_person_accepted_is_not_taken_back() -> None:
     task = rolled_back(Policy(degradation=Degradation(min_baseline=10)))
     task.order(m.HoldTask)
@@ -326,7 +328,7 @@ def test_a_variant_without_any_success_for_long_is_left_for_one_of_forty_percent
 
 
 def test_a_rollback_taken_back_by_chance_is_made_again_when_nothing_else_works() -> None:
-    """The other variant succeeds in 60 %, but only in 4 of its first 10 outcomes; the default never succeeds again."""
+    """The other variant's rate is 60 %, but only 3 of its first 10 outcomes succeed; the default never does again."""
     task = Task(PRODUCTION)
     task.run("default", "S" * 300)
     task.run("other", "SSFSF" * 40, variant_source="explore")
@@ -335,7 +337,7 @@ def test_a_rollback_taken_back_by_chance_is_made_again_when_nothing_else_works()
             task.run("default", "F")
     assert task.row.active == "other"
     task.run("other", "FFFSFFSFSF")
-    assert was_taken_back(task), "the failures are chance, but taking the rollback back is right"
+    assert was_taken_back(task), "the failures happened by chance, but taking the rollback back is right"
     task.run("default", "F" * 500)
     assert task.row.active == "other", task.alerts("no_target")[-1].text
 

@@ -123,7 +123,7 @@ def test_a_floor_demands_a_loss_of_so_many_outcomes_and_makes_every_baseline_com
     if old:
         assert found.change == pytest.approx(float(worse / abs(old)))
     if detector.exceeds(baseline, window, limit, floor):
-        # A separate sentence where a share means nothing.
+        # If the old figure is not positive, the text has no percentage, which would be meaningless.
         words = detector.describe(baseline, window, found.change)
         assert old > 0 or "%)" not in words
 
@@ -288,7 +288,8 @@ def test_the_arithmetic_that_is_written_out_for_every_outcome_is_the_detectors_o
     }
     floors = {found.floor.name: data.draw(st.sampled_from([0.0, 1.0, 7.5])) for found in DETECTORS}
     claims = evidence.Claims(msgspec.convert(limits | floors, Degradation))
-    # A newcomer without outcomes is compared with the lifetime of the variant it replaced, whose sums are arbitrary.
+    # A newcomer without outcomes is compared with the lifetime of the variant that it replaced; the sums can be
+    # anything.
     before = _some_sums(data)
     statistics = st.floats(0, 1e30) | st.floats(0, 1e6)
     found = data.draw(st.lists(statistics, min_size=evidence.PLACES, max_size=evidence.PLACES))

@@ -189,7 +189,7 @@ def test_an_activation_starts_the_evidence_anew() -> None:
 def test_with_the_guard_a_rollback_needs_the_rule_and_the_evidence() -> None:
     guarded = Policy(degradation=Degradation(guard="evidence", false_alarm_budget=5_000))
     bare, careful = Task(), Task(guarded)
-    # Five failures among the last 20 break the guide's rule, but are not yet evidence of more than three in 20.
+    # Five failures among the last 20 exceed the guide's limit, but are not yet evidence of a rate above three in 20.
     for task in (bare, careful):
         task.run("v2", "SSSSSSSF" * 4, variant_source="explore")
         task.run("default", ("S" * 17 + "FFF") * 5 + "S" * 15)
@@ -238,7 +238,8 @@ def test_a_recovery_starts_the_evidence_anew() -> None:
 
 @pytest.mark.parametrize("before", [5, 10, 25, 35])
 def test_a_healthy_newcomer_is_rolled_back_no_more_often_than_the_budget_allows(before: int) -> None:
-    # The replaced variant had only 60 outcomes: by chance, their rate may be 10 % off the true rate, and it stays off.
+    # The replaced variant had only 60 outcomes: by chance, their rate may be 10 % off the true rate, and this error
+    # never shrinks.
     policy = Policy(degradation=Degradation(guard="evidence", false_alarm_budget=5_000))
     outcomes = rollbacks = 0
     for seed in range(40):

@@ -1,4 +1,4 @@
-"""Late scores: the result is as if they had been known from the start, in whatever order they come."""
+"""Late scores: the result is as if they had been known from the start, in whatever order they arrive."""
 
 from __future__ import annotations
 

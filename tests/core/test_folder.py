@@ -1,4 +1,4 @@
-"""Folders that list their files: an error tells the author of a new file what is missing, and where."""
+"""Plugin folders: if a new file does not define what it must, the error says what is missing and in which file."""
 
 from __future__ import annotations
 

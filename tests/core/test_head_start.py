@@ -1,4 +1,4 @@
-"""The evidence against a newcomer begins above zero, so a bad one is left sooner; no other variant has a head start."""
+"""Evidence against a newcomer begins above zero, so a bad one is replaced sooner; other variants have no head start."""
 
 from __future__ import annotations
 
@@ -73,6 +73,6 @@ def test_a_bad_newcomer_is_left_sooner() -> None:
             task.run("new", letter, active_epoch=task.row.epoch)
             if task.row.active == "default":
                 return number
-        raise AssertionError("it was not rolled back")
+        raise AssertionError("the newcomer was not rolled back")
 
     assert delay(0.02) < delay(0.0)

@@ -1,4 +1,4 @@
-"""Ids and digests are functions of what they name."""
+"""Ids and digests depend only on the content that they name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instants: every number has a text, and a leap second is the last millisecond of its day."""
+"""Instants: every number can be written as text, and a leap second counts as the last millisecond of its day."""
 
 from __future__ import annotations
 

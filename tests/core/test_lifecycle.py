@@ -1,4 +1,4 @@
-"""The table of transitions: every transition in it happens, and no others do."""
+"""The table of transitions: every transition in it can happen, and no others can."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ NEEDS = {
     c.RolloutStalled: {"activation": ("active",), "rollout": ("running",)},
     c.RolloutAborted: {"activation": ("active",), "rollout": ("running", "paused")},
 }
-"""The states that each change needs in order to make sense."""
+"""The states that each kind of change requires."""
 
 
 def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
@@ -162,7 +162,7 @@ def test_in_every_state_a_change_does_what_the_table_says_and_no_more(event: typ
         if any(before[machine] not in states for machine, states in NEEDS.get(event, {}).items()):
             continue
         if before["activation"] == "none" and before["rollout"] != "none":
-            continue  # there is nothing to replace
+            continue  # without an active variant, a rollout has nothing to replace
         row, it = a_task(before)
         assert states_of(row, it) == before
         apply(turn_of(row, ENFORCE if mode == "enforce" else SHADOW), [EVENTS[event](it, row.variants["other"])])

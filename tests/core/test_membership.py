@@ -1,4 +1,4 @@
-"""The ring of ids: it knows exactly the last ids, even if the bytes of two neighbours contain another id."""
+"""The ring of ids recognises exactly the last ids, even if the bytes of two neighbouring ids contain another one."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def live(task: Task, statuses: str, runtime: str | None, variant: str = "A", **f
 
 
 def a_fleet(policy: Policy, runtimes: list[Any] = HONEST, n: int = 120, **fields: Any) -> Task:
-    """Build a task whose active A works on all runtimes; B can be rolled back to, and nearly always works."""
+    """Build a task whose active variant A succeeds on all runtimes, and whose variant B is a proven target."""
     task = Task(policy)
     for _, runtime in zip(range(n), cycle(runtimes), strict=False):
         live(task, "S", runtime, **fields)
@@ -98,7 +98,7 @@ def test_forged_successes_do_not_promote_a_variant_that_no_second_runtime_has_tr
     live(task, "S", "h2", "evil", reward=1.0, variant_source="explore")
     live(task, "S", "h1", quality=0.8, duration_seconds=60.0)
     begun = task.row.active if profile == "guide" else task.row.rollout and task.row.rollout.variant_id
-    assert begun == "evil", "a second runtime has tried it"
+    assert begun == "evil", "the variant may be promoted once a second runtime has tried it"
 
 
 @BOTH
@@ -166,7 +166,7 @@ def test_once_the_others_fail_too_the_variant_is_rolled_back_and_the_alert_ends(
 def test_a_runtime_with_most_of_the_traffic_is_believed_as_soon_as_the_little_that_others_send_fails_too(
     profile: str,
 ) -> None:
-    """What the others reported before the fall is good, and still counts; the rest of the window decides."""
+    """The other runtimes' outcomes before the fall are good and still count, so the rest of the window decides."""
     task = a_fleet(PROFILES[profile], n=300)
     live(task, "S" * 15, "h3")
     live(task, "F" * 13, "h3")
@@ -177,7 +177,7 @@ def test_a_runtime_with_most_of_the_traffic_is_believed_as_soon_as_the_little_th
 
 
 def test_a_few_failures_of_the_others_do_not_make_them_agree_with_a_host_that_always_fails() -> None:
-    """By the rule alone, the others would be degraded: about 80 % where the baseline has 98 %."""
+    """By the rule alone, the other runtimes would be degraded: about 80 % success, where the baseline has 98 %."""
     task = a_fleet(PROFILES["production"])
     for at in range(60):
         live(task, "S" * 9, None)
@@ -222,7 +222,7 @@ def test_an_activation_ends_the_alert_and_forgets_what_runtimes_reported() -> No
     assert all(runtime.n == runtime.first_reward == 0 for runtime in task.row.runtimes.values())
 
 
-# -- who may contradict -----------------------------------------------------------------------------
+# -- runtimes that may contradict -------------------------------------------------------------------
 @BOTH
 @pytest.mark.parametrize(
     ("runtimes", "why"), [(["h3"], "alone"), (["h1", "h3"], "one against one"), ([None, "h3"], "the others unnamed")]
@@ -272,7 +272,7 @@ def test_a_hold_does_not_hide_that_one_runtime_is_to_blame() -> None:
     task.order(m.HoldTask)
     live(task, "F" * 20, "h3")
     assert task.alerts("one_runtime")
-    assert not task.alerts("held_degradation"), "releasing the hold would change nothing"
+    assert not task.alerts("held_degradation"), "no alert asks to release a hold if the release would change nothing"
 
 
 def test_a_share_of_one_switches_the_cap_off() -> None:
@@ -379,14 +379,14 @@ def test_where_nobody_contradicts_everything_is_as_without_the_cap_bit_for_bit(h
     assert encode_row(tasks[0].row) == encode_row(tasks[1].row)
 
 
-# -- what is kept -----------------------------------------------------------------------------------
+# -- figures that the row keeps ---------------------------------------------------------------------
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["h1", "h2"]), st.sampled_from("SFE"), st.integers(-20, 20)), max_size=90),
     st.lists(st.tuples(st.integers(0, 89), st.integers(-20, 20)), max_size=20),
 )
 def test_late_scores_leave_what_a_runtime_reported_as_if_they_had_been_known(story: list[Any], late: list[Any]) -> None:
-    """The order does not matter: a score may follow its outcome at once, after other outcomes, or come before it."""
+    """The order does not matter: a score may arrive before its outcome, right after it, or after other outcomes."""
     policy = msgspec.structs.replace(
         Policy(), degradation=msgspec.structs.replace(Policy().degradation, lookback_window=100)
     )

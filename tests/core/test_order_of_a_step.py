@@ -81,7 +81,7 @@ def test_a_pin_alone_ends_with_the_first_outcome_after_its_time() -> None:
 
 
 def holders(facts: list[Any]) -> list[str | None]:
-    """Return who holds the task according to each published active variant."""
+    """Return the holder of the task according to each published active-variant record."""
     return [fact.held and fact.held.actor for fact in facts if isinstance(fact, m.ActiveVariant)]
 
 

@@ -1,4 +1,4 @@
-"""The overview counts every note once, however often it is repeated, and its sums are those of all notes."""
+"""The overview counts every note once, however often the note is repeated, and its sums cover all notes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KEY = f"{AGENT}/{TASK}".encode()
 
 
 class Story:
-    """An overview that takes notes in batches, one after another."""
+    """An overview that folds notes in batches, one after another."""
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes] = {}

@@ -1,4 +1,4 @@
-"""A variant is only replaced by one that promises more, and chance alone rarely makes a promise."""
+"""A variant is only replaced by one that promises more, and chance alone rarely creates such a promise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the proposer remembers about a task, and that it stays small."""
+"""The proposer's row of a task: what it remembers, and that it stays small."""
 
 from __future__ import annotations
 

@@ -171,7 +171,9 @@ def test_a_deferred_one_stays_open_and_comes_back_when_it_was_said() -> None:
     assert desk.see(a_variant(), reviews=put_off, hours=9.49) == []
     [back] = desk.see(a_variant(), reviews=put_off, hours=9.5)
     assert (back.status, back.deferred_until, back.revision) == ("pending", None, 3)
-    assert desk.see(a_variant(), reviews=put_off, hours=10) == [], "the same review does not defer it again"
+    assert desk.see(a_variant(), reviews=put_off, hours=10) == [], (
+        "a review that is seen again does not defer the proposal again"
+    )
     again = [*put_off, a_review(first, "deferred", command_id="cmd-2"), a_review(first, "rejected")]
     assert [p.status for p in desk.see(a_variant(), reviews=again, hours=11)] == ["deferred", "rejected"]
 

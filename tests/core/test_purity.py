@@ -23,7 +23,7 @@ policies = st.sampled_from(
 
 
 def placed(history: list[Any]) -> list[tuple[Any, Context]]:
-    """Place one message every seven minutes, so that pins and holds expire and days change."""
+    """Place messages seven minutes apart, so that pins and holds expire and the date changes."""
     return [(message, Context(0, at, NOON + at * 420_000, 0, "0" * 16)) for at, message in enumerate(history)]
 
 

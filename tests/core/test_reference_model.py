@@ -25,7 +25,7 @@ from .reference_model import Model
 from .task import Task
 
 ROLLOUT = "rollout"
-"""An entry of a run that is not a mood: a person starts a rollout."""
+"""An entry of a run that is a command, not a mood: a person starts a rollout."""
 VARIANTS = ["default", "v2", "v3"]
 MOODS = {
     "excellent": ["success"],

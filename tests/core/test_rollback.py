@@ -1,4 +1,4 @@
-"""Rollback: when it happens, to which target, and that it happens only once."""
+"""Rollbacks: when they happen, to which target, and that each happens only once."""
 
 from __future__ import annotations
 

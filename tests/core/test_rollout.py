@@ -1,4 +1,4 @@
-"""A rollout: a candidate replaces the active variant in stages, and is taken back if it delivers less meanwhile."""
+"""A rollout: a candidate replaces the active variant in stages, unless it delivers less and the rollout is aborted."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def outage_of_both(task: Task, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_befalls_both_variants_tells_nothing_about_the_candidate(seed: int) -> None:
-    """If both variants fail in an outage, the candidate is not taken back: the active variant does no better."""
+    """If both variants fail in an outage, the rollout is not aborted, because the active variant does no better."""
     task = rolling(Policy(Degradation(guard="evidence", false_alarm_budget=10)), min_outcomes=20)
     outage_of_both(task, seed)
     assert "aborted" not in steps(task)
@@ -152,7 +152,7 @@ def test_what_befalls_both_variants_tells_nothing_about_the_candidate(seed: int)
 
 
 def test_an_outage_of_both_in_the_last_stage_weighs_no_more_for_the_candidate() -> None:
-    """The sums of all stages would say 89 % against 99 %, because the active variant did more work before."""
+    """Sums over all stages would be 89 % and 99 %, as the active variant had more invocations in the early stages."""
     task = rolling()
     task.run("default", "S" * 400)
     task.run(CANDIDATE, "S" * 20, variant_source="explore")
@@ -240,7 +240,7 @@ def test_a_rollback_does_not_wait_for_a_stage_if_the_candidate_is_clearly_better
 
 
 def test_a_rollback_waits_for_a_candidate_that_is_not_clearly_better_than_what_is_left() -> None:
-    """Before its stages are over, a chance run of failures of a healthy variant must not make a newcomer active."""
+    """Until a newcomer has passed its stages, a healthy variant's chance run of failures must not make it active."""
     task = rolling()
     task.run("default", "S" * 100)
     task.run(CANDIDATE, "SSSSS", variant_source="explore")
@@ -407,7 +407,7 @@ def test_operators_are_told_once_when_a_stage_does_not_end_and_again_when_it_has
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_operators_are_told_of_a_rollout_that_gets_no_outcomes(paused: bool) -> None:
-    """The cause may be that no runtime knows the weights, or that a pause was forgotten."""
+    """A stage may stall because no runtime knows the weights, or because a pause was forgotten."""
     task = rolling(Policy(rollout=Rollout(patience=10)))
     if paused:
         task.order(m.PauseRollout, actor="bob")
@@ -522,7 +522,7 @@ def test_a_rollback_of_the_active_variant_ends_the_rollout() -> None:
     assert weights(task) is None
 
 
-# -- what is kept ------------------------------------------------------------------------------------
+# -- figures that the row keeps ----------------------------------------------------------------------
 def test_the_candidate_is_never_forgotten_to_make_room() -> None:
     task = rolling()
     for number in range(40):

@@ -1,4 +1,4 @@
-"""The row: it reads back exactly as written, bit for bit, and stays small."""
+"""A row is read back exactly as it was written, bit for bit, and stays small."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_task_has_at_most_32_variants_and_the_longest_idle_one_gives_way() -> 
     for number in range(40):
         task.run(f"v{number:02}", "S", variant_source="explore")
     assert len(task.row.variants) == 32
-    # The active variant stays, however long it is idle.
+    # The active variant is never dropped, however long it is idle.
     assert sorted(task.row.variants) == ["default", *[f"v{number:02}" for number in range(9, 40)]]
 
 

@@ -25,7 +25,7 @@ from .test_feedback import feedback
 
 SHADOW = Policy(operations=Operations(mode="shadow"))
 GOOD = "SSSSSSSSSF" * 4
-"""Nine of ten succeed: too low a Q for a promotion."""
+"""Outcomes of which nine in ten succeed, which gives a Q-value too low for a promotion."""
 
 
 def reported(outcomes: str = "F", policy: Policy = SHADOW) -> Task:
@@ -149,7 +149,9 @@ def test_a_level_that_a_person_accepts_ends_it_with_what_there_was() -> None:
 def test_a_second_collapse_in_the_same_activation_is_reported_and_judged_again() -> None:
     task = reported()
     task.run("default", "F" * 60)
-    assert len(task.stated(m.RollbackEvent)) == 1, "while the variant stays degraded, nothing is reported twice"
+    assert len(task.stated(m.RollbackEvent)) == 1, (
+        "while the variant stays degraded, its rollback is reported only once"
+    )
     task.run("default", "S" * 60)
     task.run("default", "F" * 60)
     assert len(task.stated(m.RollbackEvent)) == 2
@@ -257,7 +259,7 @@ def test_a_small_difference_may_be_chance_and_stays_open() -> None:
 
 
 def test_a_variant_that_was_never_much_better_has_not_clearly_lost_anything() -> None:
-    """The target is far better, but the active variant is not degraded: a promotion was due long before."""
+    """The target is far better, but the active variant is not degraded: a promotion has been due for a long time."""
     task = Task(msgspec.structs.replace(SHADOW, degradation=Degradation(clean_verdicts=1_000)))
     task.run("default", "SSSSF" * 20)
     task.run("steady", "S" * 60, variant_source="explore")

@@ -25,7 +25,7 @@ class Tag:
         self.reports: list[m.ReportTag] = []
 
     def say(self, state: Any, *tasks: str, minutes: float = 0, offset: int | None = None) -> list[m.ReportTag]:
-        """Let each task announce ``state``, after ``minutes``; return the reports that follow."""
+        """Let each task announce ``state``, at ``minutes``; return the resulting reports."""
         reports = []
         self.now += round(minutes * MINUTE)
         for task in tasks:

@@ -1,4 +1,4 @@
-"""The public snapshot: when it is published, and that its figures are those of the outcomes."""
+"""The public snapshot: when it is published, and that its figures match the outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .task import Task, collapsed, proven
 
 
 def plain(task: Task, n: int, seconds: float = 1.0) -> list[int]:
-    """Return the outcomes after which a snapshot came without any other fact."""
+    """Return the numbers of the outcomes after which a snapshot was published without any fact."""
     found = []
     for number in range(1, n + 1):
         task.pass_time(round((seconds - 1) * 1_000))

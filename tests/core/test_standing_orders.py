@@ -1,4 +1,4 @@
-"""Pin, hold and undo: how long each stays in force, and what the engine may still do meanwhile."""
+"""Pin, hold and undo: how long each stays in force, and what the engine may still do during that time."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_an_undo_and_a_hold_by_time_keep_the_task_held_until_both_have_passed() 
     shown = task.stated(m.ActiveVariant)[-1].held
     assert (shown.until is not None, shown.outcomes_left) == (True, 100)
     task.run("api-optimized", "S" * 100, active_epoch=4)
-    assert task.row.held is not None, "the 48 hours have not passed yet"
+    assert task.row.held is not None, "the hold lasts until 48 hours have passed"
     task.pass_time(48 * HOUR)
     task.run("api-optimized", "S", active_epoch=4)
     assert task.row.held is None
@@ -169,7 +169,9 @@ def test_whoever_holds_a_degraded_task_next_is_named_with_the_next_outcome(ends:
     if ends == "by outcomes":
         task.order(m.UndoRollback)
         task.run("api-optimized", "F" * 99, active_epoch=4)
-        task.take(an_invocation("default", variant_source="explore"))  # the 100th outcome; only its variant is judged
+        task.take(
+            an_invocation("default", variant_source="explore")
+        )  # the hold ends with this 100th outcome, but only its own variant is judged
     else:
         task.order(m.HoldTask, actor="ada", hours=1.0)
         task.run("default", "F" * 10)

@@ -39,10 +39,13 @@ def test_nothing_is_judged_below_20_outcomes_or_below_10_since_the_activation() 
 @pytest.mark.parametrize(
     ("judged", "worst"),
     [
-        (Sums(20, 15, 5, 15 * MICRO, 0), "success_rate"),  # 3 successes fewer, 3 errors more: a tie, the first wins
+        (
+            Sums(20, 15, 5, 15 * MICRO, 0),
+            "success_rate",
+        ),  # 3 fewer successes and 3 more errors: a tie, which the first metric wins
         (Sums(20, 15, 6, 15 * MICRO, 0), "error_rate"),  # 4 errors more
-        (Sums(20, 16, 4, -10 * MICRO, 0), "avg_reward"),  # rewards fell by 26 in all, which is 13 outcomes
-        (Sums(20, 20, 3, 16 * MICRO, 0), "error_rate"),  # the only one beyond its limit
+        (Sums(20, 16, 4, -10 * MICRO, 0), "avg_reward"),  # rewards fell by a total of 26, which is 13 outcomes
+        (Sums(20, 20, 3, 16 * MICRO, 0), "error_rate"),  # errors are the only metric beyond its limit
     ],
 )
 def test_of_several_metrics_the_one_that_costs_the_most_outcomes_names_the_degradation(
@@ -61,7 +64,7 @@ def test_of_several_metrics_the_one_that_costs_the_most_outcomes_names_the_degra
 
 
 def test_a_baseline_without_success_reward_or_error_leaves_nothing_to_compare_with() -> None:
-    policy = Policy(degradation=Degradation(lookback_window=50))  # not full yet: no absolute alarm
+    policy = Policy(degradation=Degradation(lookback_window=50))  # window not full: no absolute alarm yet
     task, rules = Task(policy), rules_of(policy)
     task.run("default", "F" * 40)
     verdict = judge(task.variant("default"), rules)

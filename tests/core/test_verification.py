@@ -1,4 +1,4 @@
-"""Verification: a rollback whose target delivers less than the variant it left is taken back once, with an alert."""
+"""Verification: a rollback whose target delivers less than the replaced variant is taken back once, with an alert."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_in_an_outage_of_all_variants_the_number_of_changes_is_bounded(outcomes:
     for number in range(others):
         task.run(f"v{number}", "S" * 40, variant_source="explore")
     for letter in outcomes:
-        # Nine of ten fail, whichever variant is used.
+        # Nine in ten outcomes fail, whichever variant is used.
         task.run(task.row.active or "", "F" if task.row.n % 10 else letter, active_epoch=task.row.epoch)
     taken_back = [a.cause_id for a in task.stated(m.Activation) if a.cause == "rollback_verified_worse"]
     rolled = [event.rollback_id for event in task.stated(m.RollbackEvent)]

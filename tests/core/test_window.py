@@ -1,4 +1,4 @@
-"""The window: the last outcomes, with exact sums whatever is added, evicted or amended."""
+"""The window holds the last outcomes; its sums are exact, whatever is added, evicted or amended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page matches the guide's page byte for byte, and keeps its layout whatever text it shows."""
+"""The dashboard page matches the guide's page byte for byte, and keeps its layout whatever text it shows."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(6
 
 
 UNNOTICED = 40
-"""Records per second.  A low rate is enough while the test waits for an effect that never comes."""
+"""Records per second.  A low rate is enough while the test waits for an effect that never happens."""
 
 
 class Untouched(Broker):

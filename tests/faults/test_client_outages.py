@@ -40,7 +40,7 @@ SLOW = 3.0
 
 
 class World:
-    """A private broker that the test kills, moves and starts again."""
+    """A private broker that tests kill, move and restart."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.cache = folder, ClientSettings().cache_dir
@@ -60,7 +60,7 @@ class World:
         running = self.broker.status()
         assert running is not None
         os.kill(running.pid, signal.SIGKILL)
-        assert self.broker.stop() or self.broker.status() is None  # stop() also waits for the process
+        assert self.broker.stop() or self.broker.status() is None  # stop() also waits until the process has ended
 
     def move(self) -> None:
         """Choose another port for the next start."""

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults]
 async def test_a_crash_between_two_writes_leaves_no_trace_but_equal_bytes(
     installation: Installation, line: str, duplicates: bool
 ) -> None:
-    first = await installation.worker()  # writes the policy to every partition; later records go to one
+    first = await installation.worker()  # the worker writes the policy to every partition; later records go to one
     assert await first.stop() == 0
     for message in a_collapse():
         if isinstance(message, m.Invocation):

@@ -30,5 +30,5 @@ async def test_kills_a_stop_and_rebalances_under_load_lose_nothing_and_apply_not
     assert findings.is_exact, findings.complaints
     assert [one for one in engagements if not one.engaged] == [], "a fault that had no effect proves nothing"
     assert any(one.raced for one in engagements)
-    # A kind of record that was never sent proves nothing.
+    # If a kind of record was never sent, the round proves nothing about it.
     assert min(findings.outcomes, findings.commands, findings.poison, findings.forwarded, findings.outputs) > 10

@@ -1,4 +1,4 @@
-"""The oracle of the live campaign sees every kind of error: each kind is produced once and must be counted."""
+"""The oracle of the live campaign detects every kind of error: each kind is produced once and must be counted."""
 
 from __future__ import annotations
 

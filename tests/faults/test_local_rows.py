@@ -85,7 +85,7 @@ async def changelog_ends(installation: Installation) -> dict[int, int]:
 async def test_a_kill_between_the_changelogs_ack_and_the_write_on_disk_loses_and_doubles_nothing(
     installation: Installation,
 ) -> None:
-    first = await installation.worker()  # writes the policy to every partition; later records go to one
+    first = await installation.worker()  # the worker writes the policy to every partition; later records go to one
     assert await first.stop() == 0
     worker = installation.start_worker(("-m", "campaign.live.launcher", "--die", "rows:6", "worker"), **ON_DISK)
     async with asyncio.timeout(60):
@@ -98,10 +98,10 @@ async def test_a_kill_between_the_changelogs_ack_and_the_write_on_disk_loses_and
         for partition, (kept, _) in local_rows(folder_of(installation)).items()
         if (-1 if kept is None else kept.offset) < ends[partition] - 1
     ]
-    assert len(behind) == 1, "one write was acknowledged but is not on disk"
+    assert len(behind) == 1, "for one partition, the last write was acknowledged but is not on disk"
     worker = await installation.worker(**ON_DISK)
     await installation.settled()
-    assert 0 < records_read(worker) < sum(ends.values()), "only the missing part is read"
+    assert 0 < records_read(worker) < sum(ends.values()), "only the part that is missing on disk is read"
     await assert_topics_equal_the_fold(installation)
     assert await worker.stop() == 0
     await assert_disk_equals_the_changelog(installation)
@@ -112,7 +112,7 @@ async def test_a_restart_reads_nothing_after_a_stop_and_little_after_a_kill(inst
     await run_load(installation)
     written = sum((await changelog_ends(installation)).values())
     await burst(installation, 1, 4_000)
-    assert await worker.stop() == 0, "stopped in the middle of its work"
+    assert await worker.stop() == 0, "the worker stops cleanly in the middle of its work"
     worker = await installation.worker(**ON_DISK)
     assert records_read(worker) == 0
     await run_load(installation, 200)

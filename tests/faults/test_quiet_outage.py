@@ -1,4 +1,4 @@
-"""A terminal stays readable during an outage: each problem is one line of ours, and libraries print nothing."""
+"""A terminal stays readable during an outage: our code prints one line per problem, and libraries print nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a runtime sees while Kafka is running but does not answer."""
+"""The behaviour of a runtime while Kafka is running but does not respond."""
 
 from __future__ import annotations
 

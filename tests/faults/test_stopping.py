@@ -1,4 +1,4 @@
-"""A worker that is asked to stop ends within 5 s, whatever it is waiting for, and a restart continues its work."""
+"""A worker that is asked to stop exits within 5 s, whatever it is waiting for; after a restart, it continues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from faults.outage.lives import LIBRARY_LINE
 
 pytestmark = pytest.mark.integration
 STOPPED_WITHIN = 6.0
-"""In seconds: the promise is 5, but the machine may be slow."""
+"""Time limit for stopping, in seconds: the promise is 5, but the machine may be slow."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ async def wake(broker: Endpoint) -> None:
 
 @pytest.fixture
 async def broker(own_broker: Endpoint) -> AsyncIterator[Endpoint]:
-    """Provide the broker: it answers when the test begins, and is resumed when the test ends."""
+    """Provide a broker that responds when the test begins, and resume it when the test ends."""
     await wake(own_broker)
     try:
         yield own_broker
@@ -80,7 +80,7 @@ async def test_a_worker_stops_while_the_broker_is_mute(broker: Endpoint, tmp_pat
         await installation.publish(*invocations("default", "S" * 5))
         await installation.settled()
         os.kill(broker.pid, signal.SIGSTOP)
-        await asyncio.sleep(1.0)  # by then, the worker waits for an answer, or soon will
+        await asyncio.sleep(1.0)  # by now, the worker is waiting for an answer, or soon will be
         assert await seconds_to_stop(worker, signal.SIGINT) < STOPPED_WITHIN
         await wake(broker)
         worker = await installation.worker()

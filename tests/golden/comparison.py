@@ -41,7 +41,7 @@ def without_repetitions(streams: Streams) -> dict[str, list[Line]]:
 
 def _differences(one: Line | None, other: Line | None) -> list[str]:
     if one is None or other is None:
-        return ["  one of the two is missing"]
+        return ["  one of the two records is missing"]
     before, after = dict(_leaves(_content(one))), dict(_leaves(_content(other)))
     paths = [path for path in {**before, **after} if before.get(path, _ABSENT) != after.get(path, _ABSENT)]
     told = [f"  {path}: {before.get(path, _ABSENT)} -> {after.get(path, _ABSENT)}" for path in paths[:SHOWN]]

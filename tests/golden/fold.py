@@ -28,9 +28,9 @@ from .storage import REMEDIES, ROWS, Input, Line
 
 PARTITIONS = 3
 START = 1_763_562_600_000
-"""When the hour begins: 2025-11-19T14:30:00Z."""
+"""The time at which the hour begins: 2025-11-19T14:30:00Z."""
 LOOKS = 8
-"""How often the rows are recorded during the hour; a batch ends at each of these moments."""
+"""Number of times that the rows are recorded during the hour; a batch ends at each of these moments."""
 CRASHES: Sequence[Crash | ProposerCrash] = (*Crash, *(ProposerCrash(point) for point in Crash))
 
 
@@ -53,7 +53,7 @@ class _Replay(TopologyDriver):
         return super().append(topic, value, key, **given | {"timestamp": START})
 
     def _announced(self) -> Sequence[Stored]:
-        """Return nothing: the hour has the reports about tags among its commands already."""
+        """Return nothing, because the commands of the hour already include the reports about tags."""
         return ()
 
 
@@ -121,7 +121,7 @@ def _in_order(topic: str, lines: list[Line]) -> list[Line]:
 
 
 def _inlet(inputs: Sequence[Input]) -> dict[str, list[Line]]:
-    """Return what the inlet makes of the commands: references and dead letters."""
+    """Return what the inlet writes for the commands: references and dead letters."""
     streams: dict[str, list[Line]] = defaultdict(list)
     for one in inputs:
         if one.topic == COMMANDS:
@@ -162,7 +162,7 @@ def _overview(driver: TopologyDriver, size: int) -> dict[str, list[Line]]:
         folded = fold_notes(partition_row, rows, log[at : at + size])
         rows |= folded.rows
         partition_row = folded.partition_row
-        # Keep only the last page, because how many there are depends on the batches.
+        # Keep only the last page, because the number of pages depends on the batches.
         page = next((o.value or b"" for o in folded.outputs if o.topic == OVERVIEW), page)
         alerts += [Line(o.key, o.value, o.headers) for o in folded.outputs if o.topic != OVERVIEW]
     shown: m.Overview = decode(OVERVIEW, page, b"overview").message  # type: ignore[union-attr]

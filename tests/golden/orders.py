@@ -61,7 +61,7 @@ def on_variants(scribe: Scribe, agent: str) -> None:
 
 
 def on_long_prompts(scribe: Scribe) -> None:
-    """Register configurations that together are too large for one task, and then short ones."""
+    """Register configurations that together are too large for one task, and then small ones."""
     task = scribe.task("guided", "long-prompts")
     for content in ("x" * 64_000, ""):
         for number in range(10):

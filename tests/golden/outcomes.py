@@ -43,7 +43,7 @@ def every_kind(scribe: Scribe, agent: str = "backend-architect") -> None:
 
 
 def runtimes(scribe: Scribe) -> None:
-    """Use more runtimes than are remembered: late ones, forgotten ones that come back, and invented ones."""
+    """Use more runtimes than are remembered: late ones, forgotten ones that return, and invented ones."""
     task = scribe.task("backend-architect", "runtimes")
     task.run("default", "SSSS", runtime_id="r1")
     task.explore("v2", "SSSSSS", runtime_id="r2")
@@ -134,7 +134,7 @@ def _one_that_degrades(scribe: Scribe, agent: str) -> None:
 
 
 def by_chance(scribe: Scribe, tasks: list[Task], count: int) -> None:
-    """Send anything that a runtime may send, at random."""
+    """Send random messages of every kind that a runtime may send."""
     pick, variants = scribe.pick, ("default", "default", "v2", "v2", "v3", "v4")
     known = ["inv-1"]
     for _ in range(count):

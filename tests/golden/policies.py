@@ -82,7 +82,7 @@ FIRST = PolicySet(
         ),
     },
 )
-"""The set in force for most of the hour."""
+"""The set of policies in force for most of the recorded hour."""
 
 SECOND = PolicySet(
     default=_but(
@@ -97,7 +97,7 @@ SECOND = PolicySet(
         "flapping": _mode("observe"),
     },
 )
-"""A set with shorter windows, smaller limits and other modes."""
+"""A set of policies with shorter windows, smaller limits and other modes."""
 
 
 def set_policy(scribe: Scribe, policies: PolicySet, **fields: Any) -> None:

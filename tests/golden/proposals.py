@@ -42,7 +42,7 @@ def made(scribe: Scribe) -> None:
 
 
 def superseded(scribe: Scribe) -> None:
-    """Make open proposals invalid: change the epoch, improve the figures behind them, let them wait too long."""
+    """End open proposals without a review: by a new epoch, by better figures, and by their expiry."""
     task = weak(scribe, "better-soon")
     task.run("default", "S" * 40)
     task.run("default", "F" * 30)

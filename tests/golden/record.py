@@ -1,8 +1,8 @@
 """Record the golden outputs again: ``python -m tests.golden.record``, from the root of the repository.
 
 Do this only if a change of behaviour is intended; then describe it in the changelog and increase ``ENGINE_VERSION``.
-The recorded hour is not changed, so it still covers records of earlier engines.  ``--hour`` rewrites the hour too, when
-it has to cover something new.
+The recorded hour is not changed, so it still covers records of earlier engines.  ``--hour`` rewrites the hour too; use
+it when the hour has to cover something new.
 """
 
 from __future__ import annotations

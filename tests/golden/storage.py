@@ -61,7 +61,7 @@ def write_inputs(inputs: Iterable[Input]) -> None:
 
 
 def read_outputs(path: Path = OUTPUTS) -> dict[str, list[Line]]:
-    """Read the outputs of the hour as they were recorded."""
+    """Read the recorded outputs of the hour."""
     found: dict[str, list[Line]] = defaultdict(list)
     for name, key, value, headers in _lines(path):
         found[name].append(Line(_bytes(key), _bytes(value), _headers(headers)))
@@ -69,7 +69,7 @@ def read_outputs(path: Path = OUTPUTS) -> dict[str, list[Line]]:
 
 
 def write_outputs(streams: Streams, path: Path = OUTPUTS) -> None:
-    """Store the outputs of the hour as they are now."""
+    """Store the current outputs of the hour."""
     lines = ([name, _text(o.key), _text(o.value), _texts(o.headers)] for name in sorted(streams) for o in streams[name])
     _write(path, lines)
 

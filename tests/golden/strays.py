@@ -142,7 +142,7 @@ def _forwarded_here(task: Task, headers: Any) -> None:
 
 
 def forged_references(scribe: Scribe) -> None:
-    """Append references to no command or the wrong one, one in the wrong partition, and one that comes twice."""
+    """Append references to no command, to the wrong command and in the wrong partition, and a repeated reference."""
     task = scribe.task("backend-architect", "forged")
     task.run("default", "SS")
     task.order(m.HoldTask, hours=0.01)

@@ -24,7 +24,7 @@ from .storage import Input, Line, read_inputs, read_outputs, write_outputs
 NOT_FOLDED = {"stuck"}
 """Kinds of alerts that no stage writes, so they cannot be in the fold."""
 NOT_RECORDED = {
-    reasons.BATCH_TOO_LARGE,  # only reading a Kafka batch gives this; the hour contains decoded records
+    reasons.BATCH_TOO_LARGE,  # only reading a Kafka batch can give this reason; the hour contains decoded records
     reasons.BATCH_DAMAGED,
     reasons.FORWARDED_BEFORE,  # after 512 forwards
     reasons.REFUSED,  # a refusal without a reason; the engine always gives one

@@ -1,4 +1,4 @@
-"""Gives each test its own store, with no default store left over from another test."""
+"""Gives each test its own store, and removes the default store of earlier tests."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_a_rollback_is_told_once_by_whichever_process_asks_first(folder: Path) -
 
 
 def test_what_cron_finds_degraded_it_rolls_back_itself(folder: Path) -> None:
-    """Only the script can find this degradation, because only the script uses this threshold."""
+    """Only the script can find this degradation, because only the script uses so low a threshold."""
     with Store(folder) as agent:
         replaced(agent)
         record(agent, "api-optimized", "SSSSF" * 2, active_epoch=2, reward=0.5)
@@ -167,7 +167,7 @@ def test_a_damaged_file_is_put_aside_and_said_and_the_work_goes_on(
         record(store, "default", "SSS")
         assert QLearningEngine(store=store).get_visit_count(*WHO, "default") == 3
     assert len(list(folder.glob("*.damaged-*"))) == 1
-    assert "windows and Q-values start over" in caplog.text
+    assert "windows and Q-values start again from zero" in caplog.text
 
 
 def test_rows_are_kept_byte_for_byte(folder: Path) -> None:

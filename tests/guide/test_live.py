@@ -32,7 +32,7 @@ STRICT = {"degradation_success_threshold": 0.02}
 
 
 class Topics:
-    """Takes the broker's place: a driver whose topics grow, and readers that wait for new records."""
+    """Replaces the broker: a driver whose topics grow, and readers that wait for new records."""
 
     def __init__(self) -> None:
         self.driver = TopologyDriver()
@@ -74,7 +74,7 @@ class Topics:
 
 
 class Reader:
-    """Has only the parts of a ``TopicReader`` that these tests need."""
+    """A reader with only the parts of a ``TopicReader`` that these tests need."""
 
     def __init__(self, topics: Topics) -> None:
         self.topics = topics
@@ -287,7 +287,7 @@ def test_topics_that_are_not_read_in_time_are_given_up(topics: Topics, monkeypat
 def test_scripts_that_cron_starts_one_after_another_tell_each_rollback_once(
     topics: Topics, connect: Callable[[], Store]
 ) -> None:
-    """As in the guide's Example 2, each run asks about the active variants and reports what is new."""
+    """As in the guide's Example 2, each run checks the active variants and reports new rollbacks."""
 
     def run() -> list[str]:
         store = connect()

@@ -1,4 +1,4 @@
-"""Judging the active variant between two outcomes can cause a rollback and nothing else."""
+"""Judging the active variant again between two outcomes can cause a rollback, but no other change."""
 
 from __future__ import annotations
 

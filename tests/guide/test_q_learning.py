@@ -1,4 +1,4 @@
-"""The Q-table, as the guide's API shows it."""
+"""The Q-table through the guide's API: values, visit counts and entries."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_without_a_target_nothing_changes_and_nothing_is_told(store: Store) -> N
     assert active_of(store) == "default"
     # Once a target appears, the next check finds it, without another outcome of the active variant.
     record(store, "rescue", "S" * 5, variant_source="explore")
-    assert RollbackManager().monitor_and_rollback(*WHO, "rescue") is None  # asks about another variant
+    assert RollbackManager().monitor_and_rollback(*WHO, "rescue") is None  # the call asks about another variant
     assert active_of(store) == "default"
     event = RollbackManager().monitor_and_rollback(*WHO, "default")
     assert event is not None

@@ -1,4 +1,4 @@
-"""The store that the four objects share: it takes outcomes and returns figures, computed by the workers' engine."""
+"""The store that the guide's four objects share: it records outcomes and returns figures from the workers' engine."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from guide.world import WHO, active_of, order, record
 
 # -- false positive rollbacks ----------------------------------------------------------------------
 def dip(store: Store, failures: int = 3) -> None:
-    """Record a brief dip of a variant that was fine for 100 outcomes; a good fallback exists."""
+    """Record a brief dip of a variant that was healthy for 100 outcomes, in a task that also has a good target."""
     record(store, "fallback", "S" * 60, reward=0.85, variant_source="explore")
     record(store, "fine", "S" * 100, reward=0.8)
     record(store, "fine", "F" * failures, reward=0.8)

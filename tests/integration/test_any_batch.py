@@ -1,4 +1,4 @@
-"""Workers on a real broker cope with whatever a Kafka client may legally write: no record is lost, nothing stops."""
+"""Workers on a real broker cope with whatever a Kafka client may write: no record is lost, and no partition stops."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_compressed_batches_are_read_by_every_reader(installation: Install
     await installation.settled()
     assert await n_outcomes(worker) == 35
     worker.kill()
-    again = await installation.worker()  # reads a changelog that the broker has compressed
+    again = await installation.worker()  # the worker reads a changelog that the broker has compressed
     sender.write(3)
     sender.flush()
     await installation.settled()
@@ -174,7 +174,7 @@ async def test_an_open_transaction_holds_back_what_lies_behind_it_and_the_worker
     assert await _standing(worker, plain.home, lambda p: p["end"] == 10) == {"position": 3, "stable_end": 3, "end": 10}
     assert await n_outcomes(worker) == 2
     worker.kill()
-    worker = await installation.worker()  # starts and answers although a transaction is open
+    worker = await installation.worker()  # the worker starts and serves its views although a transaction is open
     assert await n_outcomes(worker) == 2
     await asyncio.to_thread(sender.producer.abort_transaction, 20)
     assert await _standing(worker, plain.home, lambda p: p["position"] == 11) == dict.fromkeys(

@@ -1,4 +1,4 @@
-"""A topic and a file with the same outcomes calibrate alike, under the policy in force."""
+"""Calibration gives the same result for a topic and a file with the same outcomes, under the policy in force."""
 
 from __future__ import annotations
 

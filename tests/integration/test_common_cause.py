@@ -1,4 +1,4 @@
-"""An outage of one provider over several tasks, on a real broker: hold, no quarantine, recovery by itself."""
+"""An outage of one provider over several tasks, on a real broker: tasks are held, not quarantined, and recover."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def story(partitions: int) -> tuple[list[m.Invocation], list[m.Invocation]]:
         found = driver.snapshot(AGENT, task)
         return found.active_variant or "", found.epoch
 
-    # Each task by itself: with the role ``tags``, how soon a report comes would depend on the machine.
+    # Each task is on its own: with the role ``tags``, the time of a report would depend on the machine.
     driver.pipe(a_policy(PolicySet(default=Policy(common_cause=CommonCause(min_tasks=0)))))
     failing, recovering = list(youth()), list[m.Invocation]()
     driver.pipe(*failing)
@@ -137,7 +137,7 @@ async def test_tasks_that_fall_after_others_are_held_before_their_first_rollback
                 DECISIONS, m.CommandResult, lambda result: result.command == "ReportTag" and result.outcome == "applied"
             )
     assert held[0] == 3
-    assert held[2] == 1, "the third task did not have to try another variant"
+    assert held[2] == 1, "the third task was held without a rollback"
     await assert_tags_equal_the_fold(installation)
     assert await tags.stop() == 0
     await assert_topics_equal_the_fold(installation)

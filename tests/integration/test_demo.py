@@ -1,4 +1,4 @@
-"""The demo starts with nothing, plays its story, and keeps its data."""
+"""The demo starts on an empty machine, plays its story, and keeps its data."""
 
 from __future__ import annotations
 

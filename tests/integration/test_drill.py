@@ -40,7 +40,7 @@ POLICIES: dict[str, dict[str, str]] = {
         "degradation_false_alarm_budget": "1000000000",
         "degradation_guard": "evidence",
     },
-    "eager to promote, and no room": {
+    "promotes very early, and has no room for more variants": {
         "auto_apply_q_threshold": "-1",
         "auto_apply_min_samples": "1",
         "auto_apply_min_lead": "0",
@@ -176,7 +176,7 @@ async def test_drills_move_no_figure_of_the_fleet_and_reach_people_only_when_ask
     _, out, _ = await installation.run_crl("rollbacks", "--agent", DRILL_AGENT, "--json")
     assert len(json.loads(out)["rollbacks"]) == 5
 
-    # The silent drill of this partition came first, so it would have been sent by now.
+    # The silent drill of this partition was first, so its alert would have been sent by now.
     async with asyncio.timeout(30):
         while not told.read_text().strip():
             await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Adoption on a real broker: shadow mode proves itself, a person approves, and the task enforces its rollbacks."""
+"""Leaving shadow mode on a real broker: reported rollbacks were right, a person approves, rollbacks are enforced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A drill that cannot pass says why and what to do next, and leaves nothing behind that disturbs the next one."""
+"""A drill that cannot pass says why and what to do next, and leaves no state that disturbs the next drill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a task is quiet, everything that shows it agrees: its row, its snapshot, the overview page, and the summary."""
+"""When a task's outcomes pause, all views of it agree: its row, its snapshot, the overview page, and the summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guide's other loop on a real broker: propose, review, try, promote, degrade, roll back, confirm."""
+"""The guide's improvement loop on a real broker: propose, review, explore, promote, degrade, roll back, confirm."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ async def approve(installation: Installation, kind: str) -> m.Proposal:
 
 
 async def tell(installation: Installation) -> AsyncIterator[str]:
-    """Play the story, yielding after every step so that the caller can do anything to the processes."""
+    """Play the story, and yield after every step, so that the caller can disturb the processes."""
     await installation.publish(*invocations(WEAK, "S" * 60, quality=0.3))
-    yield "only one variant, and a weak one"
+    yield "the task has only one variant, a weak one"
     created = await approve(installation, "create_specialized_variant")
     assert created.change.variant_id == NEW
-    yield "an approval of a new variant is on its way"
+    yield "the approval of a new variant has been sent"
     await installation.wait_for(DECISIONS, m.CommandResult, lambda r: r.command == "ApproveProposal")
     yield "the new variant is registered"
     await installation.publish(*invocations(NEW, "S" * 12, quality=0.75, variant_source="explore"))
-    yield "it was explored"
+    yield "the new variant was explored"
     promoted = await approve(installation, "promote_variant_to_default")
     assert promoted.supporting_data["potential_improvement"] > 0.20
-    yield "an approval of its promotion is on its way"
+    yield "the approval of its promotion has been sent"
     active = await installation.wait_for(ACTIVE_VARIANTS, m.ActiveVariant, lambda a: a.variant_id == NEW)
     assert (active.epoch, active.cause) == (2, "approval")
-    yield "it is active"
+    yield "the new variant is active"
     await installation.publish(*invocations(NEW, "S" * 15, quality=0.75, active_epoch=2))
-    yield "it does well"
+    yield "the new variant does well"
     await installation.publish(*invocations(NEW, "F" * 12, active_epoch=2))
-    yield "it has degraded"
+    yield "the new variant has degraded"
     event = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
     assert (event.from_variant, event.to_variant) == (NEW, WEAK)
-    yield "it was rolled back"
+    yield "the new variant was rolled back"
     await installation.order(a_command(m.ConfirmRollback, rollback_id=event.rollback_id))
-    yield "a confirmation is on its way"
+    yield "the confirmation of the rollback has been sent"
     await installation.wait_for(DECISIONS, m.CommandResult, lambda r: r.command == "ConfirmRollback")
 
 

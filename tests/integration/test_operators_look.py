@@ -94,7 +94,7 @@ async def test_an_operator_finds_what_happened_who_did_it_and_who_has_not_follow
     assert len((await told(installation, "audit", "--limit", "2"))["audit"]) == 2
     assert "it was the gateway" in await text_of(installation, "audit", NAME)
 
-    # Who has moved to the current epoch, and who has not.
+    # The runtimes that have moved to the current epoch, and those that have not.
     [standing] = (await told(installation, "runtimes", NAME))["tasks"]
     assert (standing["active_variant"], standing["epoch"]) == ("api-optimized", event.epoch + 1)
     assert {one["runtime_id"]: one["epoch"] for one in standing["behind"]} == {"host-1": event.epoch, "host-2": 0}

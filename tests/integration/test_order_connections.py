@@ -1,4 +1,4 @@
-"""One call of ``crl`` bootstraps from the brokers once, whatever it reads and sends."""
+"""One call of ``crl`` connects to the bootstrap servers only once, whatever it reads and sends."""
 
 from __future__ import annotations
 

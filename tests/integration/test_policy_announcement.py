@@ -101,7 +101,7 @@ async def test_a_policy_that_is_applied_before_any_worker_has_run_is_that_of_the
     assert (await installation.run_crl("policy", "diff"))[0] == 3
     code, out, err = await installation.run_crl("policy", "apply", profile="production")
     assert (code, "--yes" in err) == (2, True), "the policy is not changed without confirmation"
-    for applied in (True, False):  # the second call has nothing to do
+    for applied in (True, False):  # the second call finds nothing to change
         code, out, err = await installation.run_crl("policy", "apply", "--yes", "--json", profile="production")
         assert (code, json.loads(out)["applied"]) == (0, applied), err
     assert len([c for c in await installation.messages(COMMANDS) if isinstance(c, m.SetPolicy)]) == 1

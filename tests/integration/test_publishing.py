@@ -1,4 +1,4 @@
-"""What happens to outcomes that Kafka does not accept."""
+"""How the client handles outcomes that Kafka does not accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that a server ends and replaces have sent everything they published."""
+"""When a server replaces its processes, everything that the old ones published has been sent."""
 
 from __future__ import annotations
 

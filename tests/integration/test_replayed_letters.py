@@ -1,4 +1,4 @@
-"""Replay of dead letters on a real Kafka: each is fixed, sent and applied once, and nothing else changes."""
+"""Replay of dead letters on a real Kafka: once its cause is fixed, each is sent and applied once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People decide, and the log, the tracker, the files and the variants all agree on the result of a review."""
+"""After a person's review, the log, the tracker, the files and the variants all show the same result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollout on a real broker: started from the command line, followed by a runtime, taken back, and begun again."""
+"""A rollout on a real broker: started from the command line, followed by a runtime, aborted, and started again."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def patched(patch: str, *arguments: str) -> tuple[str, str]:
 
 
 def of_task(number: int, messages: list[Any]) -> list[Any]:
-    """Return the same outcomes for another task."""
+    """Return copies of the outcomes for another task."""
     named = {"task_type": f"task-{number}"}
     return [msgspec.structs.replace(i, invocation_id=f"{number}-{i.invocation_id}", **named) for i in messages]
 
@@ -61,7 +61,7 @@ async def test_a_standby_takes_over_however_long_it_had_nothing_to_do(kafka: str
         async with asyncio.timeout(30):
             while b"ready: partitions []" not in standby.log.read_bytes():
                 await asyncio.sleep(0.1)
-        await asyncio.sleep(3.0)  # long enough for heartbeats, which must not find it idle
+        await asyncio.sleep(3.0)  # long enough for several heartbeats, which must not find the fetcher idle
         active.kill()
         await installation.publish(*invocations("default", "S" * 5))
         await installation.settled(30)
@@ -131,7 +131,7 @@ async def test_a_process_that_is_told_to_stop_while_it_starts_stops_at_once(
         while not worker_listens(worker):
             await asyncio.sleep(0.02)
     await asyncio.sleep(seconds)
-    # Before the event loop handles the signal, `crl`'s own handler or the signal's default action ends the process.
+    # Until the event loop handles the signal, `crl`'s own handler or the signal's default action ends the process.
     assert await asyncio.wait_for(worker.stop(), 8) in {0, 143, -signal.SIGTERM}, worker.log.read_text()
     assert "Traceback" not in worker.log.read_text()
 

@@ -1,4 +1,4 @@
-"""A real worker writes ticks to a real log: silence is noticed, and costs nothing after that."""
+"""A real worker writes ticks to a real log: a pause in the outcomes causes one, and no further cost."""
 
 from __future__ import annotations
 

@@ -56,14 +56,14 @@ async def delete(installation: Installation, topic: str) -> None:
     async with installation.admin._admin() as admin:
         await admin.delete_topics([topic])
         async with asyncio.timeout(30):
-            while topic in await admin.list_topics():  # the broker still shows it for a moment
+            while topic in await admin.list_topics():  # the broker still lists a deleted topic for a moment
                 await asyncio.sleep(0.05)
 
 
 async def test_missing_replicas_do_not_keep_apply_waiting_for_the_settings_that_it_did_correct(
     installation: Installation,
 ) -> None:
-    """``apply`` cannot correct the number of replicas, so waiting for it would end in an error."""
+    """``crl topics apply`` cannot correct the number of replicas, so waiting for a correction would fail."""
     kafka = installation.kafka.model_copy(update={"replication_factor": 2})
     admin, topic = TopicAdmin(kafka, installation.app_id), installation.names(TASKS)
     async with installation.admin._admin() as client:
@@ -104,7 +104,7 @@ async def test_partitions_that_are_added_to_the_log_are_noticed_and_the_way_out_
     assert said[0]["text"] in log
     assert "kafka.topic_prefix" in said[0]["action"]
     worker = installation.start_worker()
-    assert await asyncio.to_thread(worker.process.wait, 60) == 78, "each restart reports it again"
+    assert await asyncio.to_thread(worker.process.wait, 60) == 78, "a restarted worker reports the problem again"
 
 
 async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_long_as_the_old_one(
@@ -181,7 +181,7 @@ async def last_records(installation: Installation) -> dict[tuple[str, bytes], An
 
 @pytest.mark.parametrize("which", [INVOCATIONS, COMMANDS, TASKS])
 async def test_status_never_says_well_once_a_topic_was_made_again(installation: Installation, which: str) -> None:
-    """The command notices even a recent change, when the worker's own next check may be seconds away."""
+    """``crl status`` notices even a recent change, although the worker's own next check may be seconds away."""
     worker = await installation.worker()
     services = installation.start_worker(("-m", "crl_stream", "worker", "--role", "services"))
     await services.ready()

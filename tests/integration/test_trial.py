@@ -112,7 +112,7 @@ async def test_topics_and_a_file_of_the_same_outcomes_give_the_same_report(insta
 
 
 def without_places(report: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a file cannot know: offsets, append times, and the ids that are made of them."""
+    """Leave out values that a file does not contain: offsets, append times, and the ids derived from them."""
 
     def bare(value: Any) -> Any:
         if isinstance(value, dict):

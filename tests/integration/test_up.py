@@ -1,4 +1,4 @@
-"""``crl up`` as a user runs it: it restarts dead processes, and leaves nothing running at its end, whatever broke."""
+"""``crl up`` as a user runs it: it restarts dead processes, and never leaves a process running when it ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from crl_stream.settings.model import Client
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 PATIENCE = 120.0
-"""Seconds to wait for something that takes ten seconds on an idle machine."""
+"""Longest wait, in seconds, for an event that takes ten seconds on an idle machine."""
 END_SECONDS = 5.0
 """Seconds within which ``crl up`` promises to end; on a loaded machine the tests allow three times as much."""
 
@@ -155,7 +155,7 @@ def take_port(port: int) -> socket.socket:
 
 
 def end(program: subprocess.Popen[bytes], number: int = signal.SIGINT) -> float:
-    """Tell the program to end, and return the seconds that it took."""
+    """Send ``crl up`` a signal to end, and return the seconds that it took."""
     began = time.monotonic()
     program.send_signal(number)
     program.wait(PATIENCE)

@@ -75,7 +75,8 @@ async def test_what_was_acknowledged_survives_a_stop_a_kill_and_a_pause(broker: 
         await write(broker.bootstrap_servers, b"during a pause", seconds=3.0)
     broker.go_on()
     await write(broker.bootstrap_servers, b"after a pause")
-    # What was not acknowledged may still have been written: the broker finds it in its sockets.
+    # A record that was not acknowledged may still have been written, because the broker reads it from its sockets
+    # later.
     found = [value for value in await everything(broker) if value != b"during a pause"]
     assert found == [b"before a stop", b"before a kill", b"after a pause"]
 

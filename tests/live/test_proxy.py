@@ -1,4 +1,4 @@
-"""The network that the campaign breaks, tested with plain sockets: a fault without effect proves nothing."""
+"""The proxy with which the campaign breaks networks, tested with plain sockets: every fault must take effect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from campaign.live.proxy import Direction, Proxy
 
 PATIENCE = 10.0
 MOMENT = 0.2
-"""Seconds within which loopback delivers everything that it will deliver."""
+"""Seconds after which nothing more is expected to arrive over loopback."""
 
 
 class Echo:

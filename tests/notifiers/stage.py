@@ -28,7 +28,7 @@ def an_example(topic: str, name: str, **fields: Any) -> Any:
 
 
 def an_alert(number: int = 0, **fields: Any) -> Any:
-    """Return the alert of a rollback; each number makes a different alert."""
+    """Return the alert of a rollback, different for each number."""
     own = {"alert_id": f"alert-20251119-{number:012x}", "text": f"a/t v{number}: rolled back; undo: crl undo a/t"}
     return an_example("crl.alerts", "Alert-rollback", **(own | {"subject": f"a/t v{number}"} | fields))
 
@@ -61,7 +61,7 @@ class Clock:
 
 
 class Scripted:
-    """Fails as scripted, then accepts everything."""
+    """A channel that fails as scripted, then accepts everything."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)

@@ -1,4 +1,4 @@
-"""Notices are sent in order and retried, and a notice that is given up is logged.
+"""Notices are sent in order and retried, and a notice that cannot be delivered is finally logged.
 
 A failing channel delays no other, and a new channel does not send a year of alerts one by one.
 """
@@ -56,7 +56,7 @@ async def test_a_failing_channel_is_tried_again_after_1_2_4_seconds_up_to_5_minu
     channel, clock = Scripted(*down(12)), Clock()
     await a_notifier(channel, clock).deliver("crl.alerts", records([fresh(1), fresh(2)]))
     assert clock.slept == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
-    assert len({notice.id for notice in channel.tried[:13]}) == 1, "the same id each time"
+    assert len({notice.id for notice in channel.tried[:13]}) == 1, "every attempt has the same id"
     assert [notice.id for notice in channel.taken] == [fresh(1).alert_id, fresh(2).alert_id]
     said = [record.getMessage() for record in caplog.records]
     assert [line.split("(")[0] for line in said[:-1]] == [f"notifiers.ops: attempt {n} failed " for n in (1, 2, 4, 8)]
@@ -185,7 +185,7 @@ async def test_a_new_channel_does_not_tell_a_year_but_one_line_of_it() -> None:
     assert (summary.kind, summary.severity) == ("backlog", "critical")
     assert summary.text.startswith("363 notices older than 24 h, ")
     assert "121 critical, 121 warning, 121 info" in summary.text
-    assert year[362].text in summary.text, "the newest critical one is named"
+    assert year[362].text in summary.text, "the summary names the newest critical alert"
     assert "and 118 more" in summary.text
     assert summary.text.endswith("crl tail alerts --from-beginning")
 

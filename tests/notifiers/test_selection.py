@@ -97,7 +97,7 @@ def test_a_recovery_is_told_exactly_when_what_it_ends_was_told(story: list[tuple
         fields = {"kind": "degradation", "subject": f"a/t v{variant}", "severity": severity, "resolved": over}
         found = told(chosen, an_alert(number, **fields))
         if over:
-            # An unknown alert, as after a restart: it is better to send one notice too many.
+            # The opening alert is unknown, as after a restart: it is better to send one notice too many.
             assert bool(found) == heard.pop(variant, True)
         else:
             assert bool(found) == (severity == "critical")
@@ -107,7 +107,7 @@ def test_a_recovery_is_told_exactly_when_what_it_ends_was_told(story: list[tuple
 def test_an_alert_that_the_monitor_repeats_after_a_crash_is_told_once() -> None:
     chosen = selection()
     assert len(told(chosen, an_alert(1), an_alert(1))) == 1
-    assert len(told(chosen, an_alert(1))) == 1, "the alert was chosen, but not sent yet"
+    assert len(told(chosen, an_alert(1))) == 1, "an alert that was chosen but not sent is chosen again"
     chosen.mark_sent(an_alert(1).alert_id)
     assert told(chosen, an_alert(1), an_alert(2)) == [an_alert(2).alert_id]
 

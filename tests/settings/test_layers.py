@@ -1,4 +1,4 @@
-"""Settings have five layers, each overriding the previous one; every value carries the name of its layer."""
+"""Settings have five layers, each overriding the previous one; every value is shown with the name of its layer."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_an_agent_cannot_be_overridden_from_the_environment() -> None:
     for variable in ("CRL_AGENTS_A_DEGRADATION_LOOKBACK_WINDOW", "CRL_TASKS_A_T_DEGRADATION_LOOKBACK_WINDOW"):
         said = refusal(environment={variable: "40"})
         assert "There is no setting" in said.message
-        assert "in the file, or with --set agents.<name>" in said.hint, "the hint says where to set it"
+        assert "in the file, or with --set agents.<name>" in said.hint, "the hint says where to set a policy setting"
 
 
 # -- the digest ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The weekly review is published when the guide says, in a time zone that the user chooses."""
+"""The weekly review is published at the time that the guide gives, in a time zone that the user chooses."""
 
 from __future__ import annotations
 

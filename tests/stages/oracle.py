@@ -1,4 +1,4 @@
-"""Checks that the state matches the log, whatever happened before: folds the log again from scratch and compares."""
+"""Checks that the state matches the log, whatever happened before, by folding the log again from its beginning."""
 
 from __future__ import annotations
 

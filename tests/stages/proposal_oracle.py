@@ -1,4 +1,4 @@
-"""Checks the proposals after any fault: folds crl.tasks again, both as it is and as it should be."""
+"""Checks the proposals after any fault, by folding crl.tasks again: as it is, and as it would be without the fault."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def logs(draw: st.DrawFn) -> Log:
             elif held:
                 aborted.append((producer, first))
             at += 1
-        elif kind == "empty":  # all records are compacted away; the batch stays to keep its producer's state
+        elif kind == "empty":  # all records were compacted away; the empty batch remains, for its producer's state
             size = draw(st.integers(1, 4))
             data += batch_of([], base=at, producer=producer, last_delta=size - 1)
             at += size

@@ -22,7 +22,7 @@ def active(driver: TopologyDriver, task: str) -> tuple[str, int]:
 
 
 def outage(driver: TopologyDriver, rounds: int = 60, crash: Crash | None = None) -> None:
-    """Let the tasks live through an outage of some rounds; with ``crash``, the worker dies in each round."""
+    """Fold an outage of some rounds; with ``crash``, the worker dies in each round."""
     driver.pipe(*youth())
     for number in range(rounds):
         outcomes = list(round_of(number, lambda task: active(driver, task), outage=True))
@@ -132,7 +132,7 @@ def test_when_enough_tasks_have_fallen_the_next_one_is_held_before_its_first_rol
     driver = TopologyDriver(partitions=3)
     driver.pipe(a_policy(PolicySet(default=Policy(common_cause=CommonCause(min_tasks=2, share=0.4)))))
     one_after_another(driver)
-    assert rollbacks(driver) == [SHARED[0]], "only the first task has to try another variant"
+    assert rollbacks(driver) == [SHARED[0]], "only the first task is rolled back before it is held"
     assert [driver.snapshot(AGENT, task).epoch for task in SHARED] == [3, 1, 1]
     [alert] = [a for a in driver.read(topics.ALERTS) if a.kind == "common_cause" and a.task_type == SHARED[2]]
     assert "2 of 4 tasks on provider:one fell within 30 minutes" in alert.text

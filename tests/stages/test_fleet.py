@@ -21,7 +21,7 @@ from stages.oracle import assert_exact
 
 HOUR = 3_600_000
 MANY = [f"task-{number}" for number in range(12)]
-"""Enough tasks that each of three partitions has some."""
+"""Names of tasks, enough that each of three partitions has some."""
 
 
 def a_fleet(partitions: int = 3) -> TopologyDriver:

@@ -110,7 +110,7 @@ def test_the_scores_of_tasks_in_shadow_mode_are_summed_and_agree_with_the_task_i
     sums.add(mark_of(row, in_shadow), -1)
     assert {name: sums.as_dict()[f"shadow_{name}"] for name in card} == {name: 2 * n for name, n in card.items()}
     stricter = PolicySet(default=msgspec.structs.replace(shadow, rollback=Rollback(confidence=2.0)))
-    for others in (GUIDE, stricter):  # in another mode, or judged by other thresholds
+    for others in (GUIDE, stricter):  # a policy with another mode or other thresholds
         assert summary(0, row, 0, others)["scorecard"] is None
         assert not any(name.startswith("shadow_") for name in named(row, others))
 

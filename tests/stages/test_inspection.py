@@ -1,4 +1,4 @@
-"""What people see of a task at any time, even if it has had no record since its last change."""
+"""How a task is shown at any time, even if it has had no record since its last change."""
 
 from __future__ import annotations
 

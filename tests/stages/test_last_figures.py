@@ -1,4 +1,4 @@
-"""The page has the last figures of a silent task, its current verdict, and why nothing is done about it."""
+"""When a task's outcomes stop, the page has its last figures, its verdict, and why no automatic change follows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stages.test_overview import Worker, log_of, page_of
 
 
 def told_live(log: list[Stored], kept: tally.SentNotes, *, batch: int, quiet_s: float = 1.2) -> list[m.TaskNote]:
-    """Return the notes that a process sends while it follows a growing log, and after the log falls silent."""
+    """Return the notes that a process sends while it follows a growing log, and after no more records are appended."""
     outputs: list[Any] = []
     for start in range(0, len(log), batch):
         records = log[start : start + batch]
@@ -79,7 +79,7 @@ def test_figures_that_wait_are_told_by_a_tick_at_once_and_else_after_a_moment_wi
     driver.fall_silent()
     [output] = note_records(TASKS, 0, driver.topics[TASKS][0][before:], kept, 8.0)
     note = decode(OVERVIEW_EVENTS, output.value, output.key).message
-    assert note.high_confidence[0].n_visits == 43, "a tick follows the silence, so its snapshot is final"
+    assert note.high_confidence[0].n_visits == 43, "a tick follows the last outcome, so the snapshot is final"
     assert kept.waiting == {}
 
 

@@ -42,7 +42,7 @@ def test_a_burst_over_many_tasks_is_published_by_several_ticks_of_a_bounded_size
     of_ticks = snapshots_of_each_record(driver)
     ticks = [record.offset for record in driver.records(INVOCATIONS) if record.key == TICK_KEY]
     assert sum(of_ticks[offset] for offset in ticks) == len(driver.read(TASKS)) - before == len(NAMES)
-    assert max(of_ticks[offset] for offset in ticks) <= 12, "ten, plus others due in the same millisecond"
+    assert max(of_ticks[offset] for offset in ticks) <= 12, "ten rows, plus others that are due in the same millisecond"
     assert_exact(driver)
 
 

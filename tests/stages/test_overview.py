@@ -45,7 +45,7 @@ def page_of(outputs: list[Output]) -> m.Overview:
 
 
 class Worker:
-    """Folds a log of notes; its writes may be cut off anywhere."""
+    """Folds a log of notes; a test may cut off its writes anywhere."""
 
     def __init__(self) -> None:
         self.table: dict[bytes, bytes] = {}
@@ -181,11 +181,11 @@ def test_a_note_that_makes_the_fold_raise_is_put_aside_and_alerted(monkeypatch: 
     worker = Worker()
     worker.work(log_of([Noted(a_task(1), NOON), Noted(a_proposal(), NOON), Noted(a_task(2), NOON)]))
     page = page_of(worker.outputs)
-    assert (page.tasks, page.pending_proposals) == (1, 0), "changes made by the step that raised are not kept"
+    assert (page.tasks, page.pending_proposals) == (1, 0), "changes made by a step that raised are discarded"
     [alert] = [decode(ALERTS, o.value, o.key).message for o in worker.outputs if o.topic == ALERTS]
     assert (alert.kind, alert.cause_id) == ("fold_failure", "crl.overview-events 0:1")
     assert "crl dead-letters show 0:1 --topic crl.overview-events" in alert.text
-    assert alert.position is None, "the record is not in the log"
+    assert alert.position is None, "the failed record is not in the log, so the alert has no position"
     of_the_log = fold_failure_alert(b"a/b", 0, Stored(1, NOON, b"a/b", None), ZeroDivisionError(), PartitionRow())
     assert alert.alert_id != of_the_log.alert_id, "a record at the same position in the log is a separate incident"
     with pytest.raises(Unsafe):

@@ -99,7 +99,7 @@ def test_parts_of_any_size_come_to_the_same_bytes(
 def test_a_tick_that_was_sent_before_a_hold_takes_a_bounded_part_of_a_large_fleet(
     monkeypatch: pytest.MonkeyPatch, until: int | None
 ) -> None:
-    """The tick follows the hold in the log, so every task is due, but the tick does not say how many to process."""
+    """The tick follows the hold in the log, so every task is due, and the tick itself sets no limit."""
     monkeypatch.setattr(fleet, "SHOWN_AT_ONCE", 5)
     driver = TopologyDriver(tick=1)
     tick = m.Tick(schema_version=1, up_to_ms=until)
@@ -127,7 +127,7 @@ def test_a_hold_that_a_tick_finds_expired_is_shown_as_over_in_parts(monkeypatch:
     assert max(map(len, owner.parts)) <= 10 + 4
     alerts = [output for part in owner.parts for output in part if output.topic == ALERTS]
     assert sum(b"fleet_hold" in (output.value or b"") for output in alerts) == 2, (
-        "one when the hold began, one when it ended"
+        "there is one tick for the beginning of the hold and one for its end"
     )
 
 

@@ -1,4 +1,4 @@
-"""Proposals from the first bad outcome to the last review, as bytes that pass through monitor and proposer in turn."""
+"""Proposals from the first bad outcome to the last review, as bytes that monitor and proposer exchange."""
 
 from __future__ import annotations
 

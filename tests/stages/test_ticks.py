@@ -1,4 +1,4 @@
-"""After a silence, a tick in the log triggers what has become due, and the result is still the fold of the log."""
+"""When no records arrive, a tick in the log triggers what has become due; the result is still the fold of the log."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_hold_and_a_pin_end_in_silence_and_runtimes_are_told(kind: Any) -> Non
     after = driver.read(ACTIVE_VARIANTS)[-1]
     assert (after.held, after.pinned) == (None, None)
     assert_nothing_is_unpublished(driver)
-    assert ticks(driver) <= 3, "no ticks while nothing waits"
+    assert ticks(driver) <= 3, "no ticks are appended while no row is waiting"
     assert_exact(driver)
 
 
@@ -159,7 +159,7 @@ def test_a_tick_that_ends_a_hold_judges_nothing() -> None:
     held = driver.snapshot(AGENT, TASK)
     assert (held.held, held.active_variant) == (None, "default")
     driver.pipe(*invocations("default", "F"))
-    assert driver.snapshot(AGENT, TASK).active_variant == "v2", "the next outcome rolls it back"
+    assert driver.snapshot(AGENT, TASK).active_variant == "v2", "the variant is rolled back only by the next outcome"
 
 
 # -- exactness -------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_two_owners_that_both_tick_say_the_same_as_one() -> None:
 
 
 def test_a_tick_reaches_a_row_in_the_state_that_its_place_in_the_log_gives_it() -> None:
-    """One batch has outcomes, a tick after a silence, and more outcomes; the tick shows only the earlier ones."""
+    """One batch has outcomes, a tick after a pause, and more outcomes; the tick shows only the earlier outcomes."""
     driver = TopologyDriver(tick=1)
     for message in invocations("default", "SSS"):
         driver._put(message)

@@ -1,4 +1,4 @@
-"""The topology matches what the stages do, what the catalog says, and what the README shows."""
+"""The topology matches the stages' behaviour, the catalog, and the diagram in the README."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_every_message_of_a_topic_is_written_by_somebody_and_nothing_else_is() -
         assert {kind for sink in sinks for kind in sink.carries} == set(kinds)
 
 
-# -- what the stages do ----------------------------------------------------------------------------
+# -- the behaviour of the stages -------------------------------------------------------------------
 def a_busy_driver() -> TopologyDriver:
     """Return a driver that has produced nearly every output of every stage."""
     driver = TopologyDriver(partitions=3, remedies=load_remedies(), tick=1_000)

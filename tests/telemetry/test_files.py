@@ -1,6 +1,6 @@
 """There is one writer, and each event becomes one complete line, whatever crashes or is repeated.
 
-The line is on disk before its batch counts as written.
+A line is on disk before its batch counts as written.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ async def test_batches_of_several_partitions_at_once_do_not_mix_their_lines(tmp_
         assert [event_id for event_id in written if event_id in set(mine)] == mine
 
 
-# -- whatever dies ---------------------------------------------------------------------------------
+# -- processes that are killed ---------------------------------------------------------------------
 def test_killed_before_any_line_of_the_writer_nothing_is_torn_doubled_or_missing(tmp_path: Path) -> None:
     events = [a_rollback(number) for number in range(6)]
     step = 0
@@ -249,7 +249,7 @@ def test_the_lines_of_a_batch_are_synced_before_it_returns(tmp_path: Path, monke
         assert synced[-1] == path.stat().st_size > 0
         synced.clear()
         files.append([a_rollback(1)])
-        assert synced == [], "nothing new, so nothing to sync"
+        assert synced == [], "there is nothing new, so no sync is needed"
 
 
 # -- memory ----------------------------------------------------------------------------------------

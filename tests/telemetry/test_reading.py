@@ -77,7 +77,7 @@ def test_what_is_archived_is_told_when_it_is_asked_for_and_once(tmp_path: Path) 
     archive(tmp_path, DAY_MS, now)
     assert read_rollbacks(tmp_path) == []
     assert len(read_rollbacks(tmp_path, archived=True)) == 2
-    # While lines are moved, they are in both places.
+    # While lines are being moved, they are in both files.
     (tmp_path / ROLLBACKS_FILE).write_bytes(before)
     assert len(read_rollbacks(tmp_path, archived=True)) == 2
     assert read_rollbacks(tmp_path, 1, archived=True) == [newest]

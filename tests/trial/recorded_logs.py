@@ -1,4 +1,4 @@
-"""Logs as a fleet leaves them behind: outcomes, commands and policies, recorded by the driver of the stages."""
+"""Logs like those of a real fleet: outcomes, commands and policies, recorded by the driver of the stages."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ stories = st.lists(segments | segments | segments | commands, min_size=4, max_si
 
 
 def record(story: list[Any], policy: PolicySet | None = None, *, at: int = 0) -> TopologyDriver:
-    """Let a fleet live through a story; ``policy`` is set before part number ``at``."""
+    """Record the log of a fleet's story; ``policy`` is set before part number ``at``."""
     driver = TopologyDriver(partitions=PARTITIONS)
     for number, part in enumerate(story):
         if policy is not None and number == at:

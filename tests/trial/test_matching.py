@@ -1,4 +1,4 @@
-"""Decisions are paired nearest first, each at most once, and only with the same decision."""
+"""Decisions of two policies are paired nearest first, each at most once, and only with an equal decision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page is one file that runs nothing and loads nothing, and no name or reason in a log can change that."""
+"""The report page is one file that runs no script and loads nothing, whatever names and reasons the log contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Headers make a record a CloudEvent and pass on its trace; none of them is ever required."""
+"""Headers make a record a CloudEvent and pass on its trace, but no header is ever required."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def key_for(path: Path) -> bytes:
 
 
 def unknown(given: Any, known: Any, where: str = "$") -> list[str]:
-    """Return fields of an example that its message does not have: readers would ignore them, so they must be typos."""
+    """Return the fields of an example that its message type lacks: readers would ignore them, so they must be typos."""
     if isinstance(given, dict) and isinstance(known, dict):
         missing = [f"{where}.{name}" for name in given.keys() - known.keys()]
         return missing + [p for n in given.keys() & known.keys() for p in unknown(given[n], known[n], f"{where}.{n}")]

@@ -35,7 +35,7 @@ CASES += [(f"{name} in a command", reason, COMMANDS, value, key) for name, reaso
 OF_FIELDS = [case for case in CASES if case[1] not in OF_THE_TEXT and case[1] != reasons.KEY_MISMATCH]
 NOT_IN_THE_CALENDAR = {
     "the thirtieth of February",
-    "a 29th of February in a common year",
+    "the 29th of February in a year that is not a leap year",
     "a thirteenth month",
     "the year zero",
     "the hour 24",

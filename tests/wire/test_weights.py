@@ -16,7 +16,7 @@ names = st.text("abcdefgh-_.:", min_size=1, max_size=5)
 
 
 def murmur2(data: bytes) -> int:
-    """MurmurHash2, written from the description of its author, with Kafka's seed."""
+    """Compute MurmurHash2, written from its author's description, with Kafka's seed."""
     m, mask, size = 0x5BD1E995, 0xFFFFFFFF, len(data)
     h = 0x9747B28C ^ size
     while len(data) >= 4:

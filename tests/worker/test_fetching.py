@@ -1,4 +1,4 @@
-"""A single record is requested at once; under load, requests are spaced; a worker's own writes are not fetched."""
+"""A single record is fetched at once; under load, fetches are spaced; a worker's own writes are not fetched."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_what_is_left_unread_is_asked_for_no_more_until_it_is_assigned_aga
     assert consumer.paused() == {changelog}
     await thread.leave_unread({TP("revoked", 0)}, 2)
     assert consumer.paused() == {changelog}
-    consumer._closed = True  # a consumer that was never started would complain
+    consumer._closed = True  # otherwise aiokafka warns about an unclosed consumer
 
 
 async def test_a_commit_of_what_is_assigned_no_more_is_none_and_ends_no_worker() -> None:
@@ -97,7 +97,7 @@ async def test_a_commit_of_what_is_assigned_no_more_is_none_and_ends_no_worker()
     thread: Any = object.__new__(ConsumerThread)
     thread._consumer = consumer
     assert await thread._commit({TP("log", 1): 7}) is False
-    consumer._closed = True  # a consumer that was never started would complain
+    consumer._closed = True  # otherwise aiokafka warns about an unclosed consumer
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
         return {log: 0}
 
     async def nothing(*_: Any) -> None:
-        """Do nothing: neither seek nor check."""
+        """Do nothing: this test needs neither a seek nor a check."""
 
     for name in ("earliest_offsets", "highwaters"):
         monkeypatch.setattr(consumer, name, offsets)
@@ -177,7 +177,7 @@ async def test_what_a_rebalance_has_overtaken_opens_no_lane_and_leaves_nothing_u
     consumer._thread = SimpleNamespace(call_thread=call_thread, leave_unread=None)
     await consumer.seek_to_committed()
     assert consumer.lanes == {}
-    assert unread == ([] if step == "position" else [1]), "the seek names its own assignment, not a later one"
+    assert unread == ([] if step == "position" else [1]), "the seek refers to its own assignment, not to a later one"
 
 
 @pytest.mark.parametrize("flow", [True, False], ids=["in-a-recovery", "before-one-goes-on"])

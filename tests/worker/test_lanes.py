@@ -1,4 +1,4 @@
-"""A lane passes on polled records: in order, each once, merged up to a limit, and none after it is closed."""
+"""A lane passes on polled records in order, each once, merged up to a limit, and none after the lane is closed."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_no_detail_is_shown_between_a_silent_look_and_a_while_after_the_next_ans
         if what == "silent":
             terminal.calm.silent()
             away = True
-            assert len(terminal.lines) == before, "the waiting lines are about the outage"
+            assert len(terminal.lines) == before, "the held lines belong to the outage, so they are not shown"
         elif what == "answered":
             terminal.calm.answered(at)
             if away:

@@ -1,4 +1,4 @@
-"""The address at which other workers reach this one."""
+"""The address at which other workers reach a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage writes a batch in parts, and lets everything else run in between."""
+"""A stage writes a batch in parts, and lets other asyncio tasks run in between."""
 
 from __future__ import annotations
 

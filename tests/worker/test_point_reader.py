@@ -80,7 +80,7 @@ async def test_a_question_without_an_answer_is_followed_by_one_that_has_one(brok
 
 
 class Severed(PointReader):
-    """Loses its broker once, after it has learned where the topics end."""
+    """A reader that loses its broker once, after it has read the end offsets of the topics."""
 
     route: Any = None
 

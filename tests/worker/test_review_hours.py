@@ -1,4 +1,4 @@
-"""The review happens once at its wall-clock hour, whatever happens to clocks and machines."""
+"""The weekly review is published once at its wall-clock hour, whatever happens to clocks and machines."""
 
 from __future__ import annotations
 

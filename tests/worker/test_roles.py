@@ -1,4 +1,4 @@
-"""The roles that a user can name are the roles that a worker has."""
+"""A user can name exactly the roles that a worker has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When something is wrong, the services wait, start over, or leave the work to another process."""
+"""When something is wrong, the services wait, start again, or hand their partitions over to another process."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def test_a_last_record_that_is_gone_says_something_only_where_nothing_is_c
 
 
 class Announcing(OverviewStage):
-    """Remembers which offsets were announced as lost."""
+    """Remembers which offsets were reported as lost."""
 
     async def announce_gap(self, partition: int, expected: int, first: int) -> None:
         self.gaps = [(partition, expected, first)]
@@ -171,7 +171,7 @@ AN_HOUR = datetime(2026, 11, 23, 9, tzinfo=UTC).timestamp()
 
 
 class Reviewer:
-    """A member that has the overview, and whose partitions move for a while."""
+    """A member that owns the overview, and whose partitions are being moved for a while."""
 
     def __init__(self, *, moving: int, has_overview: bool = True) -> None:
         self.settings, self.moving = load_settings(environment={}), moving

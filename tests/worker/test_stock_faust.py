@@ -1,6 +1,6 @@
 """The behaviour of stock Faust that makes the transport necessary.
 
-A failing test means that Faust has fixed the problem, and the override named in the test can be removed.
+If a test fails, Faust has fixed the problem, and the override named in the test can be removed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ async def app() -> AsyncIterator[Any]:
 
 
 async def test_acknowledgements_are_forgotten_before_a_revoke_could_commit_them(app: Any) -> None:
-    """The reason why ``Consumer.on_partitions_revoked`` commits first and forgets afterwards."""
+    """The reason why ``Consumer.on_partitions_revoked`` commits offsets first and forgets them afterwards."""
     consumer, seen = app.consumer, []
 
     async def revoked(_: Any) -> None:
@@ -63,7 +63,7 @@ async def test_a_send_that_fails_is_a_line_in_the_log(app: Any) -> None:
 
 
 async def test_an_offset_in_flight_is_committed_when_the_ones_behind_it_are_done(app: Any) -> None:
-    """The reason why lanes commit only what is finished, in order."""
+    """The reason why lanes commit only finished batches, in order."""
     consumer = app.consumer
     consumer._committed_offset[HERE], consumer._acked[HERE] = 2585, [2586, 2587, 2588, 2589]
     assert consumer._new_offset(HERE) == 2590
@@ -104,7 +104,7 @@ def in_order(function: Any, *words: str) -> bool:
 
 
 def test_a_revoke_takes_away_what_waits_then_waits_for_what_is_in_flight_then_flushes() -> None:
-    """The order in which lanes are closed relies on this order in Faust."""
+    """The order in which lanes are closed relies on the order of Faust's own steps in a revocation."""
     assert in_order(
         App._on_partitions_revoked,
         *("T(consumer.stop_flow)", "T(self.flow_control.suspend)", "T(consumer.pause_partitions)"),

@@ -73,7 +73,7 @@ def test_a_partition_has_its_own_rows_only_and_none_once_it_is_closed(store: Row
     assert store.rows(0).get(b"agent/a") is None
     assert not list(store.items(0))
     if not isinstance(store, MemoryRows):
-        assert rows.get(b"agent/a") is None, "an old reference to the rows shows no rows"
+        assert rows.get(b"agent/a") is None, "a reference to the rows from before the reopening shows no rows"
 
 
 def test_discarded_rows_are_gone_and_the_partition_goes_on(store: RowStore) -> None:

@@ -165,7 +165,7 @@ async def test_what_the_broker_does_not_take_is_not_taken_into_the_rows(opened: 
 async def test_a_changelog_that_ends_with_a_control_record_is_recovered_to_its_end_and_written_on(
     opened: Opener, changelog: Changelog
 ) -> None:
-    """Another program has copied or repaired the changelog in a transaction; no reader sees its marker's offset."""
+    """Another program has copied or repaired the changelog in a transaction; readers never see the end marker."""
     table = opened()
     await recover(table, changelog)
     await table.write(0, {KEY: ROWS[0]}, partition_row(1))

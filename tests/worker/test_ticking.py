@@ -19,7 +19,7 @@ from crl_stream.worker.ticking import ROWS_PER_TICK, Ticking
 
 
 class Broker:
-    """A log whose clock is ``ahead`` seconds ahead of the worker's, with the ticks that the worker has appended."""
+    """A log whose clock is ``ahead`` seconds ahead of the worker's clock, with the ticks appended by the worker."""
 
     def __init__(self, ahead: float = 0.0) -> None:
         self.now, self.ahead = 1_000.0, ahead
@@ -33,7 +33,7 @@ class Broker:
 
     @property
     def time(self) -> int:
-        """The timestamp that a record would get now."""
+        """The timestamp that a record would get if it were appended now."""
         return round((self.now + self.ahead) * 1_000)
 
     async def publish(self, outputs: Iterable[Output]) -> dict[Any, Any]:

@@ -1,4 +1,4 @@
-"""The watch's answer is never older than the request: a topic that was recreated a moment ago is noticed."""
+"""The topic watch never answers with a result older than the request, so even a topic recreated just now is noticed."""
 
 from __future__ import annotations
 

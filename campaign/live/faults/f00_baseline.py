@@ -1,4 +1,4 @@
-"""No fault at all: topics, two workers, a clean restart of each.  Everything else is measured against this."""
+"""No fault at all: two workers, and a clean restart of each.  All faults are compared with this baseline."""
 
 from __future__ import annotations
 

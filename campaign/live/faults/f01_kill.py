@@ -1,4 +1,4 @@
-"""Repeated kill -9 of a worker while it folds; another takes its place."""
+"""Repeated kill -9 of a worker while it is folding; another worker takes its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGTERM to a worker while it folds: it finishes, commits and leaves, and its successor finds nothing to skip."""
+"""SIGTERM to a worker while it is folding: it finishes, commits and exits, and its successor finds nothing to skip."""
 
 from __future__ import annotations
 

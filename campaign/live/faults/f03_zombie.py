@@ -1,4 +1,4 @@
-"""A worker is paused for longer than its session, and resumes when another worker has its partitions."""
+"""A worker is paused for longer than its session, and resumes after another worker has taken over its partitions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ UNSAFE = 70
 STOOD_STILL = "the process was paused"
 OTHER_WRITER = "has another writer"
 LINES = ("fold", "outputs", "amid_rows")
-"""Lines at which a worker is paused in the middle of a batch; at the last one it has already checked the clock."""
+"""Lines of code at which a worker is paused within a batch; at the last one it has already checked the clock."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Pause a worker beyond its session, then let it resume.
 
-    The fault counts as noticed if the worker leaves on its own, and if it or the new owner logs the reason: the pause,
+    The fault counts as noticed if the worker exits on its own, and if it or the new owner logs the reason: the pause,
     or another writer.
     """
     holds = rng.random() < 0.6
@@ -41,7 +41,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     reasons = world.said(woken, f"{STOOD_STILL}|{OTHER_WRITER}")
     figures = {
         "during a batch": float(holds),
-        "left on their own": reasons.count(STOOD_STILL) / 2,  # a worker logs this twice: alone, and in a traceback
+        "left on their own": reasons.count(STOOD_STILL) / 2,  # a worker logs this twice, once in a traceback
         "other writers found": reasons.count(OTHER_WRITER) / 2,
         "skipped": world.skipped(mark),
     }
@@ -49,7 +49,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _stop(world: World, rng: random.Random) -> Worker:
-    """Pause a worker wherever it happens to be."""
+    """Pause a worker at a random moment."""
     worker = rng.choice(world.workers)
     await world.busy(worker)
     worker.pause()

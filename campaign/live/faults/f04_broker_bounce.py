@@ -16,13 +16,13 @@ TITLE = "broker bounce"
 TIMES = 24
 PER_ROUND = 4
 LONG_SHARE = 0.12
-"""Share of bounces that leave the workers without a broker for a minute."""
+"""Share of bounces after which the workers have no broker for a minute."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Stop or kill the broker, and restart it at once, after 5 s or after a minute; workers must recover alone.
+    """Stop or kill the broker, and restart it at once, after 5 s or after a minute; workers must recover on their own.
 
-    The fault counts as noticed if workers complained about the broker in their logs, or ended and were restarted.
+    The fault counts as noticed if workers logged errors about the broker, or exited and were restarted.
     """
     how = next(world.turns(("TERM", "KILL"), rng))
     away = 60.0 if rng.random() < LONG_SHARE else rng.choice((0.0, 5.0, 5.0))

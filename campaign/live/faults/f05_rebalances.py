@@ -21,7 +21,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     The fault counts as noticed if partitions change owners and every leaving worker ends with code 0.
     Recovery ends when every partition has made progress.
     """
-    if not world.workers:  # the last worker has left on its own
+    if not world.workers:  # the last worker has exited on its own
         await world.refill()
     before = {worker.name: await worker.partitions() for worker in world.workers}
     await world.progress.caught_up()

@@ -66,12 +66,12 @@ Noticed = tuple[bool, dict[str, float]]
 
 
 async def silent(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:
-    """Silence the network until others fold its partitions, at least 5, 30 or 90 s; then deliver what was held back."""
+    """Hold back all traffic until others fold the worker's partitions, at least 5, 30 or 90 s; then deliver it."""
     return await _silence(world, victim, partitions, proxy, 90.0 if share < 0.08 else 30.0 if share < 0.2 else 5.0)
 
 
 async def silent_then_reset(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Silence the network, then reset the connections, so that what was held back never arrives."""
+    """Hold back all traffic, then reset the connections, so that the traffic never arrives."""
     found = await _silence(world, victim, partitions, proxy, 5.0)
     proxy.reset()
     return found
@@ -83,16 +83,16 @@ async def requests_lost(world: World, victim: Worker, partitions: set[int], prox
 
 
 async def answers_lost(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Let the worker's requests take effect, but hold back the answers."""
+    """Let the worker's requests through, but hold back the broker's responses."""
     return await _silence(world, victim, partitions, proxy, 5.0, Direction.ANSWERS)
 
 
 async def _silence(
     world: World, victim: Worker, partitions: set[int], proxy: Proxy, seconds: float, *directions: Direction
 ) -> Noticed:
-    """Hold back traffic.
+    """Hold back traffic in the given directions.
 
-    The fault counts as noticed if others have continued to fold the partitions of the silent worker.
+    The fault counts as noticed if other workers have taken over the partitions and continued to fold them.
     """
     began = time.monotonic()
     ends = await world.progress.ends(world.names(INVOCATIONS))
@@ -129,7 +129,7 @@ async def slow(world: World, victim: Worker, partitions: set[int], proxy: Proxy,
 
 
 async def refused(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:
-    """Reset the worker's connections, and accept no new ones."""
+    """Reset the worker's connections, and refuse new ones."""
     await proxy.refuse()
     proxy.reset()
     return await _silence(world, victim, partitions, proxy, 5.0 + 5.0 * share, *())

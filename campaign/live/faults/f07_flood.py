@@ -29,7 +29,7 @@ LAG: Final = 2_000
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Let records pile up.
 
-    The fault counts as noticed if enough records waited.  All of them must be folded in the end.  The figures
+    The fault counts as noticed if enough records were waiting.  All of them must be folded in the end.  The figures
     include peak memory.
     """
     await world.moved()

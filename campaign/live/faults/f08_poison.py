@@ -1,4 +1,4 @@
-"""Every kind of bad record at once, in any partition of the log and of the commands."""
+"""Every kind of malformed record at once, in any partition of the log and of the commands."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PER_ROUND = 4
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Send every kind of bad record.
+    """Send every kind of malformed record.
 
-    The fault counts as noticed if the bad records in the log become dead letters.  No worker may end.
+    The fault counts as noticed if the malformed records in the log become dead letters.  No worker may exit.
     """
     await world.moved()
     mark, before = world.mark(), await _letters(world)
@@ -35,7 +35,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         raise RuntimeError(f"poison has ended {', '.join(sorted(ended))}")
     of_the_log = sum(each.draft.topic == INVOCATIONS for each in sent)
     letters = await _letters(world) - before
-    figures = {"poisonous records": len(sent), "of those on the log": of_the_log, "dead letters": letters}
+    figures = {"poisonous records": len(sent), "poisonous records on the log": of_the_log, "dead letters": letters}
     return Engagement(letters >= of_the_log > 0, figures, recovery)
 
 

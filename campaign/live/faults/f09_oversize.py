@@ -31,8 +31,8 @@ HEADERS: Final = 300_000
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Send oversized records.
 
-    The fault counts as noticed if those that Kafka accepts become dead letters, and a valid outcome with oversized
-    headers is counted.
+    The fault counts as noticed if the oversized records that Kafka accepts become dead letters, and a valid outcome
+    with oversized headers is counted.
     """
     await world.moved()
     mark, before = world.mark(), await _letters(world)

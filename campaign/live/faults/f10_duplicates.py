@@ -19,9 +19,9 @@ PER_ROUND = 9
 AFTER: Final = (1, 20, 62, 63, 64, 65, 500, 5_000)
 """Numbers of other outcomes of the task between an outcome and its repetition."""
 RING: Final = 64
-"""Number of ids that a task remembers: a repetition is recognised if fewer other outcomes came in between."""
+"""Number of ids that a task remembers: a repetition is recognised if fewer other outcomes lie in between."""
 FORGOTTEN: Final = "forgotten"
-"""Kind in the ledger: an outcome whose id may be forgotten, so that its repetition counts."""
+"""Kind in the ledger of an outcome whose id may be forgotten, so that its repetition counts."""
 WHOLE_LOG: Final = "whole log"
 KINDS: Final = (*map(str, AFTER), WHOLE_LOG)
 
@@ -29,8 +29,8 @@ KINDS: Final = (*map(str, AFTER), WHOLE_LOG)
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Repeat outcomes.
 
-    The fault counts as noticed if the duplicates were counted as such.
-    An outcome whose id is forgotten must be counted once more.
+    The fault counts as noticed if the repetitions were counted as duplicates.
+    An outcome whose id has been forgotten must be counted as new.
     """
     await world.moved()
     mark = world.mark()
@@ -56,7 +56,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _whole_log(world: World) -> int:
-    """Send every record of the log once more, as a replay from a backup would; return how many."""
+    """Send every record of the log once more, as a replay from a backup would; return the number of records."""
     records = [each.record for each in await TopicReader(world.kafka).read(INVOCATIONS)]
     marks: dict[int, int] = {}
     drafts = [

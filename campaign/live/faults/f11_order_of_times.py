@@ -29,7 +29,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     mark = world.mark()
     task = OwnTask(world, "times")
     skews = [timedelta(seconds=rng.uniform(-86_400, 86_400)) for _ in range(OUTCOMES)]
-    # A timestamp close to the limit could be on either side of it on arrival.
+    # A timestamp close to the limit could be on either side of the limit when it arrives.
     skews = [skew for skew in skews if not abs(abs(skew) - LIMIT) < timedelta(minutes=5)]
     sent = await world.load.send(*(task.outcome(skew=skew) for skew in skews))
     page = await task.folded(sent)

@@ -1,4 +1,4 @@
-"""A worker whose clock is two hours off, or is set back while it runs."""
+"""Workers whose clocks are two hours off, or are set back while they run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SKEW: Final = 7_200
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Replace every worker with one whose clock is 2 h ahead or behind, or is set back later.
 
-    The fault counts as noticed if the logs carry the wrong time; nothing else may change.
+    The fault counts as noticed if the log lines show the wrong time; nothing else may change.
     """
     library = find_library()
     if library is None:

@@ -44,9 +44,9 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 async def _fill_broker(world: World) -> Engagement:
     """Fill the broker's disk.
 
-    The fault counts as noticed if the broker ends on its own.
+    The fault counts as noticed if the broker exits on its own.
     It cannot report why, because its log is on the same disk.  Once there is space again and the broker is restarted,
-    work must resume.
+    folding must resume.
     """
     async with _on_a_small_disk(world), Supervisor(world) as supervisor:
         in_flight, mark = world.in_flight(), world.mark()
@@ -69,7 +69,7 @@ async def _fill_broker(world: World) -> Engagement:
 async def _fill_worker(world: World) -> Engagement:
     """Fill the disk of a worker's folder.
 
-    The fault counts as noticed if the worker still folds although nothing can be written to its folder.
+    The fault counts as noticed if the worker continues to fold although nothing can be written to its folder.
     """
     folder = world.folder / f"full-{len(world.started)}"
     folder.mkdir()
@@ -91,7 +91,7 @@ async def _fill_worker(world: World) -> Engagement:
 
 
 class MountRefused(Exception):
-    """A small disk cannot be mounted on this machine."""
+    """Raised if a small disk cannot be mounted on this machine."""
 
 
 @contextmanager

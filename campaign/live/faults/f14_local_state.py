@@ -1,4 +1,4 @@
-"""The files on a worker's own disk are deleted or damaged while it is down: the state lives in Kafka."""
+"""The files on a worker's own disk are deleted or damaged while it is down; no state is lost, as Kafka has it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 def _flip(path: Path, rng: random.Random) -> int:
-    """Invert some bytes of a file; return how many."""
+    """Invert some bytes of a file; return the number of inverted bytes."""
     data = bytearray(path.read_bytes())
     for _ in range(min(len(data), 64)):
         data[rng.randrange(len(data))] ^= 0xFF

@@ -1,4 +1,4 @@
-"""Retention deletes records of the log while no worker runs, some of them before they were folded."""
+"""Retention deletes records of the log while no worker is running, some of them before they have been folded."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ KINDS = ("group deleted", "earliest", "-1000", "beyond the end", "commands beyon
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Change the committed offsets.
 
-    The fault counts as noticed if folded records were skipped, or if the worker refused with the right hint.
+    The fault counts as noticed if folded records were skipped, or if the worker refused to start with the right hint.
     Offsets beyond the end of the log always count as noticed: workers start where the partition rows say.
     """
     await world.moved()

@@ -22,7 +22,7 @@ TITLE = "log recreated, partitions added"
 TIMES = 10
 PER_ROUND = 1
 EXAMINES = False
-"""Deleted records cannot be folded again, so the fault makes its own checks."""
+"""The oracle cannot fold deleted records again, so the fault makes its own checks."""
 PLAN = {"services": False, "workers": 2}
 BEFORE: Final = 40
 AFTER: Final = 15
@@ -31,7 +31,8 @@ AFTER: Final = 15
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Recreate the log or add partitions.
 
-    The fault counts as noticed if the worker refuses with the right hint.  Following the hint must help.
+    The fault counts as noticed if the worker refuses to start with the right hint.  After following the hint, it must
+    work.
     """
     await world.moved()
     mark = world.mark()
@@ -50,7 +51,8 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         await admin.delete_topic(world.names(INVOCATIONS))
     await run_crl(world, "topics", "apply")
     world.offsets.forget()
-    # A new log that is shorter than the state differs in length; a longer one differs only in its records.
+    # A new log may be shorter than the state requires, which the worker sees at once; in a longer one, only the records
+    # differ.
     filler = rng.choice((3, 3_000))
     first = [task.outcome() for _ in range(AFTER)]
     other = OwnTask(world, "filler")

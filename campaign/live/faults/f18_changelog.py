@@ -26,7 +26,7 @@ COMPACTION_SECONDS: Final = 90.0
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Damage the changelog.
 
-    The fault counts as noticed if compaction removed records, or if the worker refused with the right hint.
+    The fault counts as noticed if compaction removed records, or if the worker refused to start with the right hint.
     """
     kind = next(world.turns(KINDS, rng))
     await world.moved()
@@ -64,7 +64,7 @@ async def _compact(world: World) -> dict[str, float]:
 
 
 async def _cut(world: World) -> dict[str, float]:
-    """Delete the older half of the changelog, as retention would; only the first offset shows that rows are missing."""
+    """Delete the older half of the changelog, as retention would; then only its first offset shows the loss."""
     changelog = world.topics.changelog
     await stop_all(world)
     await world.offsets.stop()
@@ -81,7 +81,7 @@ async def _cut(world: World) -> dict[str, float]:
 
 
 async def _delete(world: World) -> dict[str, float]:
-    """Delete the changelog; the worker refuses until it exists again, then folds the log from the beginning."""
+    """Delete the changelog; workers must refuse to start until it exists again, then fold the log again."""
     await stop_all(world)
     await world.offsets.stop()
     async with administering(world.broker.bootstrap_servers) as admin:

@@ -1,4 +1,4 @@
-"""Rows as an older release would have written them: without the fields that were later added at the end."""
+"""Rows as an older release would have written them: without fields at the end that later releases added."""
 
 from __future__ import annotations
 

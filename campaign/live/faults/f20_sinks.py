@@ -72,7 +72,7 @@ async def _denied(world: World, supervisor: Supervisor) -> None:
 
 
 async def _gone(world: World, supervisor: Supervisor) -> None:
-    """Delete the topic of receipts.  Its contents are lost, but nothing is computed from them."""
+    """Delete the topic of receipts.  Its records are lost, but nothing is computed from them."""
     async with administering(world.broker.bootstrap_servers) as admin:
         await admin.delete_topic(world.names(RECEIPTS))
     task = OwnTask(world, "receipts")
@@ -82,7 +82,7 @@ async def _gone(world: World, supervisor: Supervisor) -> None:
 
 
 async def _ended(supervisor: Supervisor, code: int | None = None) -> None:
-    """Wait until a worker has ended, with this code if one is given."""
+    """Wait until a worker has exited, with this exit code if one is given."""
     async with asyncio.timeout(PATIENCE):
         while not (supervisor.exits[code] if code is not None else supervisor.exits):
             await asyncio.sleep(0.1)

@@ -20,8 +20,8 @@ SENT: Final = r"policy ([0-9a-f]{16}) was sent"
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Replace one worker with one that has a different policy.
 
-    The fault counts as noticed if the new policy was sent.  The log records where a policy starts
-    to apply, so it does not matter which worker folds.
+    The fault counts as noticed if the new policy was sent.  The log defines from which record a policy applies, so the
+    result does not depend on which worker folds.
     """
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()

@@ -1,4 +1,4 @@
-"""A worker dies at each of the named lines in turn: between two writes, in a commit, in a rebalance, in a recovery."""
+"""A worker dies at each of the named lines of code: between two writes, in a commit, a rebalance or a recovery."""
 
 from __future__ import annotations
 

@@ -22,24 +22,24 @@ class Findings(Struct, kw_only=True):
     poison: int = 0
     forwarded: int = 0
     same_id_duplicates: int = 0
-    """Repetitions of outputs, with the same bytes."""
+    """Number of repeated outputs, with the same bytes."""
     late_rows: int = 0
-    """Rows whose last changelog record is an outdated one, written by a process that had lost the partition."""
+    """Number of rows whose last changelog record is outdated, written by a process that had lost the partition."""
     stale_last: int = 0
-    """Keys of compacted topics whose last record is not the newest; readers keep the newest they see."""
+    """Number of keys of compacted topics whose last record is not the newest; readers keep the newest."""
     forgotten: int = 0
-    """Outcomes rightly counted again, because more than ``duplicate_ids`` others came before their repetition."""
+    """Number of repeated outcomes correctly counted again, because more than ``duplicate_ids`` others came first."""
     gaps: int = 0
-    """Gaps in the log that a ``data_gap`` alert has announced."""
+    """Number of gaps in the log that ``data_gap`` alerts have reported."""
     seconds: float = 0.0
     lost: int = 0
     doubled: int = 0
     wrong_rows: int = 0
     disordered: int = 0
     foreign: int = 0
-    """Records on the topics that the fold did not produce."""
+    """Number of records on the topics that the fold did not produce."""
     went_back: int = 0
-    """Committed offsets that went back."""
+    """Number of times that a committed offset went back."""
     complaints: list[str] = field(default_factory=list)
 
     @property
@@ -55,5 +55,5 @@ class Findings(Struct, kw_only=True):
             self.complaints.append(f"{kind} {number}: {text}")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the findings for JSON."""
+        """Return the findings in a form that can be written as JSON."""
         return asdict(self)

@@ -145,7 +145,7 @@ class Folds:
             self.findings.complain("disordered", 1, f"{where}: the order differs from the log")
 
     def _compare_last(self, topic: str, partition: int, records: list[Any]) -> None:
-        """Count keys whose last record is an old one, which misleads only readers that start after a compaction."""
+        """Count keys whose last record is not the newest, which misleads only readers that start after a compaction."""
         last = {record.key: record.value for record in records}
         self.findings.stale_last += sum(
             last.get(key) != value for key, value in dict(self.wanted[topic, partition]).items()

@@ -45,7 +45,7 @@ class Kept(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """Reads one installation; opened by ``__main__``."""
+    """Reads the topics of one installation; ``__main__`` opens it."""
 
     consumer: Any
     names: Topics

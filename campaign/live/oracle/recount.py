@@ -18,7 +18,7 @@ WINDOW: Final = 20
 RING: Final = 64
 """Number of ids that a task remembers."""
 Place = tuple[str, int, int]
-"""Topic (the catalog's name), partition, offset."""
+"""A position: topic (the catalog's name), partition, offset."""
 
 
 @dataclass

@@ -64,6 +64,6 @@ async def _fold_page(topics: Topic, notes: list[Any], findings: Findings) -> Non
     pages = [output.value for output in folded.outputs if output.topic == _PAGE]
     shown = [record.value for record in await topics.all(topics.names(_PAGE), 0)]
     if pages and pages[-1] not in shown:
-        findings.complain("wrong_rows", 1, "the page with all notes was not published")
+        findings.complain("wrong_rows", 1, "no page that includes all notes was published")
     elif pages:
         findings.stale_last += shown[-1] != pages[-1]

@@ -1,4 +1,4 @@
-"""A task in shadow mode whose reported rollbacks were right is to enforce them."""
+"""Enforcement is proposed for a task in shadow mode whose reported rollbacks were right."""
 
 from __future__ import annotations
 

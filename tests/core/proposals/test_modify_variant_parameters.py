@@ -44,11 +44,11 @@ def test_create_modify_and_promote_by_the_gap_never_speak_at_once(
 def test_one_experiment_at_a_time() -> None:
     child = m.VariantConfiguration(parent="default")
     assert not drafts(RULE, a_variant(), a_variant("default-v2", q=0.5, n=49, configuration=child))
-    # The experiment is over: it has enough outcomes, or will get no more.
+    # The experiment is over: the child has enough outcomes, or will get no more.
     assert drafts(RULE, a_variant(), a_variant("default-v2", q=0.5, n=50, configuration=child))
     assert drafts(RULE, a_variant(), a_variant("default-v2", n=10, configuration=child, quarantined=True))
     assert drafts(RULE, a_variant(), OTHER, a_variant("default-v2", n=10, configuration=child, retired=True))
-    # The variant was made from another one, or has no known parent.
+    # A variant that was made from another one, or has no known parent, is no experiment with the active one.
     assert drafts(RULE, a_variant(), a_variant("x", n=10, configuration=m.VariantConfiguration(parent="v9")))
     assert drafts(RULE, a_variant(), a_variant("x", n=10))
 

@@ -85,10 +85,12 @@ def test_what_the_monitor_is_about_to_apply_by_itself_is_left_to_it() -> None:
     ready = {"decision": "auto_apply"}
     young, old = a_variant("v2", q=0.95, n=12, **ready), a_variant("v2", q=0.95, n=50, **ready)
     assert not drafts(RULE, a_variant(q=0.5), young)
-    assert not drafts(RULE, a_variant(q=0.5), young, waiting_for_approval("v3", 0.8, 30)), "nor is the runner-up"
+    assert not drafts(RULE, a_variant(q=0.5), young, waiting_for_approval("v3", 0.8, 30)), (
+        "the runner-up is not proposed instead"
+    )
     assert drafts(RULE, a_variant(q=0.5), old), "v2 has waited long enough"
     for mode in ("shadow", "observe"):
-        assert drafts(RULE, a_variant(q=0.5), young, mode=mode), "the monitor will not act"
+        assert drafts(RULE, a_variant(q=0.5), young, mode=mode), "in this mode, the monitor does not promote by itself"
     assert drafts(RULE, a_variant(q=0.5), young, held=PIN)
 
 

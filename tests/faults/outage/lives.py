@@ -1,4 +1,4 @@
-"""A runtime and a file of outcomes that live through an outage, and what happened to their outcomes."""
+"""A runtime and the publishing of a file during an outage, and what happened to their outcomes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Runtime:
             assert await asyncio.to_thread(self.process.stdout.readline) == b"ready\n"
 
     async def finish(self) -> dict[str, Any]:
-        """Stop the runtime and return what it saw."""
+        """Stop the runtime and return its report."""
         self.process.send_signal(signal.SIGTERM)
         out, _ = await asyncio.to_thread(self.process.communicate)
         self.page = json.loads(out)

@@ -31,7 +31,7 @@ AT_ONCE = 2
 
 
 class Outage(NamedTuple):
-    """What happens to the broker."""
+    """The event that the broker goes through in a scene."""
 
     begin: Step
     end: Step

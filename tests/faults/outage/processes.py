@@ -72,7 +72,7 @@ class Command:
             self.process = forked.start(("crl_stream", *words), installation.environment(), folder, out, err)
 
     def said(self) -> str:
-        """Return what it has written to stderr, joined into one line."""
+        """Return what the command has written to stderr, joined into one line."""
         return " / ".join(self.err.read_text().splitlines())
 
     async def says(self, words: str) -> None:

@@ -1,4 +1,4 @@
-"""A runtime that works through an outage: one invocation every 100 ms until SIGTERM, then a JSON report of what it saw.
+"""A runtime that continues through an outage: one invocation every 100 ms until SIGTERM, then a JSON report.
 
 Its settings come from the environment, like those of any runtime.
 """

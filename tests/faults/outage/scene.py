@@ -43,7 +43,7 @@ FIRST_EPOCH = 100
 
 
 class Processes(NamedTuple):
-    """What the worker and the services did."""
+    """The results of the worker and the services."""
 
     said: str
     unready: str
