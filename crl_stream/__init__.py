@@ -14,7 +14,7 @@ What people use:
 
     cli/          the command ``crl``
     dashboard/    the safety dashboard of the guide
-    trial/        another policy on a recorded log: what would have been decided, and at what price
+    trial/        tries another policy on a recorded log: what it would have decided, and at what price
     calibration/  what the policy of a task costs, measured with the task's own history
     proposals/    changes that wait for a review: listed, shown, summarised, exported
     telemetry/    the guide's files: rollbacks and proposals as JSON lines, and their archive

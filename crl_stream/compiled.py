@@ -1,4 +1,4 @@
-"""Tells whether this installation runs the engine compiled to C, as some wheels do (``hatch_build.py``)."""
+"""Shows whether this installation runs the engine compiled to C, as some wheels do (``hatch_build.py``)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ Conclusion = Literal["change", "keep", "undecided", "none_within_budget"]
 
 
 class Recommendation(NamedTuple):
-    """What to do, and why."""
+    """The recommended policy, and the reasons for it."""
 
     conclusion: Conclusion
     chosen: Figures | None
@@ -93,10 +93,10 @@ def _what_it_does(best: Figures, present: Figures, budget: float) -> list[str]:
         for one, other in zip(best.falls, present.falls, strict=True)
         if one.pays and one.delay_median is not None and other.delay_median is not None
     ]
-    return [makes, *([f"Outcomes until a fallen variant is left (median): {'; '.join(later)}"] if later else [])]
+    return [makes, *([f"Outcomes until a fallen variant is replaced (median): {'; '.join(later)}"] if later else [])]
 
 
 def _narrower(simulated: float) -> str:
     if simulated > 0.5:
-        return "Most of the uncertainty is the simulation's: run it with more --tasks"
-    return "The history is too small to tell: run it again when there is more"
+        return "Most of the uncertainty comes from the simulation: run it with more --tasks"
+    return "The history is too short to tell: repeat the calibration when there are more outcomes"

@@ -61,7 +61,7 @@ class _Split(NamedTuple):
 
 
 def longest_stable_stretch(series: dict[str, Sequence[float]]) -> Stretch:
-    """Return the longest stretch in which none of the series changes; of equally long ones the latest.
+    """Return the longest stretch in which none of the series changes; the latest one if several are equally long.
 
     All series have the same length.  A series that is constant, or a linear function of an earlier one, is left out,
     because it adds no information.

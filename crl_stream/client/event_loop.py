@@ -90,11 +90,11 @@ async def _ended(loop: asyncio.AbstractEventLoop) -> None:
         await asyncio.wait(tasks, timeout=STUBBORN_SECONDS / 4)
     for task in tasks:
         if task.done() and not task.cancelled():
-            task.exception()  # retrieve the exception, so that nothing is logged about it later
+            task.exception()  # otherwise asyncio would log an exception that was never retrieved
     for transport in list(getattr(loop, "_transports", {}).values()):
         transport.abort()
     for _ in range(3):
-        await asyncio.sleep(0)  # lets connections notice, in turn, that they are closed
+        await asyncio.sleep(0)  # lets each connection run its closing callbacks
 
 
 _dead_end: list[int] = []

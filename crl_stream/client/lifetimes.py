@@ -57,7 +57,7 @@ def waits(queue: Member) -> None:
 
 
 class _Anchor:
-    """The object under which after-fork functions are registered with a library."""
+    """The object for which after-fork functions are registered with a multiprocessing library."""
 
 
 _anchor = _Anchor()

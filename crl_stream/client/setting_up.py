@@ -14,13 +14,13 @@ class Setup(NamedTuple):
 
     settings: Settings
     without_kafka: str = ""
-    """The reason why the client must not connect; empty if it may."""
+    """Why the client must not connect to Kafka; empty if it may."""
     notes: tuple[str, ...] = ()
 
     def say(self, troubles: Troubles) -> None:
         """Log each problem."""
         if self.without_kafka:
-            troubles.say("settings", f"the client answers with defaults and sends nothing: {self.without_kafka}")
+            troubles.say("settings", f"the client returns defaults and sends nothing: {self.without_kafka}")
         for note in self.notes:
             troubles.say(f"note {note}", note)
 

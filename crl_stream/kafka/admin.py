@@ -45,7 +45,7 @@ class Difference:
     """Whether a worker refuses to start with this difference, because it could lose or misread events."""
 
     def __str__(self) -> str:
-        """Return one line for people."""
+        """Return the difference as one line of text, for people."""
         if self.kind == "missing":
             return f"{self.topic} does not exist"
         return f"{self.topic}: {self.setting} is {self.found}, {self.wanted} is expected"

@@ -51,7 +51,7 @@ class Behind(NamedTuple):
 
     records: int
     since: int | None
-    """When the first of them was written, in milliseconds since the epoch; None when it cannot be read."""
+    """When the first unread record was written, in milliseconds since the epoch; None when it cannot be read."""
     in_transaction: bool
 
 

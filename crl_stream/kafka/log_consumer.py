@@ -217,7 +217,7 @@ class _LegacyBatch:
     def __init__(self, data: bytes) -> None:
         self._data = data
         try:
-            # Avoid the C version: it trusts the lengths in a record, and a wrong length can crash the process.
+            # aiokafka's C reader trusts the lengths in a record, and a wrong length can crash the process.
             self._stock = _LegacyRecordBatchPy(data, magic_of(data))
             self.next_offset = self._stock.next_offset
         except Exception as error:

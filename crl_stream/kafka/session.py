@@ -132,11 +132,11 @@ class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
                 self._is_connected = True
 
     def add_topic(self, topic: str) -> Any:  # noqa: ARG002 - the stock name
-        """Ask the cluster again, because the topic was missing."""
+        """Request the cluster's metadata again, because the topic was missing from it."""
         return self.force_metadata_update()
 
     def set_topics(self, topics: Iterable[str]) -> Any:
-        """Ask the cluster again if one of the topics was missing."""
+        """Request the cluster's metadata again if one of the topics was missing from it."""
         if not self.cluster.topics() >= set(topics):
             return self.force_metadata_update()
         known: Any = asyncio.get_running_loop().create_future()

@@ -143,7 +143,7 @@ def resolve(
 
 
 def _profile(layers: Iterable[tuple[str, Origin]]) -> Origin:
-    """Return the profile that was chosen last."""
+    """Return the profile of the last layer that names one."""
     profile = Origin("guide", "default")
     for name, origin in layers:
         if name == "profile":
@@ -277,7 +277,7 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
 
 
 def _effective(origins: Mapping[str, Origin], sections: Mapping[str, Any], policies: PolicySet) -> dict[str, Origin]:
-    """Return the origins with the resolved values."""
+    """Return the origins of the settings, with the resolved values in place of the given ones."""
     shown = {}
     for name, origin in origins.items():
         section, _, entry = name.partition(".")

@@ -104,7 +104,7 @@ class Broker(_Section):
 
 
 class Client(_Section):
-    """What the client library keeps on a machine."""
+    """What the client library keeps on a machine, and how it names and closes itself."""
 
     cache_dir: Path = Field(default_factory=lambda: user_folder("XDG_CACHE_HOME", ".cache"))
     """Folder for Kafka's jars and the active variants that a Resolver falls back to."""
@@ -160,7 +160,7 @@ class Review(_Section):
 
 
 class Telemetry(_Section):
-    """The guide's files of rollbacks and proposals."""
+    """The rollback and proposal files that the guide describes."""
 
     folder: Path = Path("telemetry/crl")
     """Folder of the files, relative to the worker's current folder; only one worker may write there."""

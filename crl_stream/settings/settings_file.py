@@ -81,7 +81,7 @@ def _flat(
 
 
 def _line_of(path: Keys, lines: Mapping[Keys, int]) -> int | None:
-    """Return the line number of a setting; for an inline table, that of its beginning."""
+    """Return the line number of a setting; for a setting in an inline table, the line where the table begins."""
     return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
 
 
