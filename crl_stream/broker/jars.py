@@ -140,7 +140,7 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
         from jgo.maven import MavenContext, PythonResolver
     except ModuleNotFoundError as error:
         raise BrokerError(
-            f"The embedded broker is not part of this installation: {error.name} is missing.",
+            f"The embedded broker cannot be used: the package {error.name} is not installed.",
             hint="set CRL_BOOTSTRAP_SERVERS=host:9092 to use your own Kafka, or run `pip install jgo`",
         ) from error
     mirror = os.environ.get(MIRROR)

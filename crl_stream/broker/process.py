@@ -110,7 +110,7 @@ class EmbeddedBroker:
         with suppress(OSError, ValueError, KeyError, TypeError):
             started = json.loads(self._start_note.read_text(encoding="utf-8"))
             return Recorded(int(started["pid"]), float(started["created"]))
-        if (running := self._read_note()) is not None:  # from a release that did not write the start note
+        if (running := self._read_note()) is not None:  # a release without start notes started it
             with suppress(ProcessLookupError):
                 return recorded(running.pid)
         return None
@@ -182,7 +182,7 @@ class EmbeddedBroker:
         return self._start(lock, last_port)
 
     def _start(self, lock: TextIO, last_port: int | None) -> Endpoint:
-        self._check_given_port()  # before anything is downloaded
+        self._check_given_port()  # report a taken port before downloading anything
         java = find_java()
         class_path = os.pathsep.join(map(str, fetch(self.cache_dir, self.progress)))
         port = self._choose_port(last_port)

@@ -21,7 +21,7 @@ def archive(
     context: typer.Context,
     older_than: Annotated[str, typer.Option(help="Move events older than this: 90d, 26w, 1y.")] = "365d",
     folder: Annotated[Path | None, typer.Option(help="Default: the setting telemetry.folder.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would move.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be moved.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Move telemetry events older than a year into compressed monthly files; workers can keep writing meanwhile."""

@@ -98,7 +98,7 @@ def audit(
     rows = [(e.timestamp, e.actor, e.action, e.outcome, e.task or "the fleet", e.detail, e.reason, e.id) for e in found]
     columns = ("when", "who", "what", "outcome", "task", "detail", "why", "id")
     show_table(
-        columns, rows, empty="Nothing has been done yet." if key is None else f"Nothing has been done to {key} yet."
+        columns, rows, empty="No action is recorded yet." if key is None else f"No action on {key} is recorded yet."
     )
 
 
@@ -198,7 +198,7 @@ def _activation(activation: m.Activation) -> Entry:
 
 
 def _rollout_step(step: m.RolloutStep) -> Entry:
-    """Build an entry for an automatic step; steps that people order have command results."""
+    """Build an entry for an automatic step of a rollout; steps commanded by people have command results instead."""
     return Entry(
         timestamp=step.timestamp,
         task=_task_of(step),

@@ -1,4 +1,4 @@
-"""Sends the messages of a file in order, knows what Kafka has acknowledged, and resumes where a run ended.
+"""Sends the messages of a file in order, tracks what Kafka has acknowledged, and resumes where a run ended.
 
 Several hundred messages are in flight at any time. After an interrupted run, these are looked up at the end of the log
 before anything is sent, so no message is published twice, however the run ended.

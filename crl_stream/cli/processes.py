@@ -276,7 +276,7 @@ def _is_ready(settings: Settings) -> bool:
 
 
 def _is_alive(settings: Settings) -> bool:
-    """Return whether the process answers."""
+    """Return whether the process responds to a request."""
     try:
         ask(settings, "/healthz")
     except CrlError as error:

@@ -95,7 +95,7 @@ async def read_runtimes(access: Access, key: TaskKey | None) -> list[Standing]:
             if not isinstance(receipt, Receipt):
                 continue
             name = TaskKey(receipt.agent_name, receipt.task_type)
-            # Any number of runtimes may have existed, but those of the current epoch are few.
+            # The topic may have receipts of any number of runtimes, but only a few of them are of the current epoch.
             if name in found and receipt.epoch == found[name].epoch:
                 receipts[name, receipt.runtime_id] = receipt
     for (name, _), receipt in sorted(receipts.items()):

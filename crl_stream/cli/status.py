@@ -81,7 +81,7 @@ def status(
 
 # -- asking --------------------------------------------------------------------------------------------
 def look(session: Any, *, every: bool = False) -> Seen:
-    """Ask the worker and Kafka; does not raise if they do not answer."""
+    """Query the worker and Kafka; do not raise an error if they do not respond."""
     from crl_stream.cli.unsupervised import unsupervised
     from crl_stream.kafka.fleet_health import finding
 

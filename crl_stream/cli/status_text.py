@@ -30,7 +30,7 @@ class Health(NamedTuple):
 
     @property
     def line(self) -> str:
-        """``system: STABLE (5 proposals are pending; ...)``."""
+        """The line about the system's health, such as ``system: STABLE (5 proposals are pending; ...)``."""
         return f"system: {self.word}" + (f" ({'; '.join(self.concerns)})" if self.concerns else "")
 
 

@@ -115,7 +115,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _warn(comparison: Comparison) -> None:
-    """Say on stderr what limits the report."""
+    """Print on stderr what limits the report."""
     source = comparison.source
     if not source.records:
         say("there was nothing to replay")

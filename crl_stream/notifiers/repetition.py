@@ -78,7 +78,7 @@ class Repetitions:
         return _with(notice, words)
 
     def settle(self, notice: Notice, now: float, *, delivered: bool) -> None:
-        """Record that a notice was sent at ``now``, or not delivered; if not, its next repetition is sent at once."""
+        """Record that a notice was sent at ``now``; if it was not ``delivered``, send its next repetition at once."""
         state = self._states.get((notice.kind, notice.subject))
         if state is None:
             return

@@ -104,7 +104,7 @@ class Broker(_Section):
 
 
 class Client(_Section):
-    """What the client library keeps on a machine, and how it names and closes itself."""
+    """The client library: its cache folder, the runtime's name, and how long closing may take."""
 
     cache_dir: Path = Field(default_factory=lambda: user_folder("XDG_CACHE_HOME", ".cache"))
     """Folder for Kafka's jars and the active variants that a Resolver falls back to."""

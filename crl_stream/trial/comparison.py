@@ -32,7 +32,7 @@ class Source(NamedTuple):
 
 
 class Input(NamedTuple):
-    """What was folded; equal inputs give equal reports."""
+    """The input of both folds; equal inputs give equal reports."""
 
     kind: str
     """``file`` or ``topics``."""
@@ -52,12 +52,12 @@ class Input(NamedTuple):
 
 
 class Side(NamedTuple):
-    """One of the two policies."""
+    """One of the two policies that are compared."""
 
     label: str
     """Where the policy comes from: a file, a profile, the log."""
     judged_by: Mapping[str, PolicySet]
-    """The policies by digest: one, unless the log changes it."""
+    """The policies by digest; there is only one unless the log changes its policy."""
     last: PolicySet
     """The policy in force at the end."""
 
@@ -82,7 +82,7 @@ class TaskComparison(NamedTuple):
 
     @property
     def moves(self) -> bool:
-        """Whether a change of the active variant differs, and not only what people are told."""
+        """Whether the folds differ in a change of the active variant, not only in alerts and other reports."""
         return bool(self.stretches) or any(change.moves for change in self.changes)
 
 

@@ -21,11 +21,11 @@ _GUTTER: Final = 64
 _RIGHT: Final = 8
 _LANE: Final = 18
 _TOP: Final = {"against": 2, "policy": 108}
-"""Where each lane begins."""
+"""Top of the lane of each policy, in pixels."""
 _MARK: Final = {"against": 30, "policy": 98}
-"""The middle of each row of marks."""
+"""Middle of each policy's row of marks, in pixels from the top."""
 _STRIP: Final = (40, 88)
-"""Top and bottom of the outcomes."""
+"""Top and bottom of the strip of outcomes, in pixels."""
 _HEIGHT: Final = 146
 _CELLS: Final = 160
 """Maximum number of outcomes that are drawn one by one; more are drawn as columns of shares."""

@@ -15,7 +15,7 @@ from crl_stream.trial.run import Activated
 from crl_stream.trial.traffic import SUCCESS, Traffic
 
 LATEST: Final = 200
-"""How many of a variant's latest outcomes its rate is estimated from."""
+"""Number of a variant's latest outcomes from which its rate of bad outcomes is estimated."""
 ASSUMPTION: Final = (
     "This is an estimate. The log holds what the runtimes did at the time. Wherever the two policies have different "
     f"active variants, it assumes that the variant without the traffic fails as often as in its latest {LATEST} "
@@ -39,11 +39,11 @@ class Stretch(NamedTuple):
     used: Literal["against", "policy"]
     """The policy whose active variant the runtimes used, which is the variant with more of the outcomes."""
     outcomes: int
-    """How many of the outcomes come from the variant in use, without those that explored."""
+    """Number of outcomes of the variant in use, without those of exploration."""
     bad: int
-    """How many of the counted ``outcomes`` failed or ended with an error."""
+    """Number of the counted ``outcomes`` that failed or ended with an error."""
     sample: int
-    """How many outcomes of the other variant its rate is estimated from; without any, nothing is estimated."""
+    """Number of the other variant's outcomes from which its rate is estimated; if 0, nothing is estimated."""
     rate: float | None
     """The share of bad outcomes in ``sample``."""
     saved: float | None

@@ -73,7 +73,10 @@ class Traffic:
         return bool(self._marks[number - 1] & _EXPLORED)
 
     def latest(self, variant: str, until: int, most: int) -> tuple[int, int]:
-        """Return how many outcomes a variant has up to number ``until``, and how many are bad; at most ``most``."""
+        """Return the number of a variant's latest outcomes, and of the bad ones among them.
+
+        The search goes back from number ``until`` and ends after ``most`` outcomes.
+        """
         found = bad = 0
         if variant in self.names:
             wanted = self.names.index(variant)

@@ -100,7 +100,7 @@ def _present_or_settings(session: Session, key: TaskKey) -> Present:
     try:
         fleet = asyncio.run(read_fleet_policy(connected))
     except CrlError as error:
-        say(f"the policy in force is unknown, so your settings count: {error.message}")
+        say(f"the policy in force is unknown, so your settings are used: {error.message}")
         return _of_settings(settings, key)
     return _in_force(fleet, key) or _of_settings(settings, key)
 

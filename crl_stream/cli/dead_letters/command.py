@@ -60,7 +60,7 @@ def show_letter(
     ],
     topic: Annotated[
         str | None,
-        typer.Option(help="The topic of that position. Needed only if two topics have a letter from there."),
+        typer.Option(help="Topic of the record. Needed only if two topics have a letter from this position."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -23,7 +23,7 @@ from crl_stream.wire.strict_json import parse_object
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, TOPIC_OF
 
 RETURNABLE: Final = (INVOCATIONS, COMMANDS)
-"""Topics that records can be sent back to: other programs write them. Only crl-stream writes the others."""
+"""Topics that records can be sent back to, because other programs write them; only crl-stream writes the rest."""
 MAX_POISON: Final = MAX_FAILURES // 2
 """Maximum number of ``fold_failure`` letters sent back in one call; a worker stops at ``MAX_FAILURES`` in a batch."""
 _OVERHEAD: Final = 512
@@ -42,7 +42,7 @@ class Circumstances(NamedTuple):
     max_bytes: Mapping[str, int]
     """Size of the largest record that the topic accepts, in bytes, for each topic in ``RETURNABLE``."""
     now: int
-    """Milliseconds since the epoch."""
+    """The current time, in milliseconds since the epoch."""
     named: bool = False
     """Whether each letter was named by its position, not chosen by a filter."""
     force: bool = False

@@ -18,9 +18,12 @@ PREFIX: Final = "demo."
 APP_ID: Final = "crl-demo"
 EXPLORATION: Final = 0.15
 RUNTIME_SHARE: Final = 1.0
-"""No limit: one of the demo's few runtimes may get most of the failures by chance, which would delay the rollback."""
+"""The largest share of the failures that one runtime may report: no limit, because the demo has few runtimes.
+
+One of them may report most of the failures by chance, and a limit would then delay the rollback.
+"""
 PROCESSES: Final = ("monitor", "services")
-"""No notifier: the demo must not alert anyone."""
+"""The processes of the demo; no notifier, because the demo must not alert anyone."""
 
 
 def demo_folder(settings: Settings) -> Path:

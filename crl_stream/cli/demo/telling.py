@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class StepMissing(CrlError):
-    """A step of the story did not happen."""
+    """Raised when a step of the story does not happen."""
 
 
 class Story:

@@ -62,7 +62,7 @@ def drill_protection(
     except asyncio.CancelledError:
         raise SystemExit(TERMINATED) from None
     found = worst(done.reports)
-    # Other problems explain most failures, but finding them takes a while, so they are asked for only after a failure.
+    # `crl status` explains most failures but takes a while, so it runs only after a failure.
     lines = _status_lines(context.obj) if found == "failed" else []
     if json:
         show_json(document(done, lines))
@@ -109,7 +109,9 @@ def problem(reports: list[Report]) -> CrlError:
     if found == "busy":
         return DrillRunning(f"No drill on {where}: {why}.", hint=first.hint)
     if found == "blocked":
-        return DrillFailed(f"The alerts of {where} came, but rollbacks are switched off there: {why}.", hint=first.hint)
+        return DrillFailed(
+            f"The alerts of {where} arrived, but rollbacks are switched off there: {why}.", hint=first.hint
+        )
     step = first.missing if same else "several steps"
     return DrillFailed(f"The drill failed on {where} at {step}: {why}.", hint=first.hint)
 

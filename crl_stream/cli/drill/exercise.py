@@ -1,4 +1,4 @@
-"""The drill of one partition, step by step: succeed, fail, and see every part of the protection answer."""
+"""The drill of one partition, step by step: succeed, fail, and check that every part of the protection reacts."""
 
 from __future__ import annotations
 

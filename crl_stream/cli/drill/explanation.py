@@ -1,4 +1,4 @@
-"""Says what is missing when a step of a drill does not happen, and what to do next."""
+"""Explains what is missing when a step of a drill does not happen, and what to do next."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Awaited(NamedTuple):
 
 
 class Missing(CrlError):
-    """A step of the drill did not happen."""
+    """Raised when a step of the drill does not happen."""
 
     def __init__(self, step: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -27,7 +27,7 @@ class Missing(CrlError):
 
 
 class Occupied(CrlError):
-    """Another drill is running on the task."""
+    """Raised when another drill is running on the task."""
 
 
 WAITS: Final = {

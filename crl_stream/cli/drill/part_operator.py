@@ -82,7 +82,7 @@ class OperatorPart:
             if command.expected_epoch is not None and "the epoch is" in refused.message:
                 raise Occupied(
                     f"another drill or a person has just changed {self.key}: {refused.message.rstrip('.')}",
-                    hint=f"wait a minute and repeat; crl audit {self.key} shows who it was",
+                    hint=f"wait a minute and try again; crl audit {self.key} shows who did it",
                 ) from refused
             raise Missing("command", refused.message.rstrip("."), refused.hint) from refused
 

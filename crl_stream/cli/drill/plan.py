@@ -21,7 +21,7 @@ class Plan(NamedTuple):
     steady: int
     """Good outcomes of the target before it is needed."""
     good: int
-    """Good outcomes of the failing variant after its activation, so that it has something to lose."""
+    """Good outcomes of the failing variant after its activation, so that its failures are a decline."""
     failures: int
     """Maximum number of failing outcomes.
 
@@ -29,7 +29,7 @@ class Plan(NamedTuple):
     until the target promises more by any ``rollback.confidence``.
     """
     pause: float
-    """Seconds to watch for news after each failing outcome, so that few are sent after the rollback."""
+    """Seconds to wait for records after each failing outcome, so that few outcomes are sent after the rollback."""
 
 
 def plan_of(policy: Policy) -> Plan:
