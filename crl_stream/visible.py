@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 
 LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-"""The layout of our log lines."""
+"""The layout of the log lines of ``crl`` and workers."""
 _NOT_IN_JSON: Final = "[\\x7f-\\U0010ffff]"
 """Compiled only when it is needed, because compiling it takes longer than anything else here."""
 

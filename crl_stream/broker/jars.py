@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Pin(NamedTuple):
-    """One jar and its hash."""
+    """One jar of Kafka, with its Maven coordinates and its hash."""
 
     group: str
     artifact: str
@@ -98,7 +98,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
 
     def work() -> None:
         while waiting:
-            with suppress(IndexError):  # another thread took the last jar
+            with suppress(IndexError):  # another thread is fetching the last jar
                 pin = waiting.popleft()
                 try:
                     _fetch_one(pin, incoming, folder)

@@ -385,7 +385,7 @@ async def _answers(port: int, cluster_id: str, seconds: float = 5.0) -> bool:
             request = MetadataRequest([], allow_auto_topic_creation=False)
             answer = await client.send(client.get_random_node(), request)
         return not cluster_id or answer.cluster_id == cluster_id
-    except (KafkaError, OSError):  # TimeoutError is an OSError
+    except (KafkaError, OSError):  # includes TimeoutError
         return False
     finally:
         with suppress(OSError):

@@ -13,7 +13,7 @@ _ROW: Final = 44
 _TOP: Final = 92
 _LABELS: Final = 204
 _LONGEST: Final = 24
-"""Characters of a name that fit beside the panels."""
+"""Number of characters of a policy's name that fit beside the panels."""
 _PANEL: Final = 230
 _GAP: Final = 34
 _INK, _PALE, _ACCENT, _WARN = "#1f2933", "#9aa5b1", "#0b69a3", "#c23030"

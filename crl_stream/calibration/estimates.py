@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
 
 
 class Events(NamedTuple):
-    """What one task contributes to a rate."""
+    """What one simulated task contributes to a rate: its events, and the units they are counted over."""
 
     number: int
     units: float

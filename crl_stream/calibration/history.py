@@ -54,11 +54,11 @@ class History(NamedTuple):
     """Number of kept outcomes; the counts that follow cover all messages that were read."""
     read: int
     older: int
-    """Outcomes that were left out because newer ones were enough."""
+    """Number of outcomes that were left out because newer ones were enough."""
     duplicates: int
     shadow: int
     scores: int
-    """Late scores that amend an outcome."""
+    """Number of late scores that amend an outcome."""
 
 
 class _Entry:
@@ -170,7 +170,7 @@ class Scale:
         return found / MICRO
 
     def value(self, outcome: Outcome) -> float:
-        """Return how good the outcome is, 0 to 1."""
+        """Return how good the outcome is, from 0 (bad) to 1 (good)."""
         return float(outcome.success) if self.by_success else (self.reward(outcome) + 1.0) / 2.0
 
 

@@ -24,7 +24,7 @@ TASKS: Final = 120
 """Simulated tasks that draw from the history, for each policy; the same number draws from resampled histories."""
 QUICK_TASKS: Final = 40
 PER_GROUP: Final = 8
-"""Simulated tasks for each resampled history."""
+"""Number of simulated tasks for each resampled history."""
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 """The signals with which people and supervisors end a command."""
 _NICE: Final = 10
@@ -32,14 +32,14 @@ _NICE: Final = 10
 
 T = TypeVar("T")
 Group = list[Life]
-"""Tasks that draw from the same source."""
+"""Simulated tasks that draw their outcomes from the same source."""
 
 
 class Sample(NamedTuple):
     """The simulated tasks of one policy."""
 
     tasks: Group
-    """Tasks that draw from the history itself."""
+    """Simulated tasks that draw their outcomes from the history itself."""
     groups: list[Group]
     """Tasks that draw from resampled histories, one group for each history."""
 
@@ -52,7 +52,7 @@ class FallFigures(NamedTuple):
     """How reliably and how soon falls of one size are found."""
 
     left: float
-    """Share of the active variant's successes that is left."""
+    """Share of the active variant's successes that remains after the fall."""
     caught: Estimate
     """Share of the tasks in which the fallen variant was replaced in time."""
     delay_median: float | None

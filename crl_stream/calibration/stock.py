@@ -30,7 +30,7 @@ class Stock(NamedTuple):
     name: str
     outcomes: tuple[Outcome, ...]
     values: tuple[float, ...]
-    """How good each outcome is, 0 to 1."""
+    """How good each outcome is, from 0 (bad) to 1 (good)."""
     states: tuple[bool, ...]
     """Whether each outcome is good: a success, or at least the mean value. Good and bad ones may be followed by
     different outcomes."""
@@ -40,7 +40,7 @@ class Stock(NamedTuple):
     """Outcomes of this variant in the history, stable or not."""
     stretch: Stretch
     rates: dict[str, float]
-    """``success``, ``errors`` and ``reward``: means over the stretch."""
+    """Means over the stable stretch: ``success``, ``errors`` and ``reward``."""
     copy_of: str | None = None
     """The variant that this one is a copy of, if it exists only in the simulation."""
 

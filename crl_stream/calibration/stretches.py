@@ -26,7 +26,7 @@ _OVERLAP: Final = 4
 _SHRINK: Final = sqrt(0.5)
 """Length of the intervals of a layer, relative to those of the previous layer."""
 _UNREMARKABLE: Final = 9.0
-"""A ratio below this is never a change."""
+"""A likelihood ratio below this never counts as a change."""
 _SMALL: Final = 1e-12
 
 
@@ -36,7 +36,7 @@ class Change(NamedTuple):
     at: int
     """Number of outcomes before the change."""
     what: str
-    """``success``, ``errors`` or ``reward``."""
+    """The series that changes: ``success``, ``errors`` or ``reward``."""
     before: float
     """The mean from the previous change, or the beginning, to this change."""
     after: float

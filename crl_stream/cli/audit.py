@@ -34,11 +34,11 @@ class Entry(msgspec.Struct, kw_only=True):
 
     timestamp: str
     task: str | None
-    """The task; None for the whole fleet."""
+    """The task that the action is about; None for the whole fleet."""
     actor: str
     action: str
     outcome: str
-    """``applied``, ``refused``, ``done``, ``shadow`` or ``unanswered``."""
+    """What became of the action: ``applied``, ``refused``, ``done``, ``shadow`` or ``unanswered``."""
     detail: str
     reason: str
     id: str
@@ -47,7 +47,7 @@ class Entry(msgspec.Struct, kw_only=True):
 
 
 class Newest:
-    """The newest entries, up to a limit, each once."""
+    """The newest entries of the audit, up to a limit, each once."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -135,7 +135,7 @@ def _concerns(message: Any, key: TaskKey | None) -> bool:
         return False
     task = getattr(message, "agent_name", None), getattr(message, "task_type", None)
     if key is None:
-        return not is_drill(task[0])  # drills from cron would soon push out everything else
+        return not is_drill(task[0])  # drills that cron runs would soon push out everything else
     return task in {(None, None), tuple(key)}
 
 

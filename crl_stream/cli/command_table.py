@@ -83,7 +83,7 @@ class CommandTable(MutableMapping[str, Any]):
 def _load(name: str, place: str) -> Any:
     module, _, attribute = place.partition(":")
     found = getattr(import_module(f"crl_stream.cli.{module}"), attribute)
-    # Typer builds commands only from what is registered with a group.
+    # Typer can build a command only from a function that is registered with a group.
     group = Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
     if isinstance(found, Typer):
         group.add_typer(found, name=name)

@@ -56,7 +56,7 @@ class Plan(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where the messages go."""
+    """The topic and cluster to which the messages are sent."""
 
     id: str
     topic: str
@@ -65,7 +65,7 @@ class Target(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """The result of a run."""
+    """The result of one run of ``crl publish --file``."""
 
     sent: int
     """Acknowledged messages from the start of the file, including those of earlier runs."""
@@ -83,7 +83,7 @@ class Digest:
         self._hash = hashlib.sha256()
 
     def add(self, outcome: Outcome) -> None:
-        """Add the next message."""
+        """Add the next message to the hash."""
         self._hash.update(outcome.value)
         self._hash.update(b"\n")
 
@@ -137,7 +137,7 @@ async def in_time(
             waited = time.monotonic() - began
             if waited >= limit:
                 raise TimeoutError(f"no answer for {timeout:g} s")
-            if waited >= 1.0:  # a shorter wait is normal
+            if waited >= 1.0:  # do not report a shorter wait, because it is normal
                 silence(waited)
             await asyncio.wait({task}, timeout=min(1.0, limit - waited))
         return task.result()

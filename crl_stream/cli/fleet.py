@@ -49,7 +49,7 @@ def order_fleet(
 
 
 def document(command: m.FleetCommand, answer: FleetAnswer) -> dict[str, Any]:
-    """Return the answer as a JSON object."""
+    """Return the partitions' answers to a command as a JSON object."""
     return {
         "command": type(command).__name__,
         "command_id": command.command_id,

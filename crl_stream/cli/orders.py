@@ -36,7 +36,7 @@ Epoch = Annotated[
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for the monitor.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-NewTask = Annotated[bool, typer.Option("--new-task", help="Send it even though the task is not known yet.")]
+NewTask = Annotated[bool, typer.Option("--new-task", help="Send the command even if the task is not known yet.")]
 TaskOrAll = Annotated[
     str | None,
     typer.Argument(

@@ -58,7 +58,7 @@ ROLES_OF: Final = {
     # A separate process: people are alerted whatever happens to the others.
     "notifier": ("notifier",),
 }
-"""Roles by process name."""
+"""The roles that each process runs, by the name of the process."""
 
 
 class Running:
@@ -89,7 +89,7 @@ class Running:
         for name in self._names:
             settings = self.settings
             if name != MONITOR:
-                # The advertised URL must lead to the monitor.
+                # Only the monitor may have the advertised URL, because other workers read its views there.
                 settings = self._session.at(
                     settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host), advertised_url=""
                 )
@@ -105,7 +105,7 @@ class Running:
 
     @property
     def monitor(self) -> subprocess.Popen[bytes]:
-        """The current process of the monitor."""
+        """The process that now runs the monitor."""
         return self.kept[MONITOR].process
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 PAUSE_SECONDS: Final = 2.0
-"""Seconds between two checks."""
+"""Seconds between two checks of a process."""
 
 
 class Pulse:

@@ -23,7 +23,7 @@ LONGEST_PAUSE: Final = 60.0
 STEADY_SECONDS: Final = 60.0
 """Seconds after which a process counts as having started successfully."""
 UNMENDABLE: Final = frozenset({ConfigError.exit_code, ContractError.exit_code})
-"""Exit codes that a restart would only repeat."""
+"""Exit codes of failures that a restart cannot fix."""
 UNSAFE_ENDS: Final = 3
 """How many times in a row the monitor may find that it is unsafe to continue."""
 BROKER_SILENT: Final = (10.0, 60.0)

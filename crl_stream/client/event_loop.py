@@ -29,7 +29,7 @@ class ClientLoop(asyncio.SelectorEventLoop):
         """All connected sockets that still exist; the selector does not always hold every one of them."""
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
-        """Connect, and remember the socket."""
+        """Connect a socket, and remember it so that a forked child can replace it."""
         self.sockets.add(sock)
         await super().sock_connect(sock, address)
 

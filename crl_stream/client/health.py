@@ -34,5 +34,5 @@ class Health(NamedTuple):
     restarts: int
     """Number of times that the client had to start again to follow changes of active variants."""
     trouble: str
-    """The last problem; empty if there was none."""
+    """The client's last problem; empty if there was none."""
     trouble_at: str | None

@@ -66,7 +66,7 @@ def why_unusable(settings: Settings) -> str | None:
             if not stat.S_ISDIR(found.st_mode):
                 return f"{there} is not a folder"
             return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
-    except (OSError, ValueError) as error:  # for instance, an impossible file name
+    except (OSError, ValueError) as error:  # the configured folder is not a possible file name, for instance
         return f"{str(folder)!r} cannot be used: {getattr(error, 'strerror', None) or error}"
     return None
 

@@ -28,7 +28,7 @@ class Item(NamedTuple):
 
 
 class PublisherStats(NamedTuple):
-    """Counts of messages by result."""
+    """Counts of a client's messages by result."""
 
     sent: int
     """Acknowledged by Kafka."""
@@ -97,7 +97,7 @@ class Outbox:
         return True
 
     def close(self) -> None:
-        """Accept no more messages."""
+        """Close the queue: accept no more messages."""
         with self._lock:
             self._closed = True
 

@@ -198,7 +198,7 @@ class Sending:
         flight.refused(numbers)
 
     async def _in_time(self, producer: AIOKafkaProducer, address: str, work: Awaitable[Any]) -> Any:
-        """Return the result of ``work``; raises if the producer will never complete it."""
+        """Return the result of ``work``; raise an error if the producer will never complete it."""
         task = asyncio.ensure_future(work)
         try:
             probed = self._heard
@@ -249,7 +249,7 @@ class _Moved(Exception):
 
 
 class _Flight:
-    """The unsettled messages of one round, by number."""
+    """The messages of one round that Kafka has neither accepted nor refused, by number."""
 
     def __init__(self, outbox: Outbox, items: Sequence[Item]) -> None:
         self._outbox = outbox

@@ -10,7 +10,7 @@ from crl_stream.settings import Settings, load_client_settings
 
 
 class Setup(NamedTuple):
-    """Settings and their problems."""
+    """A client's settings, and the problems found in them."""
 
     settings: Settings
     without_kafka: str = ""

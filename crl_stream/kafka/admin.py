@@ -63,7 +63,7 @@ class Found:
     partitions: int
     replication_factor: int
     configs: dict[str, str]
-    """The effective value of each setting."""
+    """The effective value of each setting of the topic."""
     own: dict[str, str]
     """The values that were set on the topic itself."""
 

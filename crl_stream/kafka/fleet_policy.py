@@ -71,7 +71,7 @@ class FleetPolicy(NamedTuple):
 
     @property
     def actor(self) -> str:
-        """Who set the policy; empty when unknown."""
+        """Who set the policy in force; empty when unknown."""
         if self.ordered is not None:
             return self.ordered.actor
         return max((row.policy_actor for row in self.rows.values()), default="")

@@ -27,7 +27,7 @@ class Changed(NamedTuple):
     """The result of a change to the fleet's policy."""
 
     before: FleetPolicy
-    """The fleet's policy when it was first read."""
+    """The fleet's policy before the change, as it was first read."""
     policies: PolicySet
     sent: Ordered | None
     """The command that was written; None if the policy was already as wanted."""

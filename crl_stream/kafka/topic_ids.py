@@ -18,7 +18,7 @@ NO_ID: Final = bytes(16)
 
 
 class TopicState(NamedTuple):
-    """A topic as the cluster describes it."""
+    """A topic, with its id and partitions, as the cluster describes it."""
 
     id: bytes
     """The topic's id, 16 bytes; ``NO_ID`` if the broker reports none."""

@@ -110,7 +110,7 @@ class Notifier:
         await self._channel.close()
 
     def status(self) -> dict[str, Any]:
-        """Return figures for the views."""
+        """Return the channel's figures for the worker's views."""
         return {
             "name": self.name,
             "kind": self.options.kind,

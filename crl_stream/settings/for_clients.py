@@ -33,7 +33,7 @@ READ: Final = ("kafka", "client", "broker")
 
 
 class ClientSettings(NamedTuple):
-    """The settings of a client, and problems with them."""
+    """The settings of a client, and the problems found in them."""
 
     settings: Settings
     without_kafka: str

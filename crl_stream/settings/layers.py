@@ -41,9 +41,9 @@ PREFIX: Final = "CRL_"
 ALIASES: Final = {"CRL_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers", "CRL_PROFILE": "profile"}
 """Short environment variables."""
 NOT_SETTINGS: Final = ("CRL_CONFIG", "CRL_MAVEN_MIRROR")
-"""Variables that other parts of the product read."""
+"""``CRL_*`` variables that are not settings and are read elsewhere in the product."""
 TEST_PREFIX: Final = "CRL_TEST_"
-"""Variables that only tests use."""
+"""``CRL_*`` variables that only tests use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Settings:
     review: Review
     telemetry: Telemetry
     notifiers: Mapping[str, Options]
-    """Channels by name, in the order of the file."""
+    """The notifier channels by name, in the order of the file."""
     disabled_notifiers: Mapping[str, DisabledChannel]
-    """Channels that lack a required secret."""
+    """Notifier channels that lack a required secret."""
     policies: PolicySet
     profile: str = "guide"
     origins: Mapping[str, Origin] = field(default_factory=dict)

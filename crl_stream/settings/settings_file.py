@@ -14,12 +14,12 @@ from crl_stream.settings.trust import is_harmless, is_trusted
 
 FILE: Final = "crl.toml"
 OVERRIDES: Final = ("agents.", "tasks.")
-"""Prefixes of the names of overrides."""
+"""First parts of the names of overrides for agents and tasks."""
 _HEADER: Final = re.compile(r"\s*\[\[?(.+?)\]\]?\s*(?:#.*)?")
 _ENTRY: Final = re.compile(r"\s*([^#=\[{]+?)\s*=")
 
 Keys = tuple[str, ...]
-"""Keys, from the outermost table inwards."""
+"""The keys that lead to a setting, from the outermost table inwards."""
 
 
 class SettingsFile(NamedTuple):

@@ -107,7 +107,7 @@ def _write(entries: Iterable[Trusted]) -> None:
     page = json.dumps({"trusted": [entry._asdict() for entry in entries]}, indent=1) + "\n"
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        # Created with mode 0600 and written atomically.
+        # The file is created with mode 0600 and written atomically.
         with tempfile.NamedTemporaryFile("w", dir=record.parent, delete=False, encoding="utf-8") as file:
             file.write(page)
         Path(file.name).replace(record)

@@ -38,7 +38,7 @@ class Input(NamedTuple):
     """``file`` or ``topics``."""
     name: str
     sha256: str
-    """Hash of all records."""
+    """Hash of all records that were folded."""
     records: int
     first_time: str
     last_time: str
@@ -59,7 +59,7 @@ class Side(NamedTuple):
     judged_by: Mapping[str, PolicySet]
     """The policies by digest; there is only one unless the log changes its policy."""
     last: PolicySet
-    """The policy in force at the end."""
+    """The policy in force at the end of the log."""
 
 
 class TaskComparison(NamedTuple):
@@ -95,7 +95,7 @@ class Comparison(NamedTuple):
     """The settings that differ; for a log with several policies, those of its last one."""
     source: Input
     tasks: list[TaskComparison]
-    """All tasks by name."""
+    """The comparison of each task, sorted by name."""
     recorded: Recorded | None
     """The comparison with the published decisions; None if these are unknown, as for a file."""
 
@@ -106,7 +106,7 @@ class Comparison(NamedTuple):
 
     @property
     def same(self) -> int:
-        """How many decisions are the same."""
+        """Number of decisions that are the same in both folds."""
         return sum(task.same for task in self.tasks)
 
     @property

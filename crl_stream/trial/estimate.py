@@ -29,9 +29,9 @@ class Stretch(NamedTuple):
     """Consecutive outcomes of a task during which the two folds have different active variants."""
 
     first: int
-    """Number of the first outcome."""
+    """Number of the first outcome of the stretch."""
     last: int
-    """Number of the last outcome, included."""
+    """Number of the last outcome of the stretch."""
     against: str
     """The variant that is active under the policy of ``--against``."""
     policy: str

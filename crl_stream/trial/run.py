@@ -52,7 +52,7 @@ class Run:
         self._rows: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
         self._waiting = [Waiting() for _ in range(partitions)]
         self._sent: dict[str, PolicySet] = {}
-        """The policies that the log's commands name, by digest."""
+        """The policies that commands in the log set, by digest."""
         self.decided: dict[str, list[Decided]] = defaultdict(list)
         """The decisions about each task (``agent_name/task_type``), in the order of the log."""
         self.active: dict[str, list[Activated]] = defaultdict(list)

@@ -61,11 +61,11 @@ class Traffic:
         return bisect_right(self._offsets, offset)
 
     def variant(self, number: int) -> str:
-        """Return the variant of an outcome."""
+        """Return the variant of the outcome with this number."""
         return self.names[self._variants[number - 1]]
 
     def status(self, number: int) -> int:
-        """Return ``SUCCESS``, ``FAILURE`` or ``ERROR``."""
+        """Return the kind of an outcome: ``SUCCESS``, ``FAILURE`` or ``ERROR``."""
         return self._marks[number - 1] & _KIND
 
     def is_explored(self, number: int) -> bool:
@@ -116,5 +116,5 @@ class TrafficOfTasks(dict[str, Traffic]):
         return self.setdefault(str(TaskKey.decode(key)), Traffic())
 
     def in_order(self) -> Iterator[tuple[str, Traffic]]:
-        """Yield the tasks by name."""
+        """Yield the tasks with their outcomes, sorted by name."""
         yield from sorted(self.items())

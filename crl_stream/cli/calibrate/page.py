@@ -194,7 +194,7 @@ def _advice(found: Calibration) -> Iterator[str]:
     for reason in advice.reasons:
         yield f"  {reason}."
     yield (
-        f"  Recommended is the least harm with at most {found.budget:g} false rollbacks per 1,000 (--budget) and "
+        f"  Recommended: the least harm within {found.budget:g} false rollbacks per 1,000 (--budget), with "
         f"{_falls_of(found)} outcomes (--falls); each task was followed for {HEALTHY:,} healthy outcomes, "
         f"and for {AFTER_FALL} after each fall."
     )

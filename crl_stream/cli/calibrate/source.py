@@ -27,7 +27,7 @@ _SHOWN_EVERY: Final = 2_000
 
 
 class Present(NamedTuple):
-    """The policy of the task."""
+    """The present policy of the task to calibrate."""
 
     policy: Policy
     words: str
@@ -35,7 +35,7 @@ class Present(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a calibration starts from."""
+    """The input of a calibration: a task's history and its present policy."""
 
     history: History
     place: str

@@ -35,7 +35,7 @@ Original = tuple[bytes | None, bytes | None]
 
 
 class Circumstances(NamedTuple):
-    """What ``plan`` needs besides the letters."""
+    """What ``plan`` needs to know besides the dead letters."""
 
     partitions: Mapping[str, int]
     """Number of partitions on the broker, for each topic in ``RETURNABLE``."""
@@ -53,7 +53,7 @@ class Circumstances(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What to do with one letter."""
+    """What to do with one dead letter."""
 
     letter: DeadLetter
     output: Output | None
@@ -61,11 +61,11 @@ class Step(NamedTuple):
     note: str = ""
     """Why the letter stays, or the objection to sending it."""
     forcible: bool = False
-    """Whether --force would send the letter."""
+    """Whether ``--force`` would send the letter."""
 
 
 def plan(letters: Sequence[DeadLetter], about: Circumstances) -> list[Step]:
-    """Return one step per letter, in the same order."""
+    """Return the steps of a replay: one per letter, in the order of the letters."""
     steps, poison = [], 0
     for one in letters:
         step = _judge(one, about)
@@ -170,7 +170,7 @@ def _home_of(key: bytes | None, original: int, partitions: int) -> int | None:
         if key is not None:
             return partition_of(TaskKey.decode(key).encode(), partitions)
     except ValueError:
-        pass  # the key cannot be read
+        pass  # the key does not name a task
     return original if original < partitions else None
 
 

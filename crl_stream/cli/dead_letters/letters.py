@@ -26,7 +26,7 @@ class Replayed(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """One letter and its replay, if any."""
+    """One dead letter and its replay, if it was replayed."""
 
     record: Any
     letter: Letter

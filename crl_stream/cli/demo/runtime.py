@@ -19,7 +19,7 @@ from crl_stream.client import Client
 from crl_stream.settings import load_settings
 
 SECONDS: Final = 0.25
-"""Duration of one invocation."""
+"""Duration of one simulated invocation, in seconds."""
 OTHERWISE: Final = 0.5
 """Answer quality of variants that ``--quality`` does not list."""
 

@@ -26,7 +26,7 @@ class StepMissing(CrlError):
 
 
 class Story:
-    """Narrates and checks one run."""
+    """Narrates one run of the demo, and checks each step."""
 
     def __init__(self, *, json: bool) -> None:
         self.json, self.began = json, time.monotonic()

@@ -44,7 +44,7 @@ def drill_protection(
     rollbacks are switched off, 75 if another drill is running.
     """
     if everywhere and partition is not None:
-        raise UsageError("--partition and --all-partitions exclude each other.", hint="give one of them")
+        raise UsageError("--partition and --all-partitions cannot be combined.", hint="give one of them")
 
     began = set[str]()
 
@@ -79,7 +79,7 @@ async def _ended_by_sigterm(work: Coroutine[Any, Any, Drilled]) -> Drilled:
     """Cancel the drill on SIGTERM as on Ctrl-C, so that it can still record that it was interrupted."""
     task = asyncio.current_task()
     assert task is not None
-    with suppress(NotImplementedError):  # not on every system
+    with suppress(NotImplementedError):  # asyncio has no signal handlers on Windows
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await work
 

@@ -40,12 +40,12 @@ Known = Mapping[TaskKey, m.ActiveVariant]
 
 
 class Options(NamedTuple):
-    """What the user has chosen."""
+    """The user's choices for a drill."""
 
     partition: int | None
     """The partition to test; None for the one that was tested least recently."""
     everywhere: bool
-    """Whether to test every partition."""
+    """Whether to test every partition of the log."""
     notify: bool
     seconds: float
     actor: str | None

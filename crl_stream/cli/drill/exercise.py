@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Setting(NamedTuple):
-    """What the exercises of one drill share."""
+    """The connections, plan and options that the exercises of one drill share."""
 
     kafka: KafkaSession
     client: Client

@@ -10,7 +10,7 @@ _STATUS: Final = "`crl status` shows whether its worker runs and keeps up"
 
 
 class Awaited(NamedTuple):
-    """What an exercise is waiting for."""
+    """A step that an exercise of a drill waits for."""
 
     step: str
     what: str

@@ -27,16 +27,16 @@ class Step(NamedTuple):
 
 @dataclass(kw_only=True)
 class Report:
-    """The exercise on one partition."""
+    """The report of the exercise on one partition."""
 
     partition: int
     task: TaskKey
     began: int
-    """Milliseconds since the epoch."""
+    """When the exercise began, in milliseconds since the epoch."""
     result: Found = "failed"
     steps: list[Step] = field(default_factory=list)
     missing: str | None = None
-    """The first step that did not happen."""
+    """The first step that did not happen; None if none is missing."""
     detail: str = ""
     hint: str = ""
     recorded: bool = False

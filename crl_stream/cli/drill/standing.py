@@ -9,7 +9,7 @@ from crl_stream.core.instant import from_text
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 NAMED: Final = 8
-"""Maximum number of partitions that a line names."""
+"""Maximum number of partitions that the line about drills names."""
 
 
 class LastDrills(NamedTuple):
@@ -42,7 +42,7 @@ class LastDrills(NamedTuple):
         return [_finding(drills) for drills in alike.values()]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the drills, the newest of them, and the partitions that were never tested."""
+        """Return a JSON object: the drills, the newest of them, and the partitions that were never tested."""
         return {
             "drills": self.drills,
             "last_drill": self.drills[0] if self.drills else None,

@@ -67,7 +67,7 @@ class Witness:
     def follow(self, active: m.ActiveVariant) -> None:
         """Record a change of the active variant; the client's resolver calls this from its own thread."""
         if is_drill(active.agent_name):
-            with suppress(RuntimeError):  # the loop has ended
+            with suppress(RuntimeError):  # the event loop has ended
                 self._loop.call_soon_threadsafe(self._take, Sight(Followed(active), 0, time.monotonic()))
 
     def _take(self, sight: Sight[Any]) -> None:
