@@ -24,7 +24,7 @@ _GRID: Final[tuple[tuple[str, str, Mapping[str, Any]], ...]] = (
     ("production window=50", "production", {"lookback_window": 50}),
     ("production limits x2", "production", {"success_drop": 2.0, "reward_drop": 2.0, "error_increase": 2.0}),
 )
-"""Name, profile, and settings of ``[degradation]``; for a limit, the factor by which the profile's is multiplied."""
+"""The grid: name, profile, and settings of ``[degradation]``; a limit is given as a factor of the profile's limit."""
 _LIMITS: Final = ("success_drop", "reward_drop", "error_increase")
 
 

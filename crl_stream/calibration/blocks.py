@@ -21,7 +21,7 @@ _SCALES: Final = (5, 20, 50, 100)
 """Lengths of the blocks of outcomes whose sums are compared."""
 _FEWEST_SUMS: Final = 8
 _LEVEL: Final = 0.01
-"""Probability that longer blocks are used for a history that is a Markov chain, approximately."""
+"""Approximate probability that longer blocks are used although the history is a Markov chain."""
 
 
 def block_length(states: Sequence[bool], series: Sequence[Sequence[float]]) -> float:

@@ -36,7 +36,7 @@ class _Axis(NamedTuple):
 def draw(title: str, found: Sequence[Figures], budget: float, chosen: str | None) -> str:
     """Return an SVG with one row for each policy: false rollbacks, delays, and harm, with their intervals.
 
-    ``chosen`` is the name of the recommended policy; its label and those above the budget are marked.
+    ``chosen`` is the name of the recommended policy; its label is marked, as are those of policies above the budget.
     """
     width = _LABELS + 3 * (_PANEL + _GAP)
     height = _TOP + _ROW * len(found) + 64

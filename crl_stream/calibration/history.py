@@ -153,7 +153,7 @@ class Scale:
         self.by_success = not all(one.success for found in history.variants.values() for one in found)
 
     def reward(self, outcome: Outcome) -> float:
-        """Return the reward, -1 to 1, with its late scores."""
+        """Return the reward of an outcome, -1 to 1, after its late scores."""
         fields = dict(outcome.fields)
         for late in outcome.late:
             fields |= {name: given for name in ("reward", "quality") if (given := getattr(late, name)) is not None}

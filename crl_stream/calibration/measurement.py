@@ -21,7 +21,7 @@ from crl_stream.calibration.stock import FALLS, Supply
 from crl_stream.core.policy import Policy
 
 TASKS: Final = 120
-"""Simulated tasks that draw from the history, for each policy; the same number draws from resampled histories."""
+"""Number of simulated tasks per policy that draw from the history; as many again draw from resampled histories."""
 QUICK_TASKS: Final = 40
 PER_GROUP: Final = 8
 """Number of simulated tasks for each resampled history."""
@@ -56,7 +56,7 @@ class FallFigures(NamedTuple):
     caught: Estimate
     """Share of the tasks in which the fallen variant was replaced in time."""
     delay_median: float | None
-    """Median number of outcomes until the fallen variant was replaced, if it was in time; None if it never was."""
+    """Median number of outcomes until the fallen variant was replaced, where that was in time; None if it never was."""
     delay_p90: int | None
     lost: Estimate
     """Good outcomes lost for each fall."""

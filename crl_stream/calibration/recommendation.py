@@ -1,4 +1,4 @@
-"""Recommends the policy that costs least among those that make few enough false rollbacks."""
+"""Recommends the policy that costs least among those within the budget of false rollbacks."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from crl_stream.core.policy import Learning
 from crl_stream.errors import NotFound, UsageError
 
 LEAST: Final = 50
-"""Stable outcomes that the active variant needs; with fewer, even the success rate is known only to within 0.1."""
+"""Number of stable outcomes that the active variant needs; with fewer, the success rate may be off by over 0.1."""
 LEAST_OF_OTHERS: Final = 10
-"""Stable outcomes that another variant needs to take part: as many as a window needs to be judged."""
+"""Number of stable outcomes that another variant needs to take part: as many as a window needs to be judged."""
 MOST_OTHERS: Final = 5
 """Maximum number of other variants that take part: the best ones, because a rollback would rarely choose others."""
 FALLS: Final = (0.75, 0.5, 0.0)
@@ -37,7 +37,7 @@ class Stock(NamedTuple):
     length: float
     """Mean length of the blocks in which the outcomes are resampled."""
     total: int
-    """Outcomes of this variant in the history, stable or not."""
+    """Number of outcomes of this variant in the history, stable or not."""
     stretch: Stretch
     rates: dict[str, float]
     """Means over the stable stretch: ``success``, ``errors`` and ``reward``."""
@@ -53,7 +53,7 @@ class Supply(NamedTuple):
     left_out: tuple[tuple[str, int], ...]
     """Variants that do not take part, and how many outcomes each has."""
     failures: tuple[Outcome, ...]
-    """What a success becomes when the active variant falls: one of these, at random."""
+    """Failures that replace successes when the active variant falls; each time, one is drawn at random."""
     failure_value: float
     """How good a failure is on average, 0 to 1."""
     synthetic: bool

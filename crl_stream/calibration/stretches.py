@@ -16,7 +16,7 @@ from math import exp, log, pi, sqrt
 from typing import Final, NamedTuple
 
 LEVEL: Final = 0.05
-"""Probability that a stable history is cut at all, approximately."""
+"""Approximate probability that a stable history is cut at all."""
 SHORTEST: Final = 10
 """Minimum number of outcomes on each side of a change."""
 _INTERVAL: Final = 30

@@ -68,7 +68,7 @@ class Sent(NamedTuple):
     """The result of one run of ``crl publish --file``."""
 
     sent: int
-    """Acknowledged messages from the start of the file, including those of earlier runs."""
+    """Number of acknowledged messages from the start of the file, including those of earlier runs."""
     recognised: int
     """How many of the acknowledged messages an earlier run had sent without recording them."""
     trouble: str

@@ -14,7 +14,7 @@ from crl_stream.kafka.commands import VALID_SECONDS, FleetAnswer, fleet_command,
 DEFAULT_VALID_HOURS: Final = 24.0
 """Hours for which a hold without ``--hours`` waits for a partition to get a worker; a resume waits one minute."""
 MOST_HOURS: Final = 8_760.0
-"""The longest hold; a longer one is refused before it is sent."""
+"""The longest hold, in hours; a longer one is refused before it is sent."""
 
 
 def order_fleet(

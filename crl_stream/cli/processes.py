@@ -55,7 +55,7 @@ def leaving_in_order() -> Iterator[None]:
 ROLES_OF: Final = {
     "monitor": ("monitor",),
     "services": ("proposer", "overview", "tags", "files"),
-    # A separate process: people are alerted whatever happens to the others.
+    # The notifier is a separate process, so that it alerts people whatever happens to the other processes.
     "notifier": ("notifier",),
 }
 """The roles that each process runs, by the name of the process."""

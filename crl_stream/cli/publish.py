@@ -94,7 +94,7 @@ def publish(
 
 
 def _wait(publisher: Publisher, timeout: float, silence: KafkaSilence) -> None:
-    """Wait until Kafka has everything, for at most ``timeout`` seconds."""
+    """Wait until Kafka has every message, for at most ``timeout`` seconds."""
     began = time.monotonic()
     while (left := began + timeout - time.monotonic()) > 0.0 and not publisher.flush(min(1.0, left)):
         silence.note(time.monotonic() - began)

@@ -35,14 +35,14 @@ class Progress(msgspec.Struct, frozen=True):
     content: str
     """Hash of all messages of the file."""
     sent: int
-    """Messages from the start of the file that Kafka has acknowledged."""
+    """Number of messages from the start of the file that Kafka has acknowledged."""
     sent_content: str
     """Hash of the acknowledged messages."""
     at: str
     offsets: dict[str, int] = {}
     """By partition: the offset from which messages after the acknowledged ones may be in the log."""
     settled: bool = False
-    """True if nothing was in flight when this was written."""
+    """Whether no message was in flight when the journal was written."""
 
     @property
     def complete(self) -> bool:

@@ -28,14 +28,14 @@ class Standing(msgspec.Struct, kw_only=True):
     active_variant: str
     epoch: int
     since: str | None
-    """When this epoch began; None if the worker runs an older release."""
+    """When the task's current epoch began; None if the worker runs an older release."""
     runtimes: int
     """How many runtimes the monitor remembers; to make room, it forgets the one that has been silent longest."""
     current: int
     """How many of the remembered runtimes use the active variant."""
     behind: list[RuntimeBehind]
     moved: list[Receipt]
-    """The receipts of this epoch that are still on the topic."""
+    """The receipts of the task's current epoch that are still on the topic."""
     incarnation: int = 0
     offset: int = -1
 

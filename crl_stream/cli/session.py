@@ -10,7 +10,7 @@ from crl_stream.cli.talk import progress_bar, say
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import Unavailable, UsageError
 
-if TYPE_CHECKING:  # not imported at run time, because --version and --help need neither
+if TYPE_CHECKING:  # --version and --help must not wait for these imports
     from crl_stream.broker import EmbeddedBroker
     from crl_stream.settings import Settings
     from crl_stream.settings.model import Kafka

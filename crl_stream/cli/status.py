@@ -41,7 +41,7 @@ __all__ = ["Health", "Seen", "finding_line", "look", "screen_lines", "state_of",
 OVERVIEW_EVERY: Final = 5
 """Screen refreshes per check of Kafka, because each check opens new connections."""
 PATIENCE_SECONDS: Final = 1.0
-"""Seconds that the list of tasks waits for the system's health, which is only an extra."""
+"""Seconds that the list of tasks waits for the system's health, because the list matters more."""
 KAFKA_SECONDS: Final = 10.0
 """Seconds that Kafka may take to describe the consumer groups."""
 LISTED: Final = 2_000

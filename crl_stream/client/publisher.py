@@ -226,7 +226,7 @@ class Publisher:
         return self._outbox.stats
 
     def flush(self, timeout: float = 30.0) -> bool:
-        """Wait until Kafka has everything; return False if that takes longer than ``timeout`` seconds."""
+        """Wait until Kafka has every message; return False if that takes longer than ``timeout`` seconds."""
         return self._outbox.wait_until_empty(timeout)
 
     def close(self, timeout: float | None = None) -> PublisherStats:

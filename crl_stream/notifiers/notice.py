@@ -16,7 +16,7 @@ from crl_stream.core.messages.facts import Severity
 MAX_TEXT: Final = 2_000
 """Longest line, in characters; chat services cut or refuse longer ones."""
 DRILL: Final = "THIS IS A DRILL, nothing is wrong: "
-"""How the line of a notice about a drill begins."""
+"""Beginning of the text of a notice about a drill."""
 
 
 class Notice(NamedTuple):

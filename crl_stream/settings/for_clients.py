@@ -37,7 +37,10 @@ class ClientSettings(NamedTuple):
 
     settings: Settings
     without_kafka: str
-    """Why the client must not connect, or empty: with no readable address, the default may be someone else's Kafka."""
+    """Why the client must not connect; empty if it may.
+
+    Without a readable address, the client must not use the default, which may be someone else's Kafka.
+    """
     notes: tuple[str, ...]
     """Other problems, one sentence each; a default is used instead."""
 

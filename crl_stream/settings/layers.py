@@ -184,7 +184,7 @@ def nearest_name(name: str, names: Mapping[str, Any]) -> str:
 
 # -- values ----------------------------------------------------------------------------------------
 def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
-    """Build a section from the chosen values; the others keep their defaults."""
+    """Build a section from the chosen values; its other settings keep their defaults."""
     chosen = {
         name.partition(".")[2]: origin
         for name, origin in origins.items()

@@ -99,7 +99,7 @@ class Broker(_Section):
 
     data_dir: Path = Field(default_factory=lambda: user_folder("XDG_DATA_HOME", ".local/share") / "broker")
     port: Port | None = None
-    """Port; if absent, the last run's, else 9092, else a free one."""
+    """Port of the embedded broker; if absent, the port of its last run, else 9092, else a free one."""
     heap_mb: Annotated[int, Field(ge=256, le=32_768)] = 512
 
 

@@ -44,7 +44,7 @@ class DisabledChannel(NamedTuple):
     reason: str
     """Which setting is wrong and why, without the secret."""
     hint: str
-    """How to supply the secret: in the file or in an environment variable."""
+    """What to do next: the environment variable to set."""
 
 
 class Channels(NamedTuple):

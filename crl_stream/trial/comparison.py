@@ -92,7 +92,7 @@ class Comparison(NamedTuple):
     against: Side
     policy: Side
     settings: list[Difference]
-    """The settings that differ; for a log with several policies, those of its last one."""
+    """The settings that differ; if the log sets several policies, its last one is compared."""
     source: Input
     tasks: list[TaskComparison]
     """The comparison of each task, sorted by name."""

@@ -63,9 +63,9 @@ class Estimate(NamedTuple):
     high: float
     """Upper limit of ``saved``."""
     outcomes: int
-    """Outcomes in the stretches for which there is an estimate."""
+    """Number of outcomes in the stretches for which there is an estimate."""
     unknown: int
-    """Outcomes in stretches without an estimate, because the variant without the traffic has no outcomes."""
+    """Number of outcomes in stretches without an estimate, because the unused variant has no outcomes."""
 
 
 def stretches_of(traffic: Traffic, against: Sequence[Activated], policy: Sequence[Activated]) -> list[Stretch]:

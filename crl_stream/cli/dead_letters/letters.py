@@ -1,4 +1,4 @@
-"""The dead letters on the topic: which were sent back, and which ones the user means."""
+"""The dead letters on the topic: which were sent back, and which of them the user has selected."""
 
 from __future__ import annotations
 

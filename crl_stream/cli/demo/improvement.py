@@ -1,4 +1,4 @@
-"""The guide's other loop: a better variant is proposed, reviewed, tried, promoted and watched."""
+"""The guide's second loop: a better variant is proposed, reviewed, tried, promoted and watched."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class Exercise:
             active, quarantined = self.known.variant_id, self.known.quarantined
         for name in {STEADY, FAILING}.intersection(quarantined):
             await self._operator.lift(name, self._epoch)
-        if active == FAILING:  # an unfinished drill; a new activation makes the monitor judge from scratch
+        if active == FAILING:  # left by an unfinished drill; after a new activation, the monitor judges afresh
             await self._operator.activate(STEADY, self._epoch)
             self._epoch += 1
         result = await self._operator.pin(self.report.began, FAILING, self._epoch)

@@ -37,7 +37,7 @@ class OperatorPart:
         try:
             await self._order(m.LiftQuarantine, variant_id=variant_id, expected_epoch=epoch, reason=_BEGINS)
         except Missing as missing:
-            if "is not quarantined" not in missing.message:  # a drill that began at the same time was quicker
+            if "is not quarantined" not in missing.message:  # another drill has just lifted it
                 raise
 
     async def activate(self, variant_id: str, epoch: int) -> None:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Followed(NamedTuple):
-    """The event that the client's own resolver has changed to a new active variant."""
+    """An event: the drill's own client now uses a new active variant."""
 
     active: m.ActiveVariant
 

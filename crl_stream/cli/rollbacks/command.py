@@ -75,7 +75,7 @@ def show_rollback(
 
 
 def document(event: RollbackEvent, fate: Sequence[Event]) -> dict[str, Any]:
-    """Return the message from the topic with what became of it."""
+    """Return a rollback's message from the topic, with what became of the rollback."""
     fields: dict[str, Any] = msgspec.to_builtins(event)
     return fields | {"review": status_of(event, fate), "became": [msgspec.to_builtins(one) for one in fate]}
 
