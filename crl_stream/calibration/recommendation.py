@@ -58,7 +58,7 @@ def _against_present(present: Figures, within: Sequence[Figures], budget: float)
     if cheapest is present:
         return Recommendation("keep", present, ("No other policy within the budget costs less",))
     if cheapest.gain.value < MATERIAL:
-        return Recommendation("keep", present, (f"It is as good as any: {_saving(cheapest)}",))
+        return Recommendation("keep", present, (f"The present policy is as good as any: {_saving(cheapest)}",))
     if cheapest.gain.low <= 0.0:
         reasons = f"{_saving(cheapest)}, which may be chance", _narrower(cheapest.gain.simulated)
         return Recommendation("undecided", cheapest, reasons)

@@ -81,9 +81,12 @@ class Newest:
 def audit(
     context: typer.Context,
     task: Annotated[
-        str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only this task and commands for the whole fleet.")
+        str | None,
+        typer.Argument(metavar="[AGENT/TASK]", help="Show only this task, and commands for the whole fleet."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many, newest first.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="Show at most this many entries, newest first.")
+    ] = 50,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show who did what, when and why, newest first: commands, their results, automatic changes.

@@ -223,7 +223,7 @@ def accept(
     task: Task,
     variant: Annotated[
         str | None,
-        typer.Argument(help="The variant. Default: the active one.", autocompletion=complete_variant),
+        typer.Argument(help="The degraded variant. Default: the active one.", autocompletion=complete_variant),
     ] = None,
     reason: Reason = "",
     actor: Actor = None,

@@ -145,7 +145,11 @@ class Running:
         for name, kept in self.kept.items():
             until = time.monotonic() + READY_SECONDS
             while not _is_ready(self._settings_of[name]):
-                says = f"{log_file(self.settings, name)} says why" if self._quiet else "its last lines above say why"
+                says = (
+                    f"{log_file(self.settings, name)} says why"
+                    if self._quiet
+                    else "its last lines above give the reason"
+                )
                 if (code := kept.process.poll()) is not None:
                     if name != MONITOR:
                         break

@@ -47,7 +47,7 @@ class Standing(msgspec.Struct, kw_only=True):
 
 def runtimes(
     context: typer.Context,
-    task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only runtimes of this task.")] = None,
+    task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="Show only runtimes of this task.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show which runtimes use the active variant, which do not yet, and for how long.

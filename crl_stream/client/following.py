@@ -152,7 +152,7 @@ class Following:
         for place, stable in sorted(held & before):
             self._troubles.say(
                 "transaction",
-                f"changes of active variants are missed: a transaction that was left open hides "
+                f"changes of active variants are being missed: an open transaction hides "
                 f"{place.topic} partition {place.partition} from offset {stable} on",
             )
         return held

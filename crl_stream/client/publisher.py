@@ -151,7 +151,7 @@ class Publisher:
             self._start()
         if self._outbox.put(item):
             return True
-        why = "it is closed" if self._closed else self._without_kafka or f"{QUEUE_SIZE} already wait for Kafka"
+        why = "it is closed" if self._closed else self._without_kafka or f"{QUEUE_SIZE} outcomes are already waiting"
         self._troubles.say("dropped", f"an outcome is dropped: {why}")
         return False
 

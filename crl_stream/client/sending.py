@@ -193,7 +193,7 @@ class Sending:
         [number] = numbers
         self._alone.discard(flight.left[number].value)
         self._troubles.say(
-            "refused", f"Kafka refuses an outcome of {flight.left[number].key.decode()}: {reason_of(error)}"
+            "refused", f"Kafka has refused an outcome of {flight.left[number].key.decode()}: {reason_of(error)}"
         )
         flight.refused(numbers)
 

@@ -33,7 +33,7 @@ def estimate_words(estimate: Estimate) -> str:
     found = []
     if estimate.outcomes:
         said = fewer_words(estimate.saved, estimate.low, estimate.high)
-        found.append(f"Over {estimate.outcomes} outcomes, bad invocations under the policy: about {said}.")
+        found.append(f"Change in bad invocations under the policy, over {estimate.outcomes} outcomes: about {said}.")
     if estimate.unknown:
         found.append(
             f"For {estimate.unknown} outcomes there is no estimate, because one of the variants has none of its own."

@@ -122,7 +122,7 @@ def test_a_dip_is_shown_as_wrong_with_what_the_rollback_would_have_cost() -> Non
     event, fate = a_rollback(driver), judged(driver)
     assert status_of(event, fate) == "shadow: wrong"
     assert "recovered by itself within" in fate[0].reason
-    assert fate[0].reason.endswith("more bad invocations by the rollback")
+    assert fate[0].reason.endswith("more bad invocations with the rollback")
 
 
 def test_before_it_is_judged_it_says_so() -> None:

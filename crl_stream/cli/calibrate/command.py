@@ -30,11 +30,15 @@ Policies = Annotated[
     list[Path] | None,
     typer.Option("--policy", metavar="<path>", help="Also measure the policy of this settings file; repeatable."),
 ]
-OnlyNamed = Annotated[bool, typer.Option("--only-named", help="Measure only the present policy and those of --policy.")]
-Budget = Annotated[
-    float, typer.Option("--budget", min=0, help="False rollbacks per 1,000 invocations that you accept.")
+OnlyNamed = Annotated[
+    bool, typer.Option("--only-named", help="Measure only the present policy and the files of --policy.")
 ]
-Falls = Annotated[float, typer.Option("--falls", min=0, max=10_000, help="Falls you expect in 10,000 outcomes.")]
+Budget = Annotated[
+    float, typer.Option("--budget", min=0, help="Accepted number of false rollbacks per 1,000 invocations.")
+]
+Falls = Annotated[
+    float, typer.Option("--falls", min=0, max=10_000, help="Expected number of falls in 10,000 outcomes.")
+]
 Active = Annotated[
     str | None,
     typer.Option("--active", help="The active variant. Default: the one of the newest outcome without exploration."),
@@ -48,7 +52,7 @@ Tasks = Annotated[
         "--tasks", min=16, max=100_000, help=f"Simulated tasks per policy. Default: {TASKS}.", show_default=False
     ),
 ]
-Quick = Annotated[bool, typer.Option("--quick", help=f"Simulate only {QUICK_TASKS} tasks per policy: wider intervals.")]
+Quick = Annotated[bool, typer.Option("--quick", help=f"Simulate only {QUICK_TASKS} tasks per policy; intervals widen.")]
 Processes = Annotated[
     int | None,
     typer.Option("--processes", min=1, help="Processes to use. Default: one for each core.", show_default=False),

@@ -21,7 +21,7 @@ _BAR: Final = 25
 _HEADINGS: Final = {
     "change": "Change the policy: use {name}.",
     "keep": "Keep the present policy.",
-    "undecided": "Keep the present policy for now: the figures do not tell it apart from {name}.",
+    "undecided": "Keep the present policy for now: the figures show no clear difference from {name}.",
     "none_within_budget": "No policy fits.",
 }
 

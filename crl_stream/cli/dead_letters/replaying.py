@@ -59,7 +59,7 @@ def replay(
     reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
     topic: Annotated[str | None, typer.Option(help="All from this topic.")] = None,
     since: Annotated[
-        str | None, typer.Option(help="Select letters refused since: 12h, 2d, a date or a timestamp.")
+        str | None, typer.Option(help="Select letters refused since then: 12h, 2d, a date or a timestamp.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="Select letters refused before this time.")] = None,
     mend_key: Annotated[

@@ -28,7 +28,8 @@ def drill_protection(
     ] = None,
     everywhere: Annotated[bool, typer.Option("--all-partitions", help="Test every partition.")] = False,
     notify: Annotated[
-        bool, typer.Option("--notify", help="Let notifiers send the alerts, marked as a drill. Default: they do not.")
+        bool,
+        typer.Option("--notify", help="Let notifiers send the drill's alerts, marked as a drill. Default: send none."),
     ] = False,
     timeout: Annotated[
         float, typer.Option(min=1.0, max=3_600.0, help="Seconds that the drill of a partition may take.")

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from crl_stream.errors import CrlError
 
-_STATUS: Final = "`crl status` shows whether its worker runs and keeps up"
+_STATUS: Final = "`crl status` shows whether its worker is running and keeping up"
 
 
 class Awaited(NamedTuple):
