@@ -41,7 +41,7 @@ _MORE_PORTS: Final = 3
 START_SECONDS: Final = 60.0
 """Seconds after which a start counts as failed; it usually takes 2 to 6."""
 STOP_SECONDS: Final = 30.0
-"""Seconds that a broker gets to stop before it is killed."""
+"""Seconds allowed for a broker to stop before it is killed."""
 
 
 class Endpoint(NamedTuple):

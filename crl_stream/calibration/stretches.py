@@ -193,7 +193,9 @@ def _dispersion(residuals: Sequence[float]) -> float:
 
 
 def _probability(ratio: float, share: float) -> float:
-    """Return the probability that the largest ratio without a change, at least ``share`` from both ends, is this large.
+    """Return the probability that the largest ratio is at least this large although nothing has changed.
+
+    Only splits that are at least a ``share`` of the length away from both ends count.
 
     >>> round(_probability(4.1**2, 0.01), 3)
     0.003

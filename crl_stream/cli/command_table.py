@@ -50,7 +50,7 @@ PLACES: Final[dict[str, str]] = {
     "notify": "notify:app",
     "config": "config:app",
 }
-"""``module:name`` in this folder, where the name is a function or a ``Typer`` with subcommands."""
+"""Where each command is: ``module:name`` in this folder; the name is a function or a ``Typer`` with subcommands."""
 
 
 class CommandTable(MutableMapping[str, Any]):

@@ -76,7 +76,7 @@ def publish(
     ]
     checked(messages[0])
     with Publisher(context.obj.connected) as publisher:
-        silence = KafkaSilence(publisher.settings.kafka.bootstrap_servers, f"this gives up after {timeout:g} s")
+        silence = KafkaSilence(publisher.settings.kafka.bootstrap_servers, f"the command gives up after {timeout:g} s")
         if _send(publisher, messages, timeout, silence):
             _wait(publisher, timeout, silence)
         stats = publisher.close(0.0)
@@ -134,7 +134,7 @@ def _publish_file(session: Session, file: Path, *, again: bool, timeout: float, 
         if before.plan.messages == 0:
             say("there was nothing to publish")
         kafka = session.connected.kafka
-        silence = KafkaSilence(kafka.bootstrap_servers, f"this gives up after {timeout:g} s")
+        silence = KafkaSilence(kafka.bootstrap_servers, f"the command gives up after {timeout:g} s")
         try:
             target = asyncio.run(find_target(kafka, timeout, silence.note))
         except Unavailable as error:

@@ -27,7 +27,7 @@ _STEADY_SECONDS: Final = 10.0
 """Seconds after which an attempt counts as a success, so the pause after it is short again."""
 _TICK_SECONDS: Final = 1.0
 _STUBBORN_SECONDS: Final = 2.0
-"""Seconds that a cancelled attempt gets to end before it is abandoned."""
+"""Seconds allowed for a cancelled attempt to end before it is abandoned."""
 
 
 class Background:

@@ -13,7 +13,7 @@ from weakref import WeakSet
 LEAVING: Final = "crl-leaving"
 """Name of a task that closes a connection; it may finish after the work is over."""
 STUBBORN_SECONDS: Final = 2.0
-"""Seconds that connections get to close before they are abandoned."""
+"""Seconds allowed for connections to close before they are abandoned."""
 
 
 class ClientLoop(asyncio.SelectorEventLoop):

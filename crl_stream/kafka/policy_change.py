@@ -30,7 +30,7 @@ class Changed(NamedTuple):
     """The fleet's policy before the change, as it was first read."""
     policies: PolicySet
     sent: Ordered | None
-    """The command that was written; None if the policy was already as wanted."""
+    """The command that was written; None if the policy needed no change."""
 
 
 async def change_policy(

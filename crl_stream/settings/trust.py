@@ -70,7 +70,7 @@ def is_trusted(path: Path, content: bytes) -> bool:
 
 
 def was_trusted(path: Path) -> bool:
-    """Return whether any content was trusted at this path."""
+    """Return whether a file at this path was trusted, whatever its content was."""
     return any(entry.path == _place(path) for entry in trusted())
 
 
