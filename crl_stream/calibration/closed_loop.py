@@ -174,7 +174,7 @@ class _Task:
                 if delay is None and any(change.from_variant == self._active for change in changes):
                     delay = number
             if delay is not None and number >= changed + SETTLING and self.row.active != self._active:
-                # The choice will hardly change any more, and simulating the rest would take most of the time.
+                # The active variant will rarely change from here on, and simulating the rest would take too long.
                 live_share = 1.0 - policy.operations.exploration
                 lost += live_share * (AFTER_FALL - number) * (best - values[self.row.active or self._active])
                 break

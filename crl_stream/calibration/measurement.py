@@ -76,7 +76,7 @@ class Figures(NamedTuple):
     harm: Estimate
     """Good outcomes lost per 1,000, while nothing changes and in falls."""
     gain: Estimate
-    """By how much the policy's harm is less than that of the first alternative."""
+    """The harm of the first alternative minus the harm of this policy."""
     harms: Harms
     """The harm of each simulated task."""
 

@@ -1,4 +1,4 @@
-"""One set of connections for everything that a call asks of Kafka.
+"""One set of connections for all the Kafka requests of one call.
 
 aiokafka gives each consumer, producer and admin client its own connections, and each looks up the brokers first.  A
 call that reads three topics and sends a command would do this four times.  In a session they share one protocol client,

@@ -135,7 +135,7 @@ class Comparison(NamedTuple):
 def compare(
     against: tuple[str, Run], policy: tuple[str, Run], traffic: TrafficOfTasks, source: Input, recorded: Recorded | None
 ) -> Comparison:
-    """Compare two folds of the same records, drills left out; each comes with the label of its policy."""
+    """Compare two folds of the same records, without drills; each fold is given with the label of its policy."""
     one, other = (Side(label, run.judged_by, run.last) for label, run in (against, policy))
     found = traffic.keys() | against[1].decided.keys() | policy[1].decided.keys()
     names = sorted(name for name in found if not is_drill(name.split("/")[0]))

@@ -39,7 +39,7 @@ class Stretch(NamedTuple):
     used: Literal["against", "policy"]
     """The policy whose active variant the runtimes used, which is the variant with more of the outcomes."""
     outcomes: int
-    """Number of outcomes of the variant in use, without those of exploration."""
+    """Number of outcomes of the variant in use, without exploration."""
     bad: int
     """Number of the counted ``outcomes`` that failed or ended with an error."""
     sample: int
@@ -47,7 +47,7 @@ class Stretch(NamedTuple):
     rate: float | None
     """The share of bad outcomes in ``sample``."""
     saved: float | None
-    """Bad invocations that the policy saves (positive) or adds (negative), compared with that of ``--against``."""
+    """Bad invocations that the policy saves (positive) or adds (negative), compared with ``--against``."""
     low: float | None
     """Lower limit of ``saved``, from a 95 % interval of the rate."""
     high: float | None

@@ -36,7 +36,7 @@ def estimate_words(estimate: Estimate) -> str:
         found.append(f"Change in bad invocations under the policy, over {estimate.outcomes} outcomes: about {said}.")
     if estimate.unknown:
         found.append(
-            f"For {estimate.unknown} outcomes there is no estimate, because one of the variants has none of its own."
+            f"For {estimate.unknown} outcomes there is no estimate, because one of the variants has no outcomes."
         )
     return " ".join(found) or "Both policies use the same variants throughout, so no invocation is saved or lost."
 

@@ -19,7 +19,7 @@ _STATUS: Final = {"success": SUCCESS, "failure": FAILURE, "error": ERROR}
 _KIND: Final = 3
 _EXPLORED: Final = 4
 _REMEMBERED: Final = 64
-"""Ids of a task that are remembered, as many as the guide's policy remembers (``limits.duplicate_ids``)."""
+"""Number of a task's ids that are remembered: the same as under the guide's policy (``limits.duplicate_ids``)."""
 
 
 class Traffic:

@@ -32,7 +32,7 @@ def demo_folder(settings: Settings) -> Path:
 
 
 def demo_flags(settings: Settings) -> dict[str, str]:
-    """Return the demo's settings, which override those of this call; its story assumes the guide's policy."""
+    """Return the settings of this call with the demo's own values; the story assumes the guide's policy."""
     folder, default = demo_folder(settings), leaves()
     changed = [name for name, origin in settings.origins.items() if name in default and origin.value != default[name]]
     flags = {name: str(default[name]) for name in changed if name.partition(".")[0] in POLICY_SECTIONS}

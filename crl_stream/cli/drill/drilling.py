@@ -1,4 +1,4 @@
-"""A whole drill: what is known before it, which partitions it tests, and one exercise on each."""
+"""A whole drill: what it reads first, which partitions it tests, and one exercise on each partition."""
 
 from __future__ import annotations
 

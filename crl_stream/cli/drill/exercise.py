@@ -24,7 +24,7 @@ from crl_stream.kafka.session import KafkaSession
 from crl_stream.proposals.page import stands
 
 _BEHIND_SECONDS: Final = 2.0
-"""Seconds by which the monitor's earlier records on other topics may arrive after its answer to a command."""
+"""Maximum delay of the monitor's earlier records on other topics, in seconds after its answer to a command."""
 _RECORD_SECONDS: Final = 10.0
 _UNHEARD_SECONDS: Final = 1.0
 """How long a failed drill waits for its result to be recorded."""
@@ -47,7 +47,7 @@ class Setting(NamedTuple):
 
 
 class Exercise:
-    """One drill on one task; ``known`` is the task's active variant before it, None if it has none."""
+    """One drill on one task; ``known`` is the task's active variant before the drill, None if it has none."""
 
     def __init__(self, setting: Setting, partition: int, key: TaskKey, known: m.ActiveVariant | None) -> None:
         self.setting, self.key, self.known = setting, key, known

@@ -22,7 +22,7 @@ class Step(NamedTuple):
     seconds: float
     """Seconds since the exercise began."""
     latency_ms: int | None = None
-    """Milliseconds since the broker stored the deciding outcome; None for steps before it."""
+    """Milliseconds since the broker stored the deciding outcome; None for earlier steps."""
 
 
 @dataclass(kw_only=True)
@@ -43,7 +43,7 @@ class Report:
     """Whether the monitor has recorded the result, so that `crl status` shows it."""
 
     def latency(self, name: str) -> int | None:
-        """Return the latency of a step; None if it was not seen."""
+        """Return the latency of a step; None if the step did not happen."""
         return next((step.latency_ms for step in self.steps if step.name == name), None)
 
     def as_json(self) -> dict[str, Any]:
