@@ -62,7 +62,7 @@ class Supply(NamedTuple):
     """Whether outcomes are measured by success; else each counts (reward + 1) / 2."""
 
     def fallen(self, left: float) -> list[float]:
-        """Return the mean value of each outcome of the active variant if ``left`` of its successes are left."""
+        """Return each outcome's mean value if a fall leaves the active variant a share ``left`` of its successes."""
         return [
             left * value + (1.0 - left) * self.failure_value if outcome.success else value
             for outcome, value in zip(self.active.outcomes, self.active.values, strict=True)
