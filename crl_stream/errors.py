@@ -75,7 +75,7 @@ class CommandRefused(CrlError):
 
 
 class DrillFailed(CrlError):
-    """A drill did not see every step of the protection, or a mode or hold switches rollbacks off."""
+    """A step of the drill did not happen, or a mode or hold switches rollbacks off."""
 
     exit_code = 6
 

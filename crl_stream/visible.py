@@ -1,7 +1,7 @@
 r"""Makes untrusted text safe on a terminal by showing control and invisible characters as escapes.
 
-An escape sequence can clear the screen, set its title or type into it. A bidirectional mark makes text read backwards.
-A zero-width character hides in a name.  Each is printed as its escape: ``\x1b``, ``\u202e``.
+An escape sequence can clear the screen, set the terminal's title or type text into it. A bidirectional mark makes text
+read backwards.  A zero-width character hides in a name.  Each is printed as its escape: ``\x1b``, ``\u202e``.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ def write_configuration(
 ) -> tuple[Path, Path]:
     """Write server.properties and log4j2.properties into ``folder`` and return both paths.
 
-    ``port`` is for clients, ``controller_port`` for the node itself. ``others`` are further Kafka properties, which
-    override ours.
+    Clients connect to ``port``, and the node itself to ``controller_port``. ``others`` are further Kafka properties,
+    which override ours.
     """
     properties: dict[str, Any] = {
         "process.roles": "broker,controller",

@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Pin(NamedTuple):
-    """One jar and its hash."""
+    """One jar of Kafka, with its Maven coordinates and its hash."""
 
     group: str
     artifact: str
@@ -98,7 +98,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
 
     def work() -> None:
         while waiting:
-            with suppress(IndexError):  # another thread took the last jar
+            with suppress(IndexError):  # another thread is fetching the last jar
                 pin = waiting.popleft()
                 try:
                     _fetch_one(pin, incoming, folder)
@@ -140,7 +140,7 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
         from jgo.maven import MavenContext, PythonResolver
     except ModuleNotFoundError as error:
         raise BrokerError(
-            f"The embedded broker is not part of this installation: {error.name} is missing.",
+            f"The embedded broker cannot be used: the package {error.name} is not installed.",
             hint="set CRL_BOOTSTRAP_SERVERS=host:9092 to use your own Kafka, or run `pip install jgo`",
         ) from error
     mirror = os.environ.get(MIRROR)

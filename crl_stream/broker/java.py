@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from crl_stream.errors import BrokerError
 
 OLDEST: Final = 17
-"""Kafka 4 brokers need Java 17."""
+"""The oldest version of Java that can run a Kafka 4 broker."""
 
 
 class Java(NamedTuple):

@@ -21,7 +21,7 @@ def listens(port: int) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach ``host``."""
+    """Return whether ``host`` is a loopback address, which only this machine can reach."""
     if host.lower() == "localhost":
         return True
     try:

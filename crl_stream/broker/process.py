@@ -41,7 +41,7 @@ _MORE_PORTS: Final = 3
 START_SECONDS: Final = 60.0
 """Seconds after which a start counts as failed; it usually takes 2 to 6."""
 STOP_SECONDS: Final = 30.0
-"""Seconds that a broker gets to stop before it is killed."""
+"""Seconds allowed for a broker to stop before it is killed."""
 
 
 class Endpoint(NamedTuple):
@@ -110,7 +110,7 @@ class EmbeddedBroker:
         with suppress(OSError, ValueError, KeyError, TypeError):
             started = json.loads(self._start_note.read_text(encoding="utf-8"))
             return Recorded(int(started["pid"]), float(started["created"]))
-        if (running := self._read_note()) is not None:  # from a release that did not write the start note
+        if (running := self._read_note()) is not None:  # a release without start notes started it
             with suppress(ProcessLookupError):
                 return recorded(running.pid)
         return None
@@ -182,7 +182,7 @@ class EmbeddedBroker:
         return self._start(lock, last_port)
 
     def _start(self, lock: TextIO, last_port: int | None) -> Endpoint:
-        self._check_given_port()  # before anything is downloaded
+        self._check_given_port()  # report a taken port before downloading anything
         java = find_java()
         class_path = os.pathsep.join(map(str, fetch(self.cache_dir, self.progress)))
         port = self._choose_port(last_port)
@@ -385,7 +385,7 @@ async def _answers(port: int, cluster_id: str, seconds: float = 5.0) -> bool:
             request = MetadataRequest([], allow_auto_topic_creation=False)
             answer = await client.send(client.get_random_node(), request)
         return not cluster_id or answer.cluster_id == cluster_id
-    except (KafkaError, OSError):  # TimeoutError is an OSError
+    except (KafkaError, OSError):  # includes TimeoutError
         return False
     finally:
         with suppress(OSError):

@@ -14,7 +14,7 @@ from crl_stream.settings.policy_file import profile_policy
 PRESENT: Final = "present"
 _PROFILES: Final = ("guide", "production")
 _KEPT: Final = frozenset(("learning", "operations", "proposals", "limits"))
-"""The sections of the present policy that no profile replaces: they do not say when to roll back or promote."""
+"""Sections of the present policy that no profile replaces, because they do not decide when to roll back or promote."""
 _GRID: Final[tuple[tuple[str, str, Mapping[str, Any]], ...]] = (
     ("guide window=50", "guide", {"lookback_window": 50}),
     ("guide limits x2", "guide", {"success_drop": 2.0, "reward_drop": 2.0, "error_increase": 2.0}),
@@ -24,7 +24,7 @@ _GRID: Final[tuple[tuple[str, str, Mapping[str, Any]], ...]] = (
     ("production window=50", "production", {"lookback_window": 50}),
     ("production limits x2", "production", {"success_drop": 2.0, "reward_drop": 2.0, "error_increase": 2.0}),
 )
-"""Name, profile, and settings of ``[degradation]``; for a limit, the factor by which the profile's is multiplied."""
+"""The grid: name, profile, and settings of ``[degradation]``; a limit is given as a factor of the profile's limit."""
 _LIMITS: Final = ("success_drop", "reward_drop", "error_increase")
 
 
@@ -65,7 +65,7 @@ def _with_profile(present: Policy, profile: str) -> Policy:
 
 
 def _decisive(policy: Policy, present: Policy) -> Policy:
-    """Return a policy with the present mode, which a measurement does not depend on and a change must not touch."""
+    """Return the policy with the present mode: a measurement does not depend on it, and a change must keep it."""
     return replace(policy, operations=replace(policy.operations, mode=present.operations.mode))
 
 

@@ -1,4 +1,4 @@
-"""Resampling that keeps failures in runs: each outcome is followed by what followed a similar one in the history.
+"""Resampling that keeps failures in runs: after each outcome comes one that followed a similar outcome in the history.
 
 Outcomes are drawn block by block, and within a block they follow each other as they did in the history.  A new block
 begins at a random place after an outcome of the same state, success or failure (matched-block bootstrap: Carlstein, Do,
@@ -21,13 +21,13 @@ _SCALES: Final = (5, 20, 50, 100)
 """Lengths of the blocks of outcomes whose sums are compared."""
 _FEWEST_SUMS: Final = 8
 _LEVEL: Final = 0.01
-"""Probability that longer blocks are used for a history that is a Markov chain, approximately."""
+"""Approximate probability that longer blocks are used although the history is a Markov chain."""
 
 
 def block_length(states: Sequence[bool], series: Sequence[Sequence[float]]) -> float:
     """Return the mean length of the blocks for outcomes with these states, which ``series`` describe.
 
-    It is the largest number of outcomes whose sums vary significantly more than those of the Markov chain would, for
+    It is the largest number of outcomes whose sums vary significantly more than sums from the Markov chain would, for
     any series (chi-squared test of the dispersion), or 1.
     """
     size = len(states)

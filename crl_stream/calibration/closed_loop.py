@@ -1,9 +1,9 @@
-"""One simulated task in closed loop: the engine decides which variant is active, and so what it sees next.
+"""One simulated task in closed loop: the engine decides which variant is active, and so which outcomes follow.
 
 The engine is the real one.  The task is established first: every variant gets outcomes while nothing is enforced.  Then
-the same task continues several times: once without any change, so that every rollback is false, and once for each fall
-of the active variant.  The next outcome of a variant is the same under every policy, so differences between policies
-are not luck.
+the same task continues several times: once while no variant changes, so that every rollback is false, and once for each
+fall of the active variant.  The next outcome of a variant is the same under every policy, so differences between
+policies are not luck.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Policy
 
 HEALTHY: Final = 1_000
-"""Number of outcomes that are simulated without any change."""
+"""Number of outcomes that are simulated while no variant changes."""
 AFTER_FALL: Final = 300
-"""Number of outcomes that are simulated after a fall; by then, people are assumed to have noticed it themselves."""
+"""Number of outcomes that are simulated after a fall; by then, people are assumed to have noticed the fall."""
 SETTLING: Final = 60
-"""After this many outcomes without another change, a fallen variant counts as left for good."""
+"""After this many outcomes without another activation, a fallen variant counts as replaced for good."""
 _ESTABLISHED: Final = 200
 """Maximum number of outcomes of the active variant before counting begins."""
 _OTHERS_ESTABLISHED: Final = 100
@@ -45,10 +45,10 @@ _KEY: Final = TaskKey("agent", "task")
 
 
 class Fall(NamedTuple):
-    """How a task fared after a fall."""
+    """What happened to a task after a fall."""
 
     delay: int | None
-    """Outcomes until the fallen variant was left; None if it was not."""
+    """Number of outcomes until the fallen variant was replaced; None if it was not."""
     lost: float
     """Good outcomes lost, compared with always using the best variant."""
 
@@ -57,13 +57,13 @@ class Life(NamedTuple):
     """What happened to one simulated task."""
 
     false_rollbacks: int
-    """1 if the active variant was rolled back without any change, else 0."""
+    """1 if the active variant was rolled back although no variant changed, else 0."""
     at_risk: int
-    """Outcomes until the active variant was rolled back; all outcomes if it was not."""
+    """Number of outcomes until the active variant was rolled back; the number of all outcomes if it was not."""
     healthy_loss: float
-    """Good outcomes lost per outcome without any change, compared with never replacing the active variant."""
+    """Good outcomes lost per outcome while nothing changes, compared with never replacing the active variant."""
     falls: tuple[Fall, ...]
-    """In the order of ``FALLS``."""
+    """What happened after each fall, in the order of ``FALLS``."""
 
 
 class Source:
@@ -134,7 +134,7 @@ class _Task:
         self._late: dict[int, list[tuple[str, Late]]] = defaultdict(list)
 
     def establish(self, policy: Policy) -> None:
-        """Give every variant some outcomes, and then the active one more until it is not degraded."""
+        """Give every variant some outcomes, and the active one further outcomes until it is not degraded."""
         active, others = self._source.supply.active, self._source.supply.others
         first = min(_ESTABLISHED, len(active.outcomes))
         self._fold(policy, self._active, "live")
@@ -161,7 +161,7 @@ class _Task:
         return rolled_back, lost / max(1, counted)
 
     def run_fall(self, policy: Policy, index: int) -> Fall:
-        """Let the active variant fall, and return how soon it was left and what was lost."""
+        """Let the active variant fall, and return how soon it was replaced and what was lost."""
         values = self._source.healthy | {self._active: self._source.fallen[index]}
         best, lost, delay, changed = max(values.values()), 0.0, None, 0
         for number in range(1, AFTER_FALL + 1):
@@ -174,7 +174,7 @@ class _Task:
                 if delay is None and any(change.from_variant == self._active for change in changes):
                     delay = number
             if delay is not None and number >= changed + SETTLING and self.row.active != self._active:
-                # The choice will hardly change any more, and simulating the rest would take most of the time.
+                # The active variant will rarely change from here on, and simulating the rest would take too long.
                 live_share = 1.0 - policy.operations.exploration
                 lost += live_share * (AFTER_FALL - number) * (best - values[self.row.active or self._active])
                 break

@@ -13,7 +13,7 @@ _ROW: Final = 44
 _TOP: Final = 92
 _LABELS: Final = 204
 _LONGEST: Final = 24
-"""Characters of a name that fit beside the panels."""
+"""Number of characters of a policy's name that fit beside the panels."""
 _PANEL: Final = 230
 _GAP: Final = 34
 _INK, _PALE, _ACCENT, _WARN = "#1f2933", "#9aa5b1", "#0b69a3", "#c23030"
@@ -36,7 +36,7 @@ class _Axis(NamedTuple):
 def draw(title: str, found: Sequence[Figures], budget: float, chosen: str | None) -> str:
     """Return an SVG with one row for each policy: false rollbacks, delays, and harm, with their intervals.
 
-    ``chosen`` is the name of the recommended policy; its label and those above the budget are marked.
+    ``chosen`` is the name of the recommended policy; its label is marked, as are those of policies above the budget.
     """
     width = _LABELS + 3 * (_PANEL + _GAP)
     height = _TOP + _ROW * len(found) + 64

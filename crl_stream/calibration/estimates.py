@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
 
 
 class Events(NamedTuple):
-    """What one task contributes to a rate."""
+    """What one simulated task contributes to a rate: its events, and the units they are counted over."""
 
     number: int
     units: float
@@ -92,8 +92,8 @@ def _cautious(count: int) -> float:
 def mean(tasks: Sequence[float], groups: Sequence[Sequence[float]], comparisons: int = 1) -> Estimate:
     """Return the mean of ``tasks``, with an interval that also covers the differences between ``groups``.
 
-    All groups have the same size.  If it is one of several ``comparisons``, the interval is wider, so that all of them
-    hold together (Bonferroni).
+    All groups have the same size.  If the mean is one of several ``comparisons``, its interval is wider, so that all
+    intervals hold together (Bonferroni).
     """
     found = fmean(tasks)
     chance = variance(tasks) / len(tasks) if len(tasks) > 1 else 0.0

@@ -33,5 +33,5 @@ def fragment(key: TaskKey, policy: Policy, settings: PolicySet) -> str:
 
 
 def _toml(value: Any) -> str:
-    """Return a value of a setting, which is a string, a number, a truth value or a list of them, as TOML."""
+    """Return the value of a setting as TOML; it is a string, a number, a Boolean or a list of these."""
     return json.dumps(value)

@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     """One outcome of a variant, in a form that can be simulated again."""
 
     fields: dict[str, Any]
-    """The ``FIELDS`` that were given."""
+    """The values of those ``FIELDS`` that the outcome contains."""
     late: tuple[Late, ...] = ()
 
     @property
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 
 class History(NamedTuple):
-    """What is known of a task."""
+    """The known history of one task."""
 
     key: TaskKey
     variants: dict[str, list[Outcome]]
@@ -51,14 +51,14 @@ class History(NamedTuple):
     newest: str | None
     """The variant of the newest outcome that was not exploration: most likely the active one."""
     outcomes: int
-    """Number of outcomes that are kept; the counts below cover all messages that were read."""
+    """Number of kept outcomes; the counts that follow cover all messages that were read."""
     read: int
     older: int
-    """Outcomes that were left out because newer ones were enough."""
+    """Number of outcomes that were left out because newer ones were enough."""
     duplicates: int
     shadow: int
     scores: int
-    """Late scores that amend an outcome."""
+    """Number of late scores that amend an outcome."""
 
 
 class _Entry:
@@ -82,10 +82,10 @@ class HistoryReader:
         self._newest: str | None = None
         self._counts: Counter[str] = Counter()
         self.others: set[str] = set()
-        """Other tasks that were seen, for a hint."""
+        """Other tasks in the messages; a hint names them."""
 
     def take(self, message: Any) -> None:
-        """Take in a message; messages of other tasks are ignored."""
+        """Add a message to the history; messages about other tasks are ignored."""
         kind = type(message)
         if kind is not Invocation and kind is not Feedback:
             return
@@ -123,7 +123,7 @@ class HistoryReader:
         entry.late.append(Late(self._counts["read"] - 1 - entry.number, feedback.reward, feedback.quality))
 
     def history(self) -> History:
-        """Return the history that was collected."""
+        """Return the history collected so far."""
         variants: dict[str, list[Outcome]] = {}
         for entry in self._entries:
             variants.setdefault(entry.variant, []).append(Outcome(entry.fields, tuple(entry.late)))
@@ -144,8 +144,8 @@ class HistoryReader:
 class Scale:
     """Measures how good an outcome is, from 0 to 1.
 
-    A success counts 1, anything else 0.  Only if nothing ever fails, an outcome counts ``(reward + 1) / 2``, with the
-    reward that the engine would compute under ``learning``, because then variants differ only in their rewards.
+    A success counts 1, anything else 0.  Only if nothing ever fails does an outcome count ``(reward + 1) / 2``, with
+    the reward that the engine would compute under ``learning``, because then variants differ only in their rewards.
     """
 
     def __init__(self, history: History, learning: Learning) -> None:
@@ -153,7 +153,7 @@ class Scale:
         self.by_success = not all(one.success for found in history.variants.values() for one in found)
 
     def reward(self, outcome: Outcome) -> float:
-        """Return the reward, -1 to 1, with its late scores."""
+        """Return the reward of an outcome, -1 to 1, after its late scores."""
         fields = dict(outcome.fields)
         for late in outcome.late:
             fields |= {name: given for name in ("reward", "quality") if (given := getattr(late, name)) is not None}
@@ -170,7 +170,7 @@ class Scale:
         return found / MICRO
 
     def value(self, outcome: Outcome) -> float:
-        """Return how good the outcome is, 0 to 1."""
+        """Return how good the outcome is, from 0 (bad) to 1 (good)."""
         return float(outcome.success) if self.by_success else (self.reward(outcome) + 1.0) / 2.0
 
 

@@ -21,47 +21,47 @@ from crl_stream.calibration.stock import FALLS, Supply
 from crl_stream.core.policy import Policy
 
 TASKS: Final = 120
-"""Simulated tasks that draw from the history, for each policy; as many draw from resampled histories."""
+"""Number of simulated tasks per policy that draw from the history; as many again draw from resampled histories."""
 QUICK_TASKS: Final = 40
 PER_GROUP: Final = 8
-"""Simulated tasks for each resampled history."""
+"""Number of simulated tasks for each resampled history."""
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
-"""The signals by which people and supervisors end a command."""
+"""The signals with which people and supervisors end a command."""
 _NICE: Final = 10
-"""Other programs go first: a calibration may run next to a worker."""
+"""Niceness of the processes: other programs take precedence, because a calibration may run next to a worker."""
 
 T = TypeVar("T")
 Group = list[Life]
-"""Tasks that draw from the same source."""
+"""Simulated tasks that draw their outcomes from the same source."""
 
 
 class Sample(NamedTuple):
     """The simulated tasks of one policy."""
 
     tasks: Group
-    """Tasks that draw from the history itself."""
+    """Simulated tasks that draw their outcomes from the history itself."""
     groups: list[Group]
     """Tasks that draw from resampled histories, one group for each history."""
 
 
 Harms = tuple[list[float], list[list[float]]]
-"""The harms of a ``Sample``: those of its tasks, and those of each of its groups."""
+"""The harm of each task of a ``Sample``, and of each task in its groups."""
 
 
 class FallFigures(NamedTuple):
     """How reliably and how soon falls of one size are found."""
 
     left: float
-    """Share of the active variant's successes that is left."""
+    """Share of the active variant's successes that remains after the fall."""
     caught: Estimate
-    """Share of the tasks in which the fallen variant was left in time."""
+    """Share of the tasks in which the fallen variant was replaced in time."""
     delay_median: float | None
-    """Median number of outcomes until it was left, where it was left in time; None if it never was."""
+    """Median number of outcomes until the fallen variant was replaced, where that was in time; None if it never was."""
     delay_p90: int | None
     lost: Estimate
     """Good outcomes lost for each fall."""
     pays: bool
-    """Whether another variant is better than the fallen one, so that leaving it is right."""
+    """Whether another variant is better than the fallen one, so that replacing it is right."""
 
 
 class Figures(NamedTuple):
@@ -71,12 +71,12 @@ class Figures(NamedTuple):
     false_rollbacks: Estimate
     """Per 1,000 invocations."""
     healthy_loss: Estimate
-    """Good outcomes lost per 1,000 without any change, compared with never replacing the active variant."""
+    """Good outcomes lost per 1,000 while nothing changes, compared with never replacing the active variant."""
     falls: tuple[FallFigures, ...]
     harm: Estimate
-    """Good outcomes lost per 1,000, without any change and by falls."""
+    """Good outcomes lost per 1,000, while nothing changes and in falls."""
     gain: Estimate
-    """By how much the policy's harm is less than that of the first alternative."""
+    """The harm of the first alternative minus the harm of this policy."""
     harms: Harms
     """The harm of each simulated task."""
 
@@ -100,7 +100,7 @@ def simulate(
 ) -> list[Sample]:
     """Simulate all tasks of each policy; the result is the same for any number of ``processes``.
 
-    ``progress`` is called with the number of groups done, and the number of all groups.
+    ``progress`` is called with the number of finished groups and the number of all groups.
     """
     groups = max(2, ceil(simulation.tasks / PER_GROUP))
     cells = [
@@ -145,14 +145,14 @@ def _played(simulation: Simulation, cells: Sequence[_Cell], processes: int) -> I
 
 
 _here: list[Simulation] = []
-"""The simulation of a process of the pool."""
+"""The simulation that one process of the pool runs."""
 
 
 def _begin(simulation: Simulation) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process ends the others
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-    with suppress(OSError, AttributeError):  # not on every system
+    with suppress(OSError, AttributeError):  # os.nice does not exist on every system
         os.nice(_NICE)
     # As in `crl replay`: nothing here forms reference cycles, and searching for them would take time.
     gc.freeze()
@@ -187,7 +187,7 @@ def figures(
     Args:
         alternatives: The present one first.
         samples: What ``simulate`` returned for each of them.
-        supply: What was simulated with.
+        supply: What the simulation drew from.
         falls: Expected falls in 10,000 outcomes; each size is equally likely.
     """
 

@@ -1,4 +1,4 @@
-"""Recommends the policy that costs least among those that make few enough false rollbacks."""
+"""Recommends the policy that costs least among those within the budget of false rollbacks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Conclusion = Literal["change", "keep", "undecided", "none_within_budget"]
 
 
 class Recommendation(NamedTuple):
-    """What to do, and why."""
+    """The recommended policy, and the reasons for it."""
 
     conclusion: Conclusion
     chosen: Figures | None
@@ -58,7 +58,7 @@ def _against_present(present: Figures, within: Sequence[Figures], budget: float)
     if cheapest is present:
         return Recommendation("keep", present, ("No other policy within the budget costs less",))
     if cheapest.gain.value < MATERIAL:
-        return Recommendation("keep", present, (f"It is as good as any: {_saving(cheapest)}",))
+        return Recommendation("keep", present, (f"The present policy is as good as any: {_saving(cheapest)}",))
     if cheapest.gain.low <= 0.0:
         reasons = f"{_saving(cheapest)}, which may be chance", _narrower(cheapest.gain.simulated)
         return Recommendation("undecided", cheapest, reasons)
@@ -93,10 +93,10 @@ def _what_it_does(best: Figures, present: Figures, budget: float) -> list[str]:
         for one, other in zip(best.falls, present.falls, strict=True)
         if one.pays and one.delay_median is not None and other.delay_median is not None
     ]
-    return [makes, *([f"Outcomes until a fallen variant is left (median): {'; '.join(later)}"] if later else [])]
+    return [makes, *([f"Outcomes until a fallen variant is replaced (median): {'; '.join(later)}"] if later else [])]
 
 
 def _narrower(simulated: float) -> str:
     if simulated > 0.5:
-        return "Most of the uncertainty is the simulation's: run it with more --tasks"
-    return "The history is too small to tell: run it again when there is more"
+        return "Most of the uncertainty comes from the simulation: run it with more --tasks"
+    return "The history is too short to tell: repeat the calibration when there are more outcomes"

@@ -1,4 +1,4 @@
-"""The outcomes that a simulation draws from: the stable stretch of each variant, and what becomes of them in a fall."""
+"""The outcomes that a simulation draws from: each variant's stable stretch, and the failures that replace successes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from crl_stream.core.policy import Learning
 from crl_stream.errors import NotFound, UsageError
 
 LEAST: Final = 50
-"""Stable outcomes that the active variant needs; with fewer, even the success rate is known only to within 0.1."""
+"""Number of stable outcomes that the active variant needs; with fewer, the success rate may be off by over 0.1."""
 LEAST_OF_OTHERS: Final = 10
-"""Stable outcomes that another variant needs to take part, as for a window to be judged."""
+"""Number of stable outcomes that another variant needs to take part: as many as a window needs to be judged."""
 MOST_OTHERS: Final = 5
-"""Maximum number of other variants that take part: the best ones, because a rollback would hardly choose another."""
+"""Maximum number of other variants that take part: the best ones, because a rollback would rarely choose others."""
 FALLS: Final = (0.75, 0.5, 0.0)
 """The sizes of falls: the share of the active variant's successes that is left."""
 TWIN: Final = "copy"
@@ -30,17 +30,17 @@ class Stock(NamedTuple):
     name: str
     outcomes: tuple[Outcome, ...]
     values: tuple[float, ...]
-    """How good each outcome is, 0 to 1."""
+    """How good each outcome is, from 0 (bad) to 1 (good)."""
     states: tuple[bool, ...]
     """Whether each outcome is good: a success, or at least the mean value. Good and bad ones may be followed by
     different outcomes."""
     length: float
     """Mean length of the blocks in which the outcomes are resampled."""
     total: int
-    """Outcomes of this variant in the history, stable or not."""
+    """Number of outcomes of this variant in the history, stable or not."""
     stretch: Stretch
     rates: dict[str, float]
-    """``success``, ``errors`` and ``reward``: means over the stretch."""
+    """Means over the stable stretch: ``success``, ``errors`` and ``reward``."""
     copy_of: str | None = None
     """The variant that this one is a copy of, if it exists only in the simulation."""
 
@@ -53,16 +53,16 @@ class Supply(NamedTuple):
     left_out: tuple[tuple[str, int], ...]
     """Variants that do not take part, and how many outcomes each has."""
     failures: tuple[Outcome, ...]
-    """What a success becomes when the active variant falls: one of these, at random."""
+    """Failures that replace successes when the active variant falls; each time, one is drawn at random."""
     failure_value: float
     """How good a failure is on average, 0 to 1."""
     synthetic: bool
-    """Whether the history has no failure to take, so that one was made up."""
+    """Whether the history contains no failure, so that one was made up."""
     by_success: bool
     """Whether outcomes are measured by success; else each counts (reward + 1) / 2."""
 
     def fallen(self, left: float) -> list[float]:
-        """Return how good each outcome of the active variant is on average once ``left`` of its successes are left."""
+        """Return each outcome's mean value if a fall leaves the active variant a share ``left`` of its successes."""
         return [
             left * value + (1.0 - left) * self.failure_value if outcome.success else value
             for outcome, value in zip(self.active.outcomes, self.active.values, strict=True)
@@ -82,8 +82,8 @@ def supply_of(
     Args:
         history: The task's history.
         learning: How rewards are computed where they are not given.
-        active: The variant that is active at first; by default that of the newest outcome that was not exploration,
-            or, if it has too few, the one with the most.
+        active: The variant that is active at first; by default, the variant of the newest outcome that was not
+            exploration, or if this variant has too few outcomes, the one with the most.
         whole: Take all outcomes instead of the longest stable stretch of each variant.
         progress: Called with the number of variants searched for changes so far, and the number of all variants.
     """

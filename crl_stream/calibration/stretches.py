@@ -16,7 +16,7 @@ from math import exp, log, pi, sqrt
 from typing import Final, NamedTuple
 
 LEVEL: Final = 0.05
-"""Probability that a stable history is cut at all, approximately."""
+"""Approximate probability that a stable history is cut at all."""
 SHORTEST: Final = 10
 """Minimum number of outcomes on each side of a change."""
 _INTERVAL: Final = 30
@@ -26,7 +26,7 @@ _OVERLAP: Final = 4
 _SHRINK: Final = sqrt(0.5)
 """Length of the intervals of a layer, relative to those of the previous layer."""
 _UNREMARKABLE: Final = 9.0
-"""A ratio below this is never a change."""
+"""A likelihood ratio below this never counts as a change."""
 _SMALL: Final = 1e-12
 
 
@@ -36,7 +36,7 @@ class Change(NamedTuple):
     at: int
     """Number of outcomes before the change."""
     what: str
-    """``success``, ``errors`` or ``reward``."""
+    """The series that changes: ``success``, ``errors`` or ``reward``."""
     before: float
     """The mean from the previous change, or the beginning, to this change."""
     after: float
@@ -61,7 +61,7 @@ class _Split(NamedTuple):
 
 
 def longest_stable_stretch(series: dict[str, Sequence[float]]) -> Stretch:
-    """Return the longest stretch in which none of the series changes; of equally long ones the latest.
+    """Return the longest stretch in which none of the series changes; the latest one if several are equally long.
 
     All series have the same length.  A series that is constant, or a linear function of an earlier one, is left out,
     because it adds no information.
@@ -193,7 +193,9 @@ def _dispersion(residuals: Sequence[float]) -> float:
 
 
 def _probability(ratio: float, share: float) -> float:
-    """Return the probability that the largest ratio without a change, at least ``share`` from both ends, is this large.
+    """Return the probability that the largest ratio is at least this large although nothing has changed.
+
+    Only splits that are at least a ``share`` of the length away from both ends count.
 
     >>> round(_probability(4.1**2, 0.01), 3)
     0.003

@@ -13,7 +13,7 @@ Commands that run processes:
 
     up               everything in the foreground; down: stops it; unsupervised: finds processes that outlived it
     processes        the processes of an installation; run_record: the record of them on disk
-    supervision      restarts a process that ends or falls silent; pulse: asks whether it answers
+    supervision      restarts a process that ends or falls silent; pulse: checks whether it responds
     worker           one worker
     broker           the embedded Kafka
     demo/            the whole loop, narrated

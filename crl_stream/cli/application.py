@@ -69,7 +69,7 @@ def common(
     ] = False,
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """Handle the options that all commands share."""
+    """Handle the options that all commands of ``crl`` share."""
     if verbose:
         logging.getLogger().addHandler(LogLines())
         logging.getLogger().setLevel(logging.INFO)

@@ -34,11 +34,11 @@ class Entry(msgspec.Struct, kw_only=True):
 
     timestamp: str
     task: str | None
-    """The task; None for the whole fleet."""
+    """The task that the action is about; None for the whole fleet."""
     actor: str
     action: str
     outcome: str
-    """``applied``, ``refused``, ``done``, ``shadow`` or ``unanswered``."""
+    """What became of the action: ``applied``, ``refused``, ``done``, ``shadow`` or ``unanswered``."""
     detail: str
     reason: str
     id: str
@@ -47,7 +47,7 @@ class Entry(msgspec.Struct, kw_only=True):
 
 
 class Newest:
-    """The newest entries, up to a limit, each once."""
+    """The newest entries of the audit, up to a limit, each once."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -81,9 +81,12 @@ class Newest:
 def audit(
     context: typer.Context,
     task: Annotated[
-        str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only this task and commands for the whole fleet.")
+        str | None,
+        typer.Argument(metavar="[AGENT/TASK]", help="Show only this task, and commands for the whole fleet."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many, newest first.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="Show at most this many entries, newest first.")
+    ] = 50,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show who did what, when and why, newest first: commands, their results, automatic changes.
@@ -98,7 +101,7 @@ def audit(
     rows = [(e.timestamp, e.actor, e.action, e.outcome, e.task or "the fleet", e.detail, e.reason, e.id) for e in found]
     columns = ("when", "who", "what", "outcome", "task", "detail", "why", "id")
     show_table(
-        columns, rows, empty="Nothing has been done yet." if key is None else f"Nothing has been done to {key} yet."
+        columns, rows, empty="No action is recorded yet." if key is None else f"No action on {key} is recorded yet."
     )
 
 
@@ -135,7 +138,7 @@ def _concerns(message: Any, key: TaskKey | None) -> bool:
         return False
     task = getattr(message, "agent_name", None), getattr(message, "task_type", None)
     if key is None:
-        return not is_drill(task[0])  # drills from cron would soon push out everything else
+        return not is_drill(task[0])  # drills that cron runs would soon push out everything else
     return task in {(None, None), tuple(key)}
 
 
@@ -198,7 +201,7 @@ def _activation(activation: m.Activation) -> Entry:
 
 
 def _rollout_step(step: m.RolloutStep) -> Entry:
-    """Build an entry for an automatic step; steps that people order have command results."""
+    """Build an entry for an automatic step of a rollout; steps commanded by people have command results instead."""
     return Entry(
         timestamp=step.timestamp,
         task=_task_of(step),

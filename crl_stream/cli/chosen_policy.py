@@ -25,7 +25,7 @@ class ChosenPolicy(NamedTuple):
 
 
 async def choose_policy(word: str, session: Any) -> ChosenPolicy:
-    """Return the policy that ``word`` names; ``session`` is the call's.
+    """Return the policy that ``word`` names; ``session`` is that of the call.
 
     A word that names a policy wins over a file of that name; ``./log`` is the file. Raises ``UsageError`` or
     ``ConfigError`` if there is no such policy.

@@ -50,7 +50,7 @@ PLACES: Final[dict[str, str]] = {
     "notify": "notify:app",
     "config": "config:app",
 }
-"""``module:name`` in this folder, where the name is a function or a ``Typer`` with subcommands."""
+"""Where each command is: ``module:name`` in this folder; the name is a function or a ``Typer`` with subcommands."""
 
 
 class CommandTable(MutableMapping[str, Any]):
@@ -83,7 +83,7 @@ class CommandTable(MutableMapping[str, Any]):
 def _load(name: str, place: str) -> Any:
     module, _, attribute = place.partition(":")
     found = getattr(import_module(f"crl_stream.cli.{module}"), attribute)
-    # Typer builds commands only from what is registered with a group.
+    # Typer can build a command only from a function that is registered with a group.
     group = Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
     if isinstance(found, Typer):
         group.add_typer(found, name=name)

@@ -50,4 +50,4 @@ def _ask(path: str) -> Any:
         with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
             return json.load(response)
     except Exception:
-        return None  # Without names, the shell completes nothing.
+        return None  # On any error there are no names, so the shell completes nothing.

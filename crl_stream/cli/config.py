@@ -73,7 +73,7 @@ def init(
 @app.command()
 def validate(
     context: typer.Context,
-    path: Annotated[Path | None, typer.Argument(help="File to check. Default: the one in force.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="File to check. Default: the file that crl uses.")] = None,
     json: Json = False,
 ) -> None:
     """Check a settings file. If it is wrong, say why and exit with code 2."""
@@ -128,7 +128,8 @@ def _trust(path: Path, *, json: bool) -> None:
     if json:
         show_json({"path": entry.path, "sha256": entry.sha256, "trusted": True, "accepted": names})
         return
-    say(f"{entry.path} is trusted until it changes; it now also sets {', '.join(names) or 'nothing else'}")
+    effect = f"these settings now take effect: {', '.join(names)}" if names else "it has no settings that needed trust"
+    say(f"{entry.path} is trusted until it changes; {effect}")
 
 
 def _list_trusted(*, json: bool) -> None:

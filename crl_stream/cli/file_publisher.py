@@ -1,4 +1,4 @@
-"""Sends the messages of a file in order, knows what Kafka has acknowledged, and resumes where a run ended.
+"""Sends the messages of a file in order, tracks what Kafka has acknowledged, and resumes where a run ended.
 
 Several hundred messages are in flight at any time. After an interrupted run, these are looked up at the end of the log
 before anything is sent, so no message is published twice, however the run ended.
@@ -56,7 +56,7 @@ class Plan(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where the messages go."""
+    """The topic and cluster to which the messages are sent."""
 
     id: str
     topic: str
@@ -65,10 +65,10 @@ class Target(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """The result of a run."""
+    """The result of one run of ``crl publish --file``."""
 
     sent: int
-    """Acknowledged messages from the start of the file, including those of earlier runs."""
+    """Number of acknowledged messages from the start of the file, including those of earlier runs."""
     recognised: int
     """How many of the acknowledged messages an earlier run had sent without recording them."""
     trouble: str
@@ -83,7 +83,7 @@ class Digest:
         self._hash = hashlib.sha256()
 
     def add(self, outcome: Outcome) -> None:
-        """Add the next message."""
+        """Add the next message to the hash."""
         self._hash.update(outcome.value)
         self._hash.update(b"\n")
 
@@ -137,7 +137,7 @@ async def in_time(
             waited = time.monotonic() - began
             if waited >= limit:
                 raise TimeoutError(f"no answer for {timeout:g} s")
-            if waited >= 1.0:  # a shorter wait is normal
+            if waited >= 1.0:  # do not report a shorter wait, because it is normal
                 silence(waited)
             await asyncio.wait({task}, timeout=min(1.0, limit - waited))
         return task.result()

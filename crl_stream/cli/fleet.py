@@ -14,7 +14,7 @@ from crl_stream.kafka.commands import VALID_SECONDS, FleetAnswer, fleet_command,
 DEFAULT_VALID_HOURS: Final = 24.0
 """Hours for which a hold without ``--hours`` waits for a partition to get a worker; a resume waits one minute."""
 MOST_HOURS: Final = 8_760.0
-"""The longest hold; a longer one is refused before it is sent."""
+"""The longest hold, in hours; a longer one is refused before it is sent."""
 
 
 def order_fleet(
@@ -49,7 +49,7 @@ def order_fleet(
 
 
 def document(command: m.FleetCommand, answer: FleetAnswer) -> dict[str, Any]:
-    """Return the answer as a JSON object."""
+    """Return the partitions' answers to a command as a JSON object."""
     return {
         "command": type(command).__name__,
         "command_id": command.command_id,

@@ -61,7 +61,7 @@ class GroupedCommands(TyperGroup):
         return list(self.commands)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write one section per heading that has commands."""
+        """Write the help: one section per heading that has commands."""
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
         shown = {name: command for name, command in commands.items() if command is not None and not command.hidden}
         placed = {name for names in GROUPS.values() for name in names}

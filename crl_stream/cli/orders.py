@@ -36,7 +36,7 @@ Epoch = Annotated[
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for the monitor.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-NewTask = Annotated[bool, typer.Option("--new-task", help="Send it even though the task is not known yet.")]
+NewTask = Annotated[bool, typer.Option("--new-task", help="Send the command even if the task is not known yet.")]
 TaskOrAll = Annotated[
     str | None,
     typer.Argument(
@@ -223,7 +223,7 @@ def accept(
     task: Task,
     variant: Annotated[
         str | None,
-        typer.Argument(help="The variant. Default: the active one.", autocompletion=complete_variant),
+        typer.Argument(help="The degraded variant. Default: the active one.", autocompletion=complete_variant),
     ] = None,
     reason: Reason = "",
     actor: Actor = None,

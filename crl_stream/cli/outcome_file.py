@@ -49,7 +49,7 @@ _CONTRACT: Final = "topics/README.md describes every field; topics/examples has 
 
 
 class Outcome(NamedTuple):
-    """A line with its decoded message."""
+    """A line of a file, with its decoded message."""
 
     number: int
     """Line number, from 1, counting empty lines."""
@@ -76,7 +76,7 @@ class OutcomeFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the copy of standard input."""
+        """Remove the temporary copy of standard input."""
         if self._copy is not None:
             self._copy.close()
 

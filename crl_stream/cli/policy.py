@@ -128,7 +128,7 @@ async def follow_policy(
 
 
 def became(before: FleetPolicy, pending: list[int] | None) -> str:
-    """Return where a policy has come into force, given what ``follow_policy`` returned."""
+    """Return a phrase about the partitions where a policy is in force, given what ``follow_policy`` returned."""
     if pending is None:
         return "it takes effect once a worker is running"
     if pending:

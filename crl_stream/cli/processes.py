@@ -55,10 +55,10 @@ def leaving_in_order() -> Iterator[None]:
 ROLES_OF: Final = {
     "monitor": ("monitor",),
     "services": ("proposer", "overview", "tags", "files"),
-    # A separate process: people are alerted whatever happens to the others.
+    # The notifier is a separate process, so that it alerts people whatever happens to the other processes.
     "notifier": ("notifier",),
 }
-"""Roles by process name."""
+"""The roles that each process runs, by the name of the process."""
 
 
 class Running:
@@ -89,7 +89,7 @@ class Running:
         for name in self._names:
             settings = self.settings
             if name != MONITOR:
-                # The advertised URL must lead to the monitor.
+                # Only the monitor may have the advertised URL, because other workers read its views there.
                 settings = self._session.at(
                     settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host), advertised_url=""
                 )
@@ -105,7 +105,7 @@ class Running:
 
     @property
     def monitor(self) -> subprocess.Popen[bytes]:
-        """The current process of the monitor."""
+        """The process that now runs the monitor."""
         return self.kept[MONITOR].process
 
     @property
@@ -145,7 +145,11 @@ class Running:
         for name, kept in self.kept.items():
             until = time.monotonic() + READY_SECONDS
             while not _is_ready(self._settings_of[name]):
-                says = f"{log_file(self.settings, name)} says why" if self._quiet else "its last lines above say why"
+                says = (
+                    f"{log_file(self.settings, name)} says why"
+                    if self._quiet
+                    else "its last lines above give the reason"
+                )
                 if (code := kept.process.poll()) is not None:
                     if name != MONITOR:
                         break
@@ -276,7 +280,7 @@ def _is_ready(settings: Settings) -> bool:
 
 
 def _is_alive(settings: Settings) -> bool:
-    """Return whether the process answers."""
+    """Return whether the process responds to a request."""
     try:
         ask(settings, "/healthz")
     except CrlError as error:

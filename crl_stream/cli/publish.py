@@ -76,7 +76,7 @@ def publish(
     ]
     checked(messages[0])
     with Publisher(context.obj.connected) as publisher:
-        silence = KafkaSilence(publisher.settings.kafka.bootstrap_servers, f"this gives up after {timeout:g} s")
+        silence = KafkaSilence(publisher.settings.kafka.bootstrap_servers, f"the command gives up after {timeout:g} s")
         if _send(publisher, messages, timeout, silence):
             _wait(publisher, timeout, silence)
         stats = publisher.close(0.0)
@@ -94,7 +94,7 @@ def publish(
 
 
 def _wait(publisher: Publisher, timeout: float, silence: KafkaSilence) -> None:
-    """Wait until Kafka has everything, for at most ``timeout`` seconds."""
+    """Wait until Kafka has every message, for at most ``timeout`` seconds."""
     began = time.monotonic()
     while (left := began + timeout - time.monotonic()) > 0.0 and not publisher.flush(min(1.0, left)):
         silence.note(time.monotonic() - began)
@@ -134,7 +134,7 @@ def _publish_file(session: Session, file: Path, *, again: bool, timeout: float, 
         if before.plan.messages == 0:
             say("there was nothing to publish")
         kafka = session.connected.kafka
-        silence = KafkaSilence(kafka.bootstrap_servers, f"this gives up after {timeout:g} s")
+        silence = KafkaSilence(kafka.bootstrap_servers, f"the command gives up after {timeout:g} s")
         try:
             target = asyncio.run(find_target(kafka, timeout, silence.note))
         except Unavailable as error:

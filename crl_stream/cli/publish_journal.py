@@ -33,20 +33,20 @@ class Progress(msgspec.Struct, frozen=True):
     messages: int
     """Number of messages in the whole file."""
     content: str
-    """Hash of all messages."""
+    """Hash of all messages of the file."""
     sent: int
-    """Messages from the start of the file that Kafka has acknowledged."""
+    """Number of messages from the start of the file that Kafka has acknowledged."""
     sent_content: str
     """Hash of the acknowledged messages."""
     at: str
     offsets: dict[str, int] = {}
     """By partition: the offset from which messages after the acknowledged ones may be in the log."""
     settled: bool = False
-    """True if nothing was in flight when this was written."""
+    """Whether no message was in flight when the journal was written."""
 
     @property
     def complete(self) -> bool:
-        """Return whether Kafka has the whole file."""
+        """Return whether Kafka has acknowledged the whole file."""
         return self.sent == self.messages
 
 
@@ -87,7 +87,7 @@ def matching(
 
 
 class Journal:
-    """The journal of one run."""
+    """The journal of one run of ``crl publish --file``."""
 
     def __init__(self, file: Path, target: str) -> None:
         name = f"{file.name}.{target}{SUFFIX}"
@@ -121,10 +121,10 @@ def alone(file: Path) -> Iterator[None]:
     try:
         descriptor = os.open(file, os.O_RDONLY)
     except OSError:
-        yield  # The reader reports an unreadable file.
+        yield  # an unreadable file is reported when it is read
         return
     try:
-        with suppress(OSError):  # a file system without locks
+        with suppress(OSError):  # some file systems have no locks
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -1,4 +1,4 @@
-"""Asks in a separate thread whether a process answers, so that a hanging answer blocks nothing."""
+"""Checks in a separate thread whether a process responds, so that a hung check blocks nothing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 PAUSE_SECONDS: Final = 2.0
-"""Seconds between two questions."""
+"""Seconds between two checks of a process."""
 
 
 class Pulse:
-    """Asks repeatedly in a separate thread, which ends with the program."""
+    """Checks repeatedly, in a separate thread that ends with the program, whether a process responds."""
 
     def __init__(self, ask: Callable[[], bool], *, pause: float = PAUSE_SECONDS) -> None:
         self._ask, self._pause = ask, pause
@@ -21,18 +21,18 @@ class Pulse:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start asking; the start itself counts as an answer."""
+        """Start the checks; the start itself counts as a response."""
         self._answered = time.monotonic()
         if self._thread is None:
             self._thread = threading.Thread(target=self._beat, daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop asking, without waiting for the last answer."""
+        """Stop the checks, without waiting for the last one to finish."""
         self._stop.set()
 
     def silent_seconds(self) -> float:
-        """Return the seconds since the last answer."""
+        """Return the number of seconds since the last response."""
         return time.monotonic() - self._answered
 
     def _beat(self) -> None:

@@ -41,5 +41,5 @@ def lift(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Let a variant be chosen again."""
+    """Lift the quarantine of a variant, so that it can be chosen again."""
     give_order(context, m.LiftQuarantine, task_key(task), None, reason, actor, timeout, json, variant_id=variant)

@@ -15,7 +15,7 @@ class Repeats:
         self._buckets = [array("q") for _ in range(_BUCKETS)]
 
     def add(self, key: bytes, identifier: str) -> None:
-        """Add a message by its task and id."""
+        """Count a message, which its task and id identify."""
         number = hash((key, identifier))
         self._buckets[number % _BUCKETS].append(number)
 

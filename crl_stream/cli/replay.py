@@ -63,7 +63,7 @@ def replay(
         typer.Option(
             "--against",
             metavar="POLICY",
-            help="Compare with this one instead of the policies that the log itself sets (for a file: your settings).",
+            help="Compare with this policy instead of those that the log itself sets (for a file: your settings).",
         ),
     ] = None,
     html: Annotated[

@@ -57,7 +57,7 @@ def _steadied(timed: Iterable[tuple[int, T]], look_ahead: int, clock: int | None
 
     for number, (time, one) in enumerate(timed):
         waiting.append((number, time, one))
-        # A time in the past says nothing about which timestamps are ahead.
+        # A time that has already passed cannot show that a timestamp is ahead.
         if clock is None or time >= clock:
             while earliest and earliest[-1][1] >= time:
                 earliest.pop()

@@ -27,7 +27,7 @@ class Found(NamedTuple):
     """The contents of ``up.json``."""
 
     command: str
-    """``crl up`` or ``crl demo``."""
+    """The command that runs the installation: ``crl up`` or ``crl demo``."""
     program: Recorded
     since: str
     processes: dict[str, Recorded]
@@ -57,7 +57,7 @@ class RunRecord:
         self.note()
 
     def note(self, **fields: Any) -> None:
-        """Record more about the installation: fields of ``Found``."""
+        """Record more about the installation; ``fields`` are fields of ``Found``."""
         self._found = self._found._replace(**fields)
         found = self._found
         page = found._asdict() | {"program": list(found.program)}

@@ -28,14 +28,14 @@ class Standing(msgspec.Struct, kw_only=True):
     active_variant: str
     epoch: int
     since: str | None
-    """When this epoch began; None if the worker runs an older release."""
+    """When the task's current epoch began; None if the worker runs an older release."""
     runtimes: int
     """How many runtimes the monitor remembers; to make room, it forgets the one that has been silent longest."""
     current: int
     """How many of the remembered runtimes use the active variant."""
     behind: list[RuntimeBehind]
     moved: list[Receipt]
-    """The receipts of this epoch that are still on the topic."""
+    """The receipts of the task's current epoch that are still on the topic."""
     incarnation: int = 0
     offset: int = -1
 
@@ -47,7 +47,7 @@ class Standing(msgspec.Struct, kw_only=True):
 
 def runtimes(
     context: typer.Context,
-    task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only runtimes of this task.")] = None,
+    task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="Show only runtimes of this task.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show which runtimes use the active variant, which do not yet, and for how long.
@@ -95,7 +95,7 @@ async def read_runtimes(access: Access, key: TaskKey | None) -> list[Standing]:
             if not isinstance(receipt, Receipt):
                 continue
             name = TaskKey(receipt.agent_name, receipt.task_type)
-            # Any number of runtimes may have existed, but those of the current epoch are few.
+            # The topic may have receipts of any number of runtimes, but only a few of them are of the current epoch.
             if name in found and receipt.epoch == found[name].epoch:
                 receipts[name, receipt.runtime_id] = receipt
     for (name, _), receipt in sorted(receipts.items()):

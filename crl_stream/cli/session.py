@@ -10,7 +10,7 @@ from crl_stream.cli.talk import progress_bar, say
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import Unavailable, UsageError
 
-if TYPE_CHECKING:  # --version and --help need neither broker nor settings
+if TYPE_CHECKING:  # --version and --help must not wait for these imports
     from crl_stream.broker import EmbeddedBroker
     from crl_stream.settings import Settings
     from crl_stream.settings.model import Kafka
@@ -50,8 +50,8 @@ class Session:
     def named_config(self) -> Path | None:
         """Return the settings file to pass to a process that is started with these settings.
 
-        An untrusted file in the current folder is not passed, because naming it would trust it. The process finds it as
-        this one did.
+        An untrusted file in the current folder is not passed, because naming it would trust it. The new process finds
+        the file in the current folder.
         """
         settings = self.settings
         return None if settings.untrusted is not None or settings.file is None else settings.file.absolute()
@@ -84,7 +84,7 @@ class Session:
     def embedded_broker(
         self, *, data_dir: Path | None = None, port: int | None = None, ephemeral: bool = False
     ) -> EmbeddedBroker:
-        """The embedded broker of these settings."""
+        """The embedded broker that these settings describe."""
         from crl_stream.broker import EmbeddedBroker
 
         broker = self.settings.broker
@@ -99,7 +99,7 @@ class Session:
 
 
 def task_key(text: str) -> TaskKey:
-    """Parse ``agent_name/task_type``."""
+    """Parse the name of a task, ``agent_name/task_type``."""
     try:
         return TaskKey.parse(text)
     except ValueError as error:

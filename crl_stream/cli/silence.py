@@ -7,9 +7,9 @@ from typing import Final
 from crl_stream.cli.talk import say
 
 SILENT_SECONDS: Final = 5.0
-"""Seconds of silence before it is reported."""
+"""Seconds without a response from Kafka after which the silence is reported."""
 AGAIN_SECONDS: Final = 60.0
-"""Seconds between two lines about the same silence."""
+"""Seconds between two lines about the same silence of Kafka."""
 
 
 class KafkaSilence:

@@ -41,7 +41,7 @@ __all__ = ["Health", "Seen", "finding_line", "look", "screen_lines", "state_of",
 OVERVIEW_EVERY: Final = 5
 """Screen refreshes per check of Kafka, because each check opens new connections."""
 PATIENCE_SECONDS: Final = 1.0
-"""Seconds that the list of tasks waits for the system's health, which is only an extra."""
+"""Seconds that the list of tasks waits for the system's health, because the list matters more."""
 KAFKA_SECONDS: Final = 10.0
 """Seconds that Kafka may take to describe the consumer groups."""
 LISTED: Final = 2_000
@@ -81,7 +81,7 @@ def status(
 
 # -- asking --------------------------------------------------------------------------------------------
 def look(session: Any, *, every: bool = False) -> Seen:
-    """Ask the worker and Kafka; does not raise if they do not answer."""
+    """Query the worker and Kafka; do not raise an error if they do not respond."""
     from crl_stream.cli.unsupervised import unsupervised
     from crl_stream.kafka.fleet_health import finding
 
@@ -96,7 +96,7 @@ def look(session: Any, *, every: bool = False) -> Seen:
         page, no_worker = None, error
         findings.append(finding("worker", views_url(settings), error.message, error.hint or ""))
     told, of_system, of_kafka, no_kafka = dict[str, Any](), None, list[dict[str, Any]](), None
-    if not any(f["name"] == "kafka" for f in findings):  # the worker has already waited for Kafka
+    if not any(f["name"] == "kafka" for f in findings):  # the worker has already found that Kafka does not answer
         told, of_system, of_kafka, no_kafka = asyncio.run(_ask_kafka(session, with_tasks=page is None, every=every))
     if no_kafka is not None and not any(f["name"] == "kafka" for f in findings):
         findings.append(finding("kafka", settings.kafka.bootstrap_servers, no_kafka.message, no_kafka.hint or ""))
@@ -118,7 +118,7 @@ def ask_tasks(settings: Any, *, every: bool) -> dict[str, Any]:
     """Return every task if there are few or ``every`` is set, else numbers and the tasks that need attention."""
     try:
         summary: dict[str, Any] = ask(settings, "/api/summary")
-    except NotFound:  # a worker that runs an older release
+    except NotFound:  # the worker runs an older release
         return dict(ask(settings, "/api/tasks", LONG_SECONDS if every else TIMEOUT_SECONDS))
     del summary["ranks"]
     number = summary["summary"].get("tasks", 0) + summary["unread"]
@@ -134,7 +134,7 @@ def _findings_of_workers(settings: Any) -> list[dict[str, Any]]:
     try:
         said = ask(settings, "/api/health")
     except NotFound:
-        return []  # a worker that runs an older release
+        return []  # the worker runs an older release
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for one in said["findings"]:  # every worker reports problems of the whole fleet; keep one of each
         found.setdefault((one["name"], one["subject"], one["text"]), one)
@@ -207,7 +207,7 @@ def _show(seen: Seen, url: str) -> None:
         show(summary_line(seen))
     elif not seen.page["tasks"]:
         say("No tasks yet: nothing has been published.")
-    # Rich takes seconds for ten thousand lines.
+    # Rich takes seconds to format ten thousand lines.
     sys.stdout.write("".join(f"{line}\n" for line in task_lines(seen.page["tasks"], width)))
     sys.stdout.flush()
     if not seen.is_whole:
@@ -249,7 +249,7 @@ def _watch(session: Any, *, json: bool) -> NoReturn:
     seen, trouble = look(session), ""
     if seen.nothing_answers is not None:
         raise seen.nothing_answers
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave the full screen
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends the full screen, as Ctrl-C does
     with Live(console=console, screen=True, auto_refresh=False) as live:
         refreshes = 0
         while True:

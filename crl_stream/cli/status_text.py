@@ -17,7 +17,7 @@ from crl_stream.visible import visible
 COLUMNS: Final = ("task", "active", "epoch", "Q", "outcomes", "variants", "state")
 NARROW: Final = 80
 NAMED: Final = 5
-"""Maximum number of tasks that a note names."""
+"""Maximum number of held tasks that a note names."""
 EVERY_SECONDS: Final = 2.0
 """Seconds between two refreshes of the screen."""
 
@@ -30,7 +30,7 @@ class Health(NamedTuple):
 
     @property
     def line(self) -> str:
-        """``system: STABLE (5 proposals are pending; ...)``."""
+        """The line about the system's health, such as ``system: STABLE (5 proposals are pending; ...)``."""
         return f"system: {self.word}" + (f" ({'; '.join(self.concerns)})" if self.concerns else "")
 
 
@@ -237,7 +237,7 @@ def task_lines(tasks: Sequence[dict[str, Any]], width: int | None) -> list[str]:
     for row in rows:
         found.append(row[0])
         words = [f"{name} {cell}" for name, cell in zip(COLUMNS[1:], row[1:], strict=True) if cell]
-        # State first, because people look for it.
+        # The state of a task comes first, because people look for it.
         found += wrapped(", ".join([words[-1], *words[:-1]]), width, "    ")
     return found
 
@@ -290,8 +290,8 @@ def wrongs(task: dict[str, Any]) -> list[str]:
 def screen_lines(seen: Seen, trouble: str, source: str, height: int, width: int = NARROW) -> Sequence[str]:
     """Return the lines that fit on a screen, problems first.
 
-    ``seen`` is the last answer, and ``trouble`` says why there is no newer one (empty if there is). ``source`` names
-    where it comes from; ``height`` and ``width`` are the size of the screen in characters.
+    ``seen`` is the newest state, and ``trouble`` says why a newer one could not be read (empty if none failed).
+    ``source`` names where the state comes from; ``height`` and ``width`` are the size of the screen in characters.
     """
     page = seen.page
     tasks = sorted(page["tasks"], key=lambda task: not wrongs(task))

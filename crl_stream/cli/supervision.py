@@ -23,7 +23,7 @@ LONGEST_PAUSE: Final = 60.0
 STEADY_SECONDS: Final = 60.0
 """Seconds after which a process counts as having started successfully."""
 UNMENDABLE: Final = frozenset({ConfigError.exit_code, ContractError.exit_code})
-"""Exit codes that a restart would only repeat."""
+"""Exit codes of failures that a restart cannot fix."""
 UNSAFE_ENDS: Final = 3
 """How many times in a row the monitor may find that it is unsafe to continue."""
 BROKER_SILENT: Final = (10.0, 60.0)
@@ -53,7 +53,7 @@ class Silence:
         self._said = False
 
     def is_too_long(self, process: Recorded) -> bool:
-        """Check the process; True if it should be killed and restarted."""
+        """Check the process; return True if it should be killed and restarted."""
         seconds = self.pulse.silent_seconds()
         notable, too_long = self._limits
         if seconds < notable:
@@ -78,7 +78,7 @@ class Silence:
 class KeptProcess:
     """A process that is restarted when it ends or falls silent.
 
-    ``start`` starts the process and returns it, ``ask`` returns whether it answers, and ``why`` says where to find the
+    ``start`` starts the process and returns it, ``ask`` returns whether it responds, and ``why`` says where to find the
     reason for its end.
     """
 
@@ -101,7 +101,7 @@ class KeptProcess:
         self.process, self.recorded = self._start()
 
     def watch(self) -> None:
-        """Start asking whether the process answers."""
+        """Start checking whether the process responds."""
         self._silence.pulse.start()
 
     def keep(self, *, ask: bool = True) -> int | None:

@@ -41,7 +41,7 @@ def tail(
 ) -> None:
     """Follow topics until Ctrl-C. Default: degradations, rollbacks, decisions, proposals, alerts, dead letters."""
     chosen = [_named(name) for name in topics] if topics else list(_USUAL)
-    # SetPolicy is sent once per partition and tells a person little.
+    # SetPolicy is sent once per partition and is of little use to a person.
     every = json or context.find_root().params.get("verbose", False)
     asyncio.run(_follow(context.obj, chosen, from_beginning, count, json, every))
 

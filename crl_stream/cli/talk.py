@@ -19,7 +19,7 @@ from rich.text import Text
 from crl_stream.cli.layout import fit, folded
 from crl_stream.visible import LINE, VisibleFormatter, escape_json, visible, visible_lines
 
-if TYPE_CHECKING:  # the broker would import asyncio
+if TYPE_CHECKING:  # not imported at run time, because the broker imports asyncio
     from crl_stream.broker.jars import Progress
 
 _FOLDED = 500
@@ -39,7 +39,7 @@ class Terminal(Console):
 
 
 class _Beside(Terminal):
-    """Stderr; the work continues after its reader has gone."""
+    """Stderr; a command continues its work even if the reader of stderr has gone."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(stderr=True, highlight=False, **options)

@@ -74,7 +74,7 @@ def list_topics(context: typer.Context, json: Json = False) -> None:
 def adopt(
     context: typer.Context,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do it; without this option, only show what would be done.")
+        bool, typer.Option("--yes", help="Adopt the new log; without this option, only show what would change.")
     ] = False,
     json: Json = False,
 ) -> None:

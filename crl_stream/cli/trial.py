@@ -28,10 +28,10 @@ DIFFERENT = 3
 
 
 class Trial(NamedTuple):
-    """The arguments of a trial."""
+    """The arguments of ``crl replay`` that a trial needs."""
 
     file: Path | None
-    """The file to fold; None for the topics."""
+    """The file of outcomes to fold; None to fold the log on the topics."""
     policy: str
     """The policy to try, as a word for ``choose_policy``; so is ``against``."""
     against: str
@@ -115,7 +115,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _warn(comparison: Comparison) -> None:
-    """Say on stderr what limits the report."""
+    """Print on stderr what limits the report."""
     source = comparison.source
     if not source.records:
         say("there was nothing to replay")

@@ -60,7 +60,7 @@ class FileInput:
         progress(_LABEL, 1, 1)
         if self._survey.backwards and not self._by_time:
             say(
-                f"the file runs backwards {self._survey.backwards} times, first at line "
+                f"timestamps in the file go back {self._survey.backwards} times, first at line "
                 f"{self._survey.first_backwards}; --order-by-time folds by timestamp"
             )
 

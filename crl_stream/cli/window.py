@@ -113,7 +113,7 @@ def common_cause(found: dict[str, Any]) -> Iterator[str]:
         left = failing["outcomes_left"]
         yield (
             f"{failing['tag']} has been failing since {failing['since']} ({failing['incident_id']}): "
-            f"{', '.join(failing['variants'])} fell together; they are neither left nor chosen automatically until one "
-            f"recovers, until {failing['until']}, or for {left} more {'outcome' if left == 1 else 'outcomes'}; "
+            f"{', '.join(failing['variants'])} fell together; they are neither replaced nor chosen automatically until "
+            f"one recovers, until {failing['until']}, or for {left} more {'outcome' if left == 1 else 'outcomes'}; "
             f"crl resume {found['agent_name']}/{found['task_type']} ends this"
         )

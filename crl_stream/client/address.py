@@ -1,4 +1,4 @@
-"""Finds a runtime's Kafka: the configured address, else the embedded broker of this machine."""
+"""Finds the Kafka that a runtime uses: the configured address, or else the embedded broker on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def kafka_of(settings: Settings) -> Kafka:
     """
     if settings.kafka.bootstrap_servers:
         return settings.kafka
-    from crl_stream.broker import EmbeddedBroker  # imported late: most runtimes have an address configured
+    from crl_stream.broker import EmbeddedBroker  # imported only here, because most runtimes have an address
 
     running = EmbeddedBroker(settings.broker.data_dir, settings.client.cache_dir).status()
     if running is None:

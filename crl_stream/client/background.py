@@ -27,7 +27,7 @@ _STEADY_SECONDS: Final = 10.0
 """Seconds after which an attempt counts as a success, so the pause after it is short again."""
 _TICK_SECONDS: Final = 1.0
 _STUBBORN_SECONDS: Final = 2.0
-"""Seconds that a cancelled attempt gets to end before it is abandoned."""
+"""Seconds allowed for a cancelled attempt to end before it is abandoned."""
 
 
 class Background:
@@ -54,7 +54,7 @@ class Background:
         self._stopping = threading.Event()
         self._beaten = time.monotonic()
         self.attempts = 0
-        """Number of times the work was started."""
+        """Number of attempts that were started."""
         outlives(self)
 
     def start(self) -> None:
@@ -72,7 +72,7 @@ class Background:
         return self._stopping.is_set()
 
     def beat(self) -> None:
-        """Show that the work is alive."""
+        """Show that the current attempt is alive."""
         self._beaten = time.monotonic()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:

@@ -13,7 +13,7 @@ from weakref import WeakSet
 LEAVING: Final = "crl-leaving"
 """Name of a task that closes a connection; it may finish after the work is over."""
 STUBBORN_SECONDS: Final = 2.0
-"""Seconds that connections get to close before they are abandoned."""
+"""Seconds allowed for connections to close before they are abandoned."""
 
 
 class ClientLoop(asyncio.SelectorEventLoop):
@@ -29,7 +29,7 @@ class ClientLoop(asyncio.SelectorEventLoop):
         """All connected sockets that still exist; the selector does not always hold every one of them."""
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
-        """Connect, and remember the socket."""
+        """Connect a socket, and remember it so that a forked child can replace it."""
         self.sockets.add(sock)
         await super().sock_connect(sock, address)
 
@@ -90,11 +90,11 @@ async def _ended(loop: asyncio.AbstractEventLoop) -> None:
         await asyncio.wait(tasks, timeout=STUBBORN_SECONDS / 4)
     for task in tasks:
         if task.done() and not task.cancelled():
-            task.exception()  # retrieve the exception, so that nothing is logged about it later
+            task.exception()  # otherwise asyncio would log an exception that was never retrieved
     for transport in list(getattr(loop, "_transports", {}).values()):
         transport.abort()
     for _ in range(3):
-        await asyncio.sleep(0)  # lets connections notice, in turn, that they are closed
+        await asyncio.sleep(0)  # lets each connection run its closing callbacks
 
 
 _dead_end: list[int] = []

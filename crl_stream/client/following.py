@@ -24,9 +24,9 @@ from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
 
 POLL_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 15.0
-"""Seconds without a sign of life after which an attempt is restarted."""
+"""Seconds without a sign of life after which an attempt to follow the topics is restarted."""
 SILENT_SECONDS: Final = 8.0
-"""Seconds without an answer after which a new connection is made, because the broker may have moved."""
+"""Seconds without a response after which the client connects again, because the broker may have moved."""
 LOOK_SECONDS: Final = 3.0
 """Seconds between checks that the topics are still the same and that the broker has not moved."""
 _STOP_SECONDS: Final = 2.0
@@ -44,11 +44,11 @@ class Reader(Protocol):
     """The interface that ``Following`` reports to."""
 
     def connected(self, cluster_id: str | None) -> None:
-        """Record that a cluster answers; called before anything is read."""
+        """Record that a cluster has responded; called before anything is read."""
         ...
 
     def show(self, view: View) -> None:
-        """Replace what was known before with a view that has been read to the end."""
+        """Replace all known variants with those of a view that has been read to the end."""
         ...
 
     def tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
@@ -60,12 +60,12 @@ class Reader(Protocol):
         ...
 
     def quiet(self) -> float:
-        """Return the number of seconds without an answer after which to reconnect."""
+        """Return the number of seconds without a response from Kafka after which to reconnect."""
         ...
 
 
 class Following:
-    """Follows the topics; each attempt lasts until something fails or everything must be reread."""
+    """Follows the topics of active variants; each attempt lasts until something fails or all must be reread."""
 
     def __init__(self, settings: Settings, reader: Reader, troubles: Troubles, beat: Callable[[], None]) -> None:
         self.settings, self._reader, self._troubles, self._beat = settings, reader, troubles, beat
@@ -73,7 +73,7 @@ class Following:
         self._names = {topics(name): name for name in (ACTIVE_VARIANTS, VARIANTS)}
 
     async def attempt(self) -> None:
-        """Connect, read both topics to the end, and follow them; raises if that fails or everything must be reread."""
+        """Connect, read both topics to the end, and follow them; raise an error if this fails or all must be reread."""
         kafka = kafka_of(self.settings)
         consumer = LogConsumer(
             **connection_options(kafka),
@@ -152,7 +152,7 @@ class Following:
         for place, stable in sorted(held & before):
             self._troubles.say(
                 "transaction",
-                f"changes of active variants are missed: a transaction that was left open hides "
+                f"changes of active variants are being missed: an open transaction hides "
                 f"{place.topic} partition {place.partition} from offset {stable} on",
             )
         return held
@@ -191,7 +191,7 @@ class Following:
 
 
 class Reread(Exception):
-    """Both topics must be read again from the beginning."""
+    """Raised when both topics must be read again from the beginning."""
 
 
 class Cluster(NamedTuple):
@@ -205,8 +205,8 @@ class Cluster(NamedTuple):
 async def described(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Cluster:
     """Return the cluster's id and the partitions of these topics.
 
-    It asks about these topics only: a runtime asks every few seconds, and a cluster may have thousands of topics.
-    aiokafka's own request does not reveal the cluster's id.
+    The request names only these topics, because a runtime sends it every few seconds and a cluster may have thousands.
+    aiokafka's own request does not return the cluster's id.
     """
     client = consumer._client  # noqa: SLF001
     request = MetadataRequest(list(topics), allow_auto_topic_creation=False)

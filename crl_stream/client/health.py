@@ -26,13 +26,13 @@ class Health(NamedTuple):
     sent: int
     queued: int
     dropped: int
-    """Lost outcomes: too many were waiting, or Kafka did not accept them before the client closed."""
+    """Number of outcomes lost because too many were waiting, or Kafka did not accept them before the client closed."""
     rejected: int
-    """Outcomes that were invalid or refused by Kafka."""
+    """Number of outcomes that were invalid or that Kafka refused."""
     abandoned: int
-    """Invocations that were ended from outside: they say nothing about the variant and are not published."""
+    """Number of invocations ended from outside: they say nothing about the variant and are not published."""
     restarts: int
-    """Number of times that the client had to start following again."""
+    """Number of times that the client had to start again to follow changes of active variants."""
     trouble: str
-    """The last problem; empty if there was none."""
+    """The client's last problem; empty if there was none."""
     trouble_at: str | None

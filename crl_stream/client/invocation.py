@@ -138,7 +138,7 @@ class Client:
     """Everything that a runtime needs. It never raises into the agent and never blocks it.
 
     ``settings`` default to those in the environment (``CRL_*``) and in ``file`` or ``CRL_CONFIG``; no file in the
-    current folder is read. Bad settings are logged, and the client then answers with defaults and sends nothing; with
+    current folder is read. Bad settings are logged, and the client then returns defaults and sends nothing; with
     ``strict=True`` they raise ``ConfigError``. After a fork, the child has its own connections and ``runtime_id``.
     ``exploration`` overrides the share in the task's policy. ``exploration_policy`` names the policy that chooses which
     variant an exploring invocation tries.
@@ -156,7 +156,7 @@ class Client:
     ) -> None:
         began = time.monotonic()
         setup = set_up(settings, file=file, strict=strict)
-        name_of(runtime_id, setup.settings, strict=strict)  # before anything starts a thread
+        name_of(runtime_id, setup.settings, strict=strict)  # a bad name must raise before any thread starts
         self._troubles = Troubles()
         setup.say(self._troubles)
         self.resolver = Resolver(
@@ -182,14 +182,14 @@ class Client:
         self.close()
 
     async def __aenter__(self) -> Self:
-        """Do the same as ``__enter__`` without blocking the loop."""
+        """Enter the client as ``__enter__`` does, but without blocking the event loop."""
         until = time.monotonic() + self._patience
         while not self.resolver.wait_until_ready(0.0) and time.monotonic() < until:  # noqa: ASYNC110 - the event belongs to threads
             await asyncio.sleep(0.005)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Send waiting messages, then close, without blocking the loop."""
+        """Send waiting messages, then close, without blocking the event loop."""
         await asyncio.to_thread(self.close)
 
     def close(self, timeout: float | None = None) -> PublisherStats:

@@ -33,7 +33,7 @@ _text: Final = msgspec.json.Decoder(str)
 
 
 class Kept(NamedTuple):
-    """The content of the file."""
+    """The content of a file of kept variants."""
 
     cluster_id: str | None
     """Id of the cluster that the variants came from; None if unknown."""
@@ -66,13 +66,13 @@ def why_unusable(settings: Settings) -> str | None:
             if not stat.S_ISDIR(found.st_mode):
                 return f"{there} is not a folder"
             return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
-    except (OSError, ValueError) as error:  # for instance, an impossible file name
+    except (OSError, ValueError) as error:  # the configured folder is not a possible file name, for instance
         return f"{str(folder)!r} cannot be used: {getattr(error, 'strerror', None) or error}"
     return None
 
 
 def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
-    """Read what was kept; the result is empty if no file exists or it belongs to another user."""
+    """Read the kept variants; the result is empty if no file exists or it belongs to another user."""
     messages: list[tuple[str, Any]] = []
     cluster_id, wrong = None, None
     try:
@@ -101,7 +101,7 @@ def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
 
 
 def keep(settings: Settings, known: Mapping[str, Iterable[Any]], cluster_id: str | None = None) -> str | None:
-    """Write messages by topic, all or nothing, and return the error, or None."""
+    """Write the messages of all topics to the file, or nothing; return the error, or None if there was none."""
     parts = [(topic, b"[%s]" % b",".join(map(encode, every))) for topic, every in known.items()]
     parts += [(_CLUSTER, encode(cluster_id or "")), (_PREFIX, encode(settings.kafka.topic_prefix))]
     file = kept_file(settings)
@@ -135,7 +135,7 @@ class Keeper:
         self._thread: threading.Thread | None = None
 
     def changed(self) -> None:
-        """Record that there is something to write."""
+        """Record that the active variants have changed, so that the file must be written."""
         self._unsaved = True
 
     def look(self) -> None:

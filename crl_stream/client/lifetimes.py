@@ -22,14 +22,14 @@ EXIT_SECONDS: Final = 2.0
 
 
 class Member(Protocol):
-    """Something with a thread or with waiting messages."""
+    """An object that has a thread or waiting messages."""
 
     def forked(self) -> None:
         """Handle a fork; called in the child, where the parent's threads do not exist."""
         ...
 
     def at_exit(self, deadline: float) -> None:
-        """Handle the end of the program; finish by ``deadline`` (of ``time.monotonic``)."""
+        """Handle the end of the program; finish by ``deadline``, a time of ``time.monotonic``."""
         ...
 
 
@@ -57,7 +57,7 @@ def waits(queue: Member) -> None:
 
 
 class _Anchor:
-    """The object under which after-fork functions are registered with a library."""
+    """The object for which after-fork functions are registered with a multiprocessing library."""
 
 
 _anchor = _Anchor()

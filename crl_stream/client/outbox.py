@@ -28,17 +28,17 @@ class Item(NamedTuple):
 
 
 class PublisherStats(NamedTuple):
-    """Counts of messages by result."""
+    """Counts of a client's messages by result."""
 
     sent: int
     """Acknowledged by Kafka."""
     queued: int
     dropped: int
-    """Lost because the queue was full, or because Kafka did not accept them before the client closed."""
+    """Messages lost because the queue was full, or because Kafka did not accept them before the client closed."""
     rejected: int
-    """Refused by the client or by Kafka, with a log line that says what to do."""
+    """Messages refused by the client or by Kafka; a log line says what to do."""
     abandoned: int = 0
-    """Invocations that were ended from outside: they say nothing about the variant and are not published."""
+    """Number of invocations ended from outside: they say nothing about the variant and are not published."""
 
 
 class Outbox:
@@ -87,7 +87,7 @@ class Outbox:
             self._abandoned += 1
 
     def wait_until_empty(self, timeout: float) -> bool:
-        """Wait until Kafka has everything; return False if that takes longer than ``timeout`` seconds."""
+        """Wait until Kafka has every message; return False if that takes longer than ``timeout`` seconds."""
         until = time.monotonic() + timeout
         with self._lock:
             while self._waiting or self._in_flight:
@@ -97,7 +97,7 @@ class Outbox:
         return True
 
     def close(self) -> None:
-        """Accept no more messages."""
+        """Close the queue: accept no more messages."""
         with self._lock:
             self._closed = True
 

@@ -54,7 +54,7 @@ def checked(message: m.Invocation | m.Feedback) -> tuple[bytes, bytes]:
     if isinstance(decoded, Rejected):
         raise _complaint(message, decoded)
     if is_drill(message.agent_name) and getattr(message, "runtime_id", None) != DRILL_AGENT:
-        # Its outcomes would count nowhere, and would disturb the next drill.
+        # Other outcomes of this agent would count nowhere, and would disturb the next drill.
         raise InvalidMessage(
             f"The agent_name {DRILL_AGENT} is reserved for the drills of `crl drill`.", hint="use another agent_name"
         )
@@ -111,7 +111,7 @@ class Publisher:
         self._start()
 
     def __enter__(self) -> Self:
-        """Do nothing; the client has already started."""
+        """Return the publisher, which has already started."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,7 +120,7 @@ class Publisher:
 
     @property
     def trouble(self) -> str:
-        """Return why the last failed attempt failed; empty if none has."""
+        """Return the reason for the last failed attempt to send; empty if none has failed."""
         return self._without_kafka or self._sending.trouble
 
     @property
@@ -142,7 +142,7 @@ class Publisher:
                 message, left_out = usable(message)
                 key, value = checked(message)
                 for sentence in left_out:
-                    self._troubles.say(f"score {sentence.partition(' ')[0]}", f"{sentence}; the outcome is published")
+                    self._troubles.say(f"score {sentence.partition(' ')[0]}", f"{sentence}; the rest is published")
             item = Item(key, value, list(event_headers(message, key, traceparent=traceparent)))
         except Exception as error:
             self.reject(error)
@@ -151,7 +151,7 @@ class Publisher:
             self._start()
         if self._outbox.put(item):
             return True
-        why = "it is closed" if self._closed else self._without_kafka or f"{QUEUE_SIZE} are already waiting for Kafka"
+        why = "it is closed" if self._closed else self._without_kafka or f"{QUEUE_SIZE} outcomes are already waiting"
         self._troubles.say("dropped", f"an outcome is dropped: {why}")
         return False
 
@@ -226,7 +226,7 @@ class Publisher:
         return self._outbox.stats
 
     def flush(self, timeout: float = 30.0) -> bool:
-        """Wait until Kafka has everything; return False if that takes longer than ``timeout`` seconds."""
+        """Wait until Kafka has every message; return False if that takes longer than ``timeout`` seconds."""
         return self._outbox.wait_until_empty(timeout)
 
     def close(self, timeout: float | None = None) -> PublisherStats:

@@ -35,7 +35,7 @@ from crl_stream.wire.weights import variant_of
 log = logging.getLogger(__name__)
 
 STALE_SECONDS: Final = 30.0
-"""Seconds without an answer from Kafka after which known variants are called stale."""
+"""Seconds without a response from Kafka after which known variants count as stale."""
 
 
 class Resolution(NamedTuple):
@@ -102,7 +102,7 @@ class Resolver:
         self._following_since: str | None = None
 
     def __enter__(self) -> Self:
-        """Do nothing; the client has already started."""
+        """Return the resolver, which has already started."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -132,11 +132,11 @@ class Resolver:
 
     @property
     def restarts(self) -> int:
-        """Return the number of times that the resolver had to start following again."""
+        """Return the number of times that the resolver had to start again to follow changes."""
         return max(0, self._background.attempts - 1) if self._background is not None else 0
 
     def wait_until_ready(self, timeout: float = 10.0) -> bool:
-        """Wait until everything published so far is known; return False if Kafka did not answer in time."""
+        """Wait until all changes published so far are known; return False if Kafka did not respond in time."""
         if self._background is None:
             self._start()
         return self._caught_up.wait(timeout)
@@ -177,7 +177,10 @@ class Resolver:
 
     # -- lifetime ----------------------------------------------------------------------------------
     def forked(self) -> None:
-        """Keep the known variants in a forked child, whose first call starts its own thread to follow the topics."""
+        """Prepare the resolver in a forked child: keep the known variants and start a new thread on the first lookup.
+
+        If there are listeners, the thread starts at once.
+        """
         self._fresh()
         if self._owns_troubles:
             self._troubles.forked()
@@ -211,7 +214,7 @@ class Resolver:
             self._background.beat()
 
     def _failed(self, error: BaseException) -> None:
-        """Report that an attempt to follow has ended."""
+        """Report that an attempt to follow the topics has ended."""
         if isinstance(error, Reread):
             log.info("rereading the active variants: %s", error)
             return
@@ -282,7 +285,7 @@ class Resolver:
             if any(chosen is other for other in others):
                 return chosen
             wrong = f"{chosen!r:.100} is not one of the variants to choose from"
-        except Exception as error:  # a third party's policy may raise anything
+        except Exception as error:  # a third-party policy may raise anything
             wrong = f"{type(error).__name__}: {error}"
         self._troubles.say("exploration", f"the exploration policy failed, so nothing is explored: {wrong}")
         return None
@@ -306,11 +309,11 @@ class Resolver:
 
     # -- what the follower has read ----------------------------------------------------------------
     def quiet(self) -> float:
-        """Return the number of seconds without an answer after which to reconnect."""
+        """Return the number of seconds without a response from Kafka after which to reconnect."""
         return STALE_SECONDS
 
     def connected(self, cluster_id: str | None) -> None:
-        """Record that a cluster answers; discard variants that the file holds for another cluster."""
+        """Record that a cluster has responded; discard variants that the file holds for another cluster."""
         if cluster_id is not None and self._cluster_id is not None and cluster_id != self._cluster_id:
             with self._changed:
                 self._active = {key: active for key, active in self._active.items() if key not in self._from_file}
@@ -327,7 +330,7 @@ class Resolver:
         self._keeper.look()
 
     def show(self, view: View) -> None:
-        """Replace what was known before with a view that has been read to the end."""
+        """Replace all known variants with those of a view that has been read to the end."""
         before = self._active
         with self._changed:
             self._active, self._known, self._from_file = view.active, view.known, set()
@@ -350,7 +353,7 @@ class Resolver:
                 self._call_listeners(message)
 
     def tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
-        """Pass on a record that has just been added to the view: to the file, to waiting callers and to listeners."""
+        """Pass a record that was just added to the view to the file, to waiting callers and to listeners."""
         self._keeper.changed()
         if isinstance(message, m.ActiveVariant):
             with self._changed:
@@ -363,7 +366,7 @@ class Resolver:
                 listener(message)
             except BaseException as error:  # a failing listener must not end the thread or the program
                 log.debug("a listener failed", exc_info=True)
-                self._troubles.say("listener", f"a listener of on_change failed: {type(error).__name__}: {error}")
+                self._troubles.say("listener", f"an on_change listener failed: {type(error).__name__}: {error}")
 
     # -- the file ----------------------------------------------------------------------------------
     def _load(self) -> None:

@@ -48,7 +48,7 @@ class Sending:
         self.connected_since: str | None = None
         """The time since which Kafka has been accepting messages; None while it does not."""
         self.trouble = ""
-        """Why the last failed attempt failed."""
+        """The reason for the last failed attempt to send; empty if none has failed."""
         self._awake: asyncio.Event | None = None
         self._discarding: set[asyncio.Future[Any]] = set()
         self._spare: AIOKafkaProducer | None = None
@@ -62,7 +62,7 @@ class Sending:
             self._awake.set()
 
     def failed(self, error: BaseException) -> None:
-        """Record that an attempt has failed."""
+        """Record that an attempt to send has failed."""
         self._silent(reason_of(error))
 
     async def attempt(self) -> None:
@@ -78,7 +78,7 @@ class Sending:
                     await self._awake.wait()
                     self._awake.clear()
                 elif not await self._send(producer, address, items):
-                    # A refused batch has left a gap in the producer's sequence.
+                    # A refused batch has left a gap in the producer's sequence numbers, so a new producer is needed.
                     self._discard(producer)
                     producer = await self._connected()
         finally:
@@ -107,7 +107,7 @@ class Sending:
         return producer
 
     def _discard(self, producer: AIOKafkaProducer) -> None:
-        """Close a producer in the background, because a broken one may take long to close."""
+        """Close a producer in the background, because a broken one may take a long time to close."""
 
         async def discard() -> None:
             with suppress(Exception, asyncio.CancelledError):
@@ -193,12 +193,12 @@ class Sending:
         [number] = numbers
         self._alone.discard(flight.left[number].value)
         self._troubles.say(
-            "refused", f"Kafka refuses an outcome of {flight.left[number].key.decode()}: {reason_of(error)}"
+            "refused", f"Kafka has refused an outcome of {flight.left[number].key.decode()}: {reason_of(error)}"
         )
         flight.refused(numbers)
 
     async def _in_time(self, producer: AIOKafkaProducer, address: str, work: Awaitable[Any]) -> Any:
-        """Return the result of ``work``; raises if the producer will never complete it."""
+        """Return the result of ``work``; raise an error if the producer will never complete it."""
         task = asyncio.ensure_future(work)
         try:
             probed = self._heard
@@ -245,11 +245,11 @@ class Sending:
 
 
 class _Moved(Exception):
-    """The broker's address has changed."""
+    """Raised when the broker's address has changed."""
 
 
 class _Flight:
-    """The unsettled messages of one round, by number."""
+    """The messages of one round that Kafka has neither accepted nor refused, by number."""
 
     def __init__(self, outbox: Outbox, items: Sequence[Item]) -> None:
         self._outbox = outbox
@@ -257,7 +257,7 @@ class _Flight:
         self.refusals = 0
 
     def arrived(self, numbers: Iterable[int]) -> None:
-        """Settle messages that Kafka has."""
+        """Settle messages that Kafka has accepted."""
         self._outbox.settle(sent=self._remove(numbers))
 
     def refused(self, numbers: Iterable[int]) -> None:

@@ -10,17 +10,17 @@ from crl_stream.settings import Settings, load_client_settings
 
 
 class Setup(NamedTuple):
-    """Settings and their problems."""
+    """A client's settings, and the problems found in them."""
 
     settings: Settings
     without_kafka: str = ""
-    """The reason why the client must not connect; empty if it may."""
+    """Why the client must not connect to Kafka; empty if it may."""
     notes: tuple[str, ...] = ()
 
     def say(self, troubles: Troubles) -> None:
         """Log each problem."""
         if self.without_kafka:
-            troubles.say("settings", f"the client answers with defaults and sends nothing: {self.without_kafka}")
+            troubles.say("settings", f"the client returns defaults and sends nothing: {self.without_kafka}")
         for note in self.notes:
             troubles.say(f"note {note}", note)
 

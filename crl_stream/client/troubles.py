@@ -29,16 +29,16 @@ def utc_now() -> str:
 
 
 class _Kind:
-    """One kind of trouble."""
+    """What is known about one kind of trouble."""
 
     __slots__ = ("count", "open", "said", "since", "text")
 
     def __init__(self) -> None:
         self.said = float("-inf")
-        """When this kind was last logged."""
+        """When this kind of trouble was last logged."""
         self.since = 0.0
         self.count = 0
-        """Number of occurrences since this kind was last logged."""
+        """Number of occurrences since this kind of trouble was last logged."""
         self.open = False
         """Whether this kind has been logged but its end has not."""
         self.text = ""
@@ -55,7 +55,7 @@ class Troubles:
         self.last_at: str | None = None
 
     def forked(self) -> None:
-        """Reset in a forked child."""
+        """Forget all problems in a forked child."""
         self.__init__()  # type: ignore[misc]
 
     def say(self, kind: str, text: str, count: int = 1) -> None:

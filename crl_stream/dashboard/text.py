@@ -1,6 +1,6 @@
 """The dashboard as text: the guide's five sections in 80 columns. The same page and time give the same bytes.
 
-Pure: no colour, no locale, no terminal. So cron can mail it, and two versions can be compared.
+Pure: it uses no colour, locale or terminal. So cron can mail the text, and two versions of it can be compared.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _degradations(overview: Overview, alerts: Iterable[AlertNote]) -> list[str]:
 
 
 def _readiness(variant: TaskStanding) -> str:
-    """Return what will happen to a proven variant, as far as its task has reported."""
+    """Return what will happen to a proven variant, as far as the records of its task show it."""
     if variant.active:
         return "active"
     if variant.decision == "human_approval":

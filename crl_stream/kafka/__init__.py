@@ -4,7 +4,7 @@ Read in this order:
 
     connection      turns settings into options for aiokafka, and its errors into ours
     log_consumer    consumers that read whatever a Kafka client may write, and report how far they have read
-    session         one set of connections for everything that a call asks of Kafka
+    session         one set of connections for all the Kafka requests of one call
     positions       records by position: up to an end, between two positions, or at given positions
     reader          reads or follows topics by their catalog names
     point_reader    the worker's reader by position: one long-lived consumer, one request at a time
@@ -17,7 +17,7 @@ Built on these:
     commands        sends commands and waits for the monitor's answer
     partition_rows  reads how far each partition of the log is folded, from the changelog
     fleet_policy    reads the fleet's policy, and is the only way to set it
-    policy_change   changes a part of it without losing what others change at the same time
+    policy_change   changes a part of the policy without losing what others change at the same time
     retained_log    reads the part of the log that is still on the topics, to fold it again
     policy_history  finds the policy with a given hash
     overview_page   reads the overview of the system

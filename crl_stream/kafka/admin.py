@@ -45,7 +45,7 @@ class Difference:
     """Whether a worker refuses to start with this difference, because it could lose or misread events."""
 
     def __str__(self) -> str:
-        """Return one line for people."""
+        """Return the difference as one line of text, for people."""
         if self.kind == "missing":
             return f"{self.topic} does not exist"
         return f"{self.topic}: {self.setting} is {self.found}, {self.wanted} is expected"
@@ -63,7 +63,7 @@ class Found:
     partitions: int
     replication_factor: int
     configs: dict[str, str]
-    """The effective value of each setting."""
+    """The effective value of each setting of the topic."""
     own: dict[str, str]
     """The values that were set on the topic itself."""
 

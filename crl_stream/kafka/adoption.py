@@ -97,7 +97,7 @@ async def _until_workers_have_left(settings: Settings, session: KafkaSession) ->
 
 
 def _workers_run(group: str) -> Unavailable:
-    return Unavailable(f"Workers of {group} are running.", hint="stop every worker, then adopt")
+    return Unavailable(f"Workers of {group} are running.", hint="stop every worker, then run this command again")
 
 
 async def _contradiction(
@@ -132,5 +132,6 @@ async def _reset_commits(
         raise _workers_run(group) from error
     except KafkaError as error:
         raise ContractError(
-            f"The old committed offsets cannot be reset: {error}.", hint="stop every worker, then adopt"
+            f"The old committed offsets cannot be reset: {error}.",
+            hint="stop every worker, then run this command again",
         ) from error

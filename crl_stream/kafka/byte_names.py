@@ -1,7 +1,7 @@
 """Record batches with header names that are not UTF-8, for aiokafka's producer.
 
 A dead letter keeps the headers of its record, and Kafka accepts any bytes as a name.  aiokafka's compiled builder
-accepts only text; its pure-Python builder asks the name for its bytes.
+accepts only text; its pure-Python builder calls ``encode`` on the name.
 """
 
 from __future__ import annotations

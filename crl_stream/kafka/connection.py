@@ -1,4 +1,4 @@
-"""Turns settings into options for aiokafka, and its errors into ours."""
+"""Turns settings into options for aiokafka, and errors of aiokafka into errors of crl-stream."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _TIMEOUT_MS: Final = 5_000
 BEHIND_SECONDS: Final = 60.0
 """A record that has waited this long to be read counts as a problem."""
 _FIRST_SECONDS: Final = 2.0
-"""How long to search for the oldest waiting records."""
+"""How long to search for the oldest records that wait to be read."""
 _MOST_PLACES: Final = 64
 _RUNNING: Final = frozenset(("Stable", "PreparingRebalance", "CompletingRebalance"))
 SERVICES: Final = ("proposer", "overview", "tags", "files", "notifier")
@@ -51,7 +51,7 @@ class Behind(NamedTuple):
 
     records: int
     since: int | None
-    """When the first of them was written, in milliseconds since the epoch; None when it cannot be read."""
+    """When the first unread record was written, in milliseconds since the epoch; None when it cannot be read."""
     in_transaction: bool
 
 

@@ -51,7 +51,7 @@ class FleetPolicy(NamedTuple):
 
     @property
     def exists(self) -> bool:
-        """Whether the fleet has a policy; if the log was folded before one was set, that is the guide's policy."""
+        """Whether the fleet has a policy. If the log was folded before one was set, the guide's policy is in force."""
         return self.ordered is not None or any(row.next_offset or row.has_policy for row in self.rows.values())
 
     @property
@@ -71,7 +71,7 @@ class FleetPolicy(NamedTuple):
 
     @property
     def actor(self) -> str:
-        """Who set the policy; empty when unknown."""
+        """Who set the policy in force; empty when unknown."""
         if self.ordered is not None:
             return self.ordered.actor
         return max((row.policy_actor for row in self.rows.values()), default="")
@@ -160,6 +160,6 @@ def difference_line(policies: PolicySet, actor: str, time: int, differences: int
     """Return the line that a process logs if its settings differ from the policy in force."""
     settings = "1 setting" if differences == 1 else f"{differences} settings"
     return (
-        f"policy {policies.digest()} is in force,{set_by(actor, time) or ' as the log says'}; "
+        f"policy {policies.digest()} is in force,{set_by(actor, time) or ' according to the log'}; "
         f"the settings of this process differ from it in {settings}: see `crl policy diff`"
     )

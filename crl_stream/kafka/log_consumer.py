@@ -52,7 +52,7 @@ class Stretch(list[Any]):
     def __init__(self, start: int, records: Iterable[Any] = (), end: int | None = None) -> None:
         super().__init__(records)
         self.start = start
-        """The position at which reading began."""
+        """The position at which the stretch begins."""
         self.end = start if end is None else end
         """The position after the last record and any control records that follow it."""
 
@@ -109,7 +109,7 @@ def _reading_everything(method: Any) -> FunctionType:
 
 
 class _FetchResult(stock.FetchResult):  # type: ignore[misc]
-    """A fetch result that returns its records as stretches."""
+    """The records fetched from one partition, which it returns as stretches."""
 
     _fault: Exception | None = None
     _partition_records: Any
@@ -166,7 +166,7 @@ class _Batches:
         return bool(self._left)
 
     def next_batch(self) -> _Batch | _LegacyBatch:
-        """Return the next batch."""
+        """Return the next batch of the response."""
         data = self._left.popleft()
         return _Batch(data) if magic_of(data) >= MAGIC else _LegacyBatch(data)
 
@@ -184,7 +184,7 @@ class _Batch:
         self.is_control_batch, self.is_transactional = stock_batch.is_control_batch, stock_batch.is_transactional
 
     def validate_crc(self) -> bool:
-        """Return whether the checksum matches the bytes."""
+        """Return whether the checksum of the batch matches its bytes."""
         return bool(self._stock.validate_crc())
 
     def __next__(self) -> Any:
@@ -217,14 +217,14 @@ class _LegacyBatch:
     def __init__(self, data: bytes) -> None:
         self._data = data
         try:
-            # Avoid the C version: it trusts the lengths in a record, and a wrong length can crash the process.
+            # aiokafka's C reader trusts the lengths in a record, and a wrong length can crash the process.
             self._stock = _LegacyRecordBatchPy(data, magic_of(data))
             self.next_offset = self._stock.next_offset
         except Exception as error:
             raise CorruptRecordException(f"a record of format {magic_of(data)} is cut off") from error
 
     def validate_crc(self) -> bool:
-        """Return whether the checksum matches the bytes."""
+        """Return whether the checksum of the batch matches its bytes."""
         return bool(self._stock.validate_crc())
 
     def __iter__(self) -> Iterator[Any]:

@@ -20,17 +20,17 @@ from crl_stream.settings import Settings
 from crl_stream.wire.topics import COMMANDS
 
 TRIES: Final = 5
-"""How often a change is repeated because another policy came in between."""
+"""How many times a change is tried again because another policy came in between."""
 
 
 class Changed(NamedTuple):
-    """What became of a change."""
+    """The result of a change to the fleet's policy."""
 
     before: FleetPolicy
-    """The fleet's policy when it was first read."""
+    """The fleet's policy before the change, as it was first read."""
     policies: PolicySet
     sent: Ordered | None
-    """The command that was written; None if the policy was already as wanted."""
+    """The command that was written; None if the policy needed no change."""
 
 
 async def change_policy(
@@ -56,7 +56,7 @@ async def change_policy(
         between = last_ordered(earlier)
         if between is None or (base is not None and between.offset <= base.offset):
             return Changed(before, wanted, sent)
-        # The policy ``between`` came after the fleet's policy was read, and has been overwritten: begin again from it.
+        # The policy ``between`` came after the fleet's policy was read, and has been overwritten: start over from it.
         base, policies = sent, between.policies
     raise Unavailable(
         f"Others changed the policy {TRIES} times in the meantime.", hint="see crl policy show, then try again"

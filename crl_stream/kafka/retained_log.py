@@ -18,11 +18,11 @@ from crl_stream.stages.partition import PartitionRow
 from crl_stream.stages.topology import INLET, MONITOR
 
 _AT_ONCE: Final = 4_000
-"""The largest number of records in one part."""
+"""The largest number of records that ``records`` yields at once."""
 
 
 class Span(NamedTuple):
-    """The offsets of a partition that are read."""
+    """The range of offsets to read in one partition."""
 
     first: int
     """The first offset that still exists."""
@@ -48,7 +48,7 @@ class RetainedLog:
         self.rows = rows
         """The partition rows of the monitor, read before ``spans``; partitions that were never folded are missing."""
         self.cut = cut
-        """The topics of facts and their partitions whose oldest records have been deleted, as (topic, partition)."""
+        """Partitions of fact topics whose oldest records have been deleted, as (topic, partition)."""
         self.commands: dict[tuple[int, int], bytes | None] = {
             (one.record.partition, one.record.offset): one.record.value for one in commands
         }

@@ -1,4 +1,4 @@
-"""One set of connections for everything that a call asks of Kafka.
+"""One set of connections for all the Kafka requests of one call.
 
 aiokafka gives each consumer, producer and admin client its own connections, and each looks up the brokers first.  A
 call that reads three topics and sends a command would do this four times.  In a session they share one protocol client,
@@ -132,11 +132,11 @@ class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
                 self._is_connected = True
 
     def add_topic(self, topic: str) -> Any:  # noqa: ARG002 - the stock name
-        """Ask the cluster again, because the topic was missing."""
+        """Request the cluster's metadata again, because the topic was missing from it."""
         return self.force_metadata_update()
 
     def set_topics(self, topics: Iterable[str]) -> Any:
-        """Ask the cluster again if one of the topics was missing."""
+        """Request the cluster's metadata again if one of the topics was missing from it."""
         if not self.cluster.topics() >= set(topics):
             return self.force_metadata_update()
         known: Any = asyncio.get_running_loop().create_future()

@@ -1,7 +1,7 @@
 """Lists the cluster's topics with their ids, which change when a topic is deleted and created again.
 
 Kafka gives each topic an id as well as a name (KIP-516).  aiokafka requests metadata in versions without ids, so this
-module defines the request itself.  A broker older than 3.1 is asked through aiokafka and reports only partitions.
+module defines the request itself.  A broker older than 3.1 is queried through aiokafka and reports only partitions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NO_ID: Final = bytes(16)
 
 
 class TopicState(NamedTuple):
-    """A topic as the cluster describes it."""
+    """A topic, with its id and partitions, as the cluster describes it."""
 
     id: bytes
     """The topic's id, 16 bytes; ``NO_ID`` if the broker reports none."""

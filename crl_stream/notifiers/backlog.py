@@ -17,8 +17,8 @@ _NAMED: Final = 3
 def summarise(notices: Sequence[Notice], now_ms: int, max_age_hours: float) -> Notice:
     """Return one notice for all of ``notices``, which must not be empty.
 
-    It names the newest critical ones that no later notice resolves. Its id is derived from theirs, so the same notices
-    give the same summary after a crash.
+    The text names the newest critical notices that no later notice resolves. The id is derived from the ids of all
+    notices, so the same notices give the same summary after a crash.
     """
     open_ones: dict[tuple[str, str], Notice] = {}
     for notice in notices:

@@ -16,7 +16,7 @@ from crl_stream.core.messages.facts import Severity
 MAX_TEXT: Final = 2_000
 """Longest line, in characters; chat services cut or refuse longer ones."""
 DRILL: Final = "THIS IS A DRILL, nothing is wrong: "
-"""How the line of a notice about a drill begins."""
+"""Beginning of the text of a notice about a drill."""
 
 
 class Notice(NamedTuple):
@@ -49,7 +49,10 @@ class Notice(NamedTuple):
 
 
 def notice_of(message: Any) -> Notice:
-    """Create the notice for an ``Alert``, a ``RollbackEvent`` or a ``DegradationAlert``; that of a drill says so."""
+    """Create the notice for an ``Alert``, a ``RollbackEvent`` or a ``DegradationAlert``.
+
+    The text of a drill's notice starts with ``THIS IS A DRILL``.
+    """
     notice = _notice_of(message)
     return notice._replace(text=one_line(f"{DRILL}{notice.text}")) if is_drill(message.agent_name) else notice
 

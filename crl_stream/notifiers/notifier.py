@@ -55,10 +55,10 @@ class Notifier:
     ) -> None:
         self.name, self.options = name, options
         self.topics = topics_of(options)
-        """Catalog names of the topics that its consumer group reads."""
+        """Catalog names of the topics that the channel's consumer group reads."""
         self.delivered = self.undelivered = self.attempts_failed = 0
         self.failing: str | None = None
-        """Why the last attempt failed; None if it did not."""
+        """Why the last attempt failed; None if it succeeded."""
         self._channel = channel if channel is not None else KINDS[options.kind].channel(name, options)
         self._selection = Selection(options)
         self._repetitions = Repetitions(options.remind_after_minutes)
@@ -110,7 +110,7 @@ class Notifier:
         await self._channel.close()
 
     def status(self) -> dict[str, Any]:
-        """Return figures for the views."""
+        """Return the channel's figures for the worker's views."""
         return {
             "name": self.name,
             "kind": self.options.kind,

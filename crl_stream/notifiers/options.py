@@ -26,7 +26,7 @@ class Options(BaseModel):
     """``alerts`` is for people. ``facts`` is for programs: it sends complete rollbacks and degradations instead of
     their alerts."""
     max_age_hours: Annotated[float, Field(gt=0.0, le=8_760.0)] = 24.0
-    """Age in hours; notices that are older when their turn comes go into one summary."""
+    """Maximum age of a notice in hours; notices that are older when they could be sent go into one summary."""
     remind_after_minutes: Annotated[float, Field(ge=0.0, le=525_600.0)] = 30.0
     """Minutes until a reminder of an unchanged state; the interval then doubles each time, up to a day.
 

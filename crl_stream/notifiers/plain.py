@@ -35,7 +35,7 @@ _LINK: Final = re.compile(r"(?i)(?:[a-z][a-z0-9+.-]*:(?=//)|www\.|mailto:|tel:|j
 
 
 def plain(text: str) -> str:
-    """Return the text without anything that a service would act on; to people it reads the same."""
+    """Return the text without anything that a service would act on; people can read it as before."""
     return _LINK.sub(_without_link, text).translate(_LOOK_ALIKE)
 
 

@@ -24,7 +24,7 @@ LONGEST_SECONDS: Final = 86_400.0
 REMEMBERED: Final = 8_192
 """How many subjects are remembered; the one that has been quiet longest is forgotten first."""
 FLAPPING: Final = 3
-"""When a state has opened this many times within a day, its notices say how many times."""
+"""Number of times that a state must open within a day before its notices say how often it has opened."""
 ONE_STATE: Final = frozenset({"clock_skew", "fold_failure", "stuck", "variant_limit"})
 """Kinds in which every record has its own cause; for these, the state of a subject does not depend on the cause."""
 
@@ -78,7 +78,7 @@ class Repetitions:
         return _with(notice, words)
 
     def settle(self, notice: Notice, now: float, *, delivered: bool) -> None:
-        """Record that a notice was sent at ``now``, or not delivered; if not, its next repetition is sent at once."""
+        """Record that a notice was sent at ``now``; if it was not ``delivered``, send its next repetition at once."""
         state = self._states.get((notice.kind, notice.subject))
         if state is None:
             return

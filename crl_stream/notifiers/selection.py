@@ -33,7 +33,7 @@ def topics_of(options: Options) -> tuple[str, ...]:
 
 
 class Selection:
-    """Chooses notices for one channel. After a loss of its memory, notices may be sent again, but none is lost."""
+    """Chooses notices for one channel. If a restart clears its memory, notices may be sent again, but none is lost."""
 
     def __init__(self, options: Options) -> None:
         self.options = options

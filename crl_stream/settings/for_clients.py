@@ -33,11 +33,14 @@ READ: Final = ("kafka", "client", "broker")
 
 
 class ClientSettings(NamedTuple):
-    """The settings of a client, and problems with them."""
+    """The settings of a client, and the problems found in them."""
 
     settings: Settings
     without_kafka: str
-    """Why the client must not connect, or empty: with no readable address, the default may be someone else's Kafka."""
+    """Why the client must not connect; empty if it may.
+
+    Without a readable address, the client must not use the default, which may be someone else's Kafka.
+    """
     notes: tuple[str, ...]
     """Other problems, one sentence each; a default is used instead."""
 

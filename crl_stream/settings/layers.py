@@ -41,9 +41,9 @@ PREFIX: Final = "CRL_"
 ALIASES: Final = {"CRL_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers", "CRL_PROFILE": "profile"}
 """Short environment variables."""
 NOT_SETTINGS: Final = ("CRL_CONFIG", "CRL_MAVEN_MIRROR")
-"""Variables that other parts of the product read."""
+"""``CRL_*`` variables that are not settings and are read elsewhere in the product."""
 TEST_PREFIX: Final = "CRL_TEST_"
-"""Variables that only tests use."""
+"""``CRL_*`` variables that only tests use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Settings:
     review: Review
     telemetry: Telemetry
     notifiers: Mapping[str, Options]
-    """Channels by name, in the order of the file."""
+    """The notifier channels by name, in the order of the file."""
     disabled_notifiers: Mapping[str, DisabledChannel]
-    """Channels that lack a required secret."""
+    """Notifier channels that lack a required secret."""
     policies: PolicySet
     profile: str = "guide"
     origins: Mapping[str, Origin] = field(default_factory=dict)
@@ -143,7 +143,7 @@ def resolve(
 
 
 def _profile(layers: Iterable[tuple[str, Origin]]) -> Origin:
-    """Return the profile that was chosen last."""
+    """Return the profile of the last layer that names one."""
     profile = Origin("guide", "default")
     for name, origin in layers:
         if name == "profile":
@@ -184,7 +184,7 @@ def nearest_name(name: str, names: Mapping[str, Any]) -> str:
 
 # -- values ----------------------------------------------------------------------------------------
 def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
-    """Build a section from the chosen values; the others keep their defaults."""
+    """Build a section from the chosen values; its other settings keep their defaults."""
     chosen = {
         name.partition(".")[2]: origin
         for name, origin in origins.items()
@@ -277,7 +277,7 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
 
 
 def _effective(origins: Mapping[str, Origin], sections: Mapping[str, Any], policies: PolicySet) -> dict[str, Origin]:
-    """Return the origins with the resolved values."""
+    """Return the origins of the settings, with the resolved values in place of the given ones."""
     shown = {}
     for name, origin in origins.items():
         section, _, entry = name.partition(".")

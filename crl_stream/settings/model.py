@@ -99,12 +99,12 @@ class Broker(_Section):
 
     data_dir: Path = Field(default_factory=lambda: user_folder("XDG_DATA_HOME", ".local/share") / "broker")
     port: Port | None = None
-    """Port; if absent, the last run's, else 9092, else a free one."""
+    """Port of the embedded broker; if absent, the port of its last run, else 9092, else a free one."""
     heap_mb: Annotated[int, Field(ge=256, le=32_768)] = 512
 
 
 class Client(_Section):
-    """What the client library keeps on a machine."""
+    """The client library: its cache folder, the runtime's name, and how long closing may take."""
 
     cache_dir: Path = Field(default_factory=lambda: user_folder("XDG_CACHE_HOME", ".cache"))
     """Folder for Kafka's jars and the active variants that a Resolver falls back to."""
@@ -160,7 +160,7 @@ class Review(_Section):
 
 
 class Telemetry(_Section):
-    """The guide's files of rollbacks and proposals."""
+    """The rollback and proposal files that the guide describes."""
 
     folder: Path = Path("telemetry/crl")
     """Folder of the files, relative to the worker's current folder; only one worker may write there."""

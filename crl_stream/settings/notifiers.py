@@ -44,7 +44,7 @@ class DisabledChannel(NamedTuple):
     reason: str
     """Which setting is wrong and why, without the secret."""
     hint: str
-    """The environment variable to set."""
+    """What to do next: the environment variable to set."""
 
 
 class Channels(NamedTuple):
@@ -53,7 +53,7 @@ class Channels(NamedTuple):
     usable: dict[str, Options]
     disabled: dict[str, DisabledChannel]
     origins: dict[str, Origin]
-    """Value and source of each setting."""
+    """Value and source of each setting of a channel."""
 
 
 def resolve_notifiers(layers: Iterable[tuple[str, Origin]]) -> Channels:
@@ -145,7 +145,7 @@ def _channel(name: str, chosen: Mapping[str, Origin]) -> Options | DisabledChann
             raise ConfigError(
                 f"{PREFIX}{name}.{field} is missing ({kind.place}).", hint=f"write it there, or set {variable}"
             ) from None
-        # Not `from error`, which holds the values.
+        # Not `from error`, because that error contains the values, which may be secret.
         raise ConfigError(
             f"{PREFIX}{name}.{field} = {_short(chosen[field].value)} ({chosen[field].place}): {first['msg']}.",
             hint=_HINT,

@@ -13,7 +13,7 @@ class Origin:
     value: Any
     source: str
     line: int | None = None
-    """Line of the setting in the file."""
+    """Line of the setting in the settings file."""
 
     @property
     def place(self) -> str:

@@ -12,9 +12,9 @@ from crl_stream.core.proposer.remedies import Remedies
 from crl_stream.errors import ConfigError
 
 SHIPPED: Final = Path(__file__).with_name("modifications.toml")
-"""A file to copy and edit."""
+"""The shipped catalogue, which users can copy and edit."""
 MAX_BYTES: Final = 1 << 20
-"""Size limit of a catalogue."""
+"""Maximum size of a catalogue, in bytes."""
 
 
 def load_remedies(file: Path | None = None) -> Remedies:

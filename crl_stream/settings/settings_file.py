@@ -14,12 +14,12 @@ from crl_stream.settings.trust import is_harmless, is_trusted
 
 FILE: Final = "crl.toml"
 OVERRIDES: Final = ("agents.", "tasks.")
-"""Prefixes of the names of overrides."""
+"""First parts of the names of overrides for agents and tasks."""
 _HEADER: Final = re.compile(r"\s*\[\[?(.+?)\]\]?\s*(?:#.*)?")
 _ENTRY: Final = re.compile(r"\s*([^#=\[{]+?)\s*=")
 
 Keys = tuple[str, ...]
-"""Keys, from the outermost table inwards."""
+"""The keys that lead to a setting, from the outermost table inwards."""
 
 
 class SettingsFile(NamedTuple):
@@ -81,7 +81,7 @@ def _flat(
 
 
 def _line_of(path: Keys, lines: Mapping[Keys, int]) -> int | None:
-    """Return the line number of a setting; for an inline table, that of its beginning."""
+    """Return the line number of a setting; for a setting in an inline table, the line where the table begins."""
     return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
 
 

@@ -70,7 +70,7 @@ def is_trusted(path: Path, content: bytes) -> bool:
 
 
 def was_trusted(path: Path) -> bool:
-    """Return whether any content was trusted at this path."""
+    """Return whether a file at this path was trusted, whatever its content was."""
     return any(entry.path == _place(path) for entry in trusted())
 
 
@@ -107,7 +107,7 @@ def _write(entries: Iterable[Trusted]) -> None:
     page = json.dumps({"trusted": [entry._asdict() for entry in entries]}, indent=1) + "\n"
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        # Created with mode 0600 and written atomically.
+        # The file is created with mode 0600 and written atomically.
         with tempfile.NamedTemporaryFile("w", dir=record.parent, delete=False, encoding="utf-8") as file:
             file.write(page)
         Path(file.name).replace(record)

@@ -32,13 +32,13 @@ class Source(NamedTuple):
 
 
 class Input(NamedTuple):
-    """What was folded; equal inputs give equal reports."""
+    """The input of both folds; equal inputs give equal reports."""
 
     kind: str
     """``file`` or ``topics``."""
     name: str
     sha256: str
-    """Hash of all records."""
+    """Hash of all records that were folded."""
     records: int
     first_time: str
     last_time: str
@@ -52,14 +52,14 @@ class Input(NamedTuple):
 
 
 class Side(NamedTuple):
-    """One of the two policies."""
+    """One of the two policies that are compared."""
 
     label: str
     """Where the policy comes from: a file, a profile, the log."""
     judged_by: Mapping[str, PolicySet]
-    """The policies by digest: one, unless the log changes it."""
+    """The policies by digest; there is only one unless the log changes its policy."""
     last: PolicySet
-    """The policy in force at the end."""
+    """The policy in force at the end of the log."""
 
 
 class TaskComparison(NamedTuple):
@@ -82,7 +82,7 @@ class TaskComparison(NamedTuple):
 
     @property
     def moves(self) -> bool:
-        """Whether a change of the active variant differs, and not only what people are told."""
+        """Whether the folds differ in a change of the active variant, not only in alerts and other reports."""
         return bool(self.stretches) or any(change.moves for change in self.changes)
 
 
@@ -92,10 +92,10 @@ class Comparison(NamedTuple):
     against: Side
     policy: Side
     settings: list[Difference]
-    """The settings that differ; for a log with several policies, those of its last one."""
+    """The settings that differ; if the log sets several policies, its last one is compared."""
     source: Input
     tasks: list[TaskComparison]
-    """All tasks by name."""
+    """The comparison of each task, sorted by name."""
     recorded: Recorded | None
     """The comparison with the published decisions; None if these are unknown, as for a file."""
 
@@ -106,7 +106,7 @@ class Comparison(NamedTuple):
 
     @property
     def same(self) -> int:
-        """How many decisions are the same."""
+        """Number of decisions that are the same in both folds."""
         return sum(task.same for task in self.tasks)
 
     @property
@@ -135,7 +135,7 @@ class Comparison(NamedTuple):
 def compare(
     against: tuple[str, Run], policy: tuple[str, Run], traffic: TrafficOfTasks, source: Input, recorded: Recorded | None
 ) -> Comparison:
-    """Compare two folds of the same records, drills left out; each comes with the label of its policy."""
+    """Compare two folds of the same records, without drills; each fold is given with the label of its policy."""
     one, other = (Side(label, run.judged_by, run.last) for label, run in (against, policy))
     found = traffic.keys() | against[1].decided.keys() | policy[1].decided.keys()
     names = sorted(name for name in found if not is_drill(name.split("/")[0]))

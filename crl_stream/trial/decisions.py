@@ -35,7 +35,7 @@ class Decided(NamedTuple):
     kind: str
     """A key of ``KINDS``."""
     name: str
-    """What kind of alert, command or level; ``shadow`` for a change that shadow mode only reports; else empty."""
+    """Kind of the alert or command, or the level; ``shadow`` for a change that shadow mode only reports; else empty."""
     from_variant: str | None
     to_variant: str | None
     partition: int

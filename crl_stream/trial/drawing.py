@@ -21,11 +21,11 @@ _GUTTER: Final = 64
 _RIGHT: Final = 8
 _LANE: Final = 18
 _TOP: Final = {"against": 2, "policy": 108}
-"""Where each lane begins."""
+"""Top of the lane of each policy, in pixels."""
 _MARK: Final = {"against": 30, "policy": 98}
-"""The middle of each row of marks."""
+"""Middle of each policy's row of marks, in pixels from the top."""
 _STRIP: Final = (40, 88)
-"""Top and bottom of the outcomes."""
+"""Top and bottom of the strip of outcomes, in pixels."""
 _HEIGHT: Final = 146
 _CELLS: Final = 160
 """Maximum number of outcomes that are drawn one by one; more are drawn as columns of shares."""
@@ -51,16 +51,16 @@ class _Scale:
             self.step = 7.0 if self.last - self.first + 1 > 40 else min(self.step, 12.0)
 
     def left(self, number: int) -> float:
-        """Return where the cell of an outcome begins."""
+        """Return where the cell of an outcome begins, in pixels."""
         return _GUTTER + (number - self.first) * self.step
 
     def middle(self, number: int) -> float:
-        """Return the middle of a cell."""
+        """Return the middle of an outcome's cell, in pixels."""
         return self.left(number) + self.step / 2
 
     @property
     def end(self) -> float:
-        """Where the last cell ends."""
+        """Where the cell of the last outcome ends, in pixels."""
         return self.left(self.last + 1)
 
 
@@ -247,7 +247,7 @@ def _px(value: float) -> str:
 
 
 def legend() -> Markup:
-    """Return what the marks and the outcomes mean."""
+    """Return the legend: what the marks and the outcomes mean."""
     marks = (
         ("rollback", element("path", d="M2 3h12l-6 10z"), "m rollback"),
         ("promotion, activation", element("path", d="M2 13h12l-6 -10z"), "m promotion"),

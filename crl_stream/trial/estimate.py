@@ -15,7 +15,7 @@ from crl_stream.trial.run import Activated
 from crl_stream.trial.traffic import SUCCESS, Traffic
 
 LATEST: Final = 200
-"""How many of a variant's latest outcomes its rate is estimated from."""
+"""Number of a variant's latest outcomes from which its rate of bad outcomes is estimated."""
 ASSUMPTION: Final = (
     "This is an estimate. The log holds what the runtimes did at the time. Wherever the two policies have different "
     f"active variants, it assumes that the variant without the traffic fails as often as in its latest {LATEST} "
@@ -29,9 +29,9 @@ class Stretch(NamedTuple):
     """Consecutive outcomes of a task during which the two folds have different active variants."""
 
     first: int
-    """Number of the first outcome."""
+    """Number of the first outcome of the stretch."""
     last: int
-    """Number of the last outcome, included."""
+    """Number of the last outcome of the stretch."""
     against: str
     """The variant that is active under the policy of ``--against``."""
     policy: str
@@ -39,15 +39,15 @@ class Stretch(NamedTuple):
     used: Literal["against", "policy"]
     """The policy whose active variant the runtimes used, which is the variant with more of the outcomes."""
     outcomes: int
-    """How many of the outcomes come from the variant in use, without those that explored."""
+    """Number of outcomes of the variant in use, without exploration."""
     bad: int
-    """How many of the counted ``outcomes`` failed or ended with an error."""
+    """Number of the counted ``outcomes`` that failed or ended with an error."""
     sample: int
-    """How many outcomes of the other variant its rate is estimated from; without any, nothing is estimated."""
+    """Number of the other variant's outcomes from which its rate is estimated; if 0, nothing is estimated."""
     rate: float | None
     """The share of bad outcomes in ``sample``."""
     saved: float | None
-    """Bad invocations that the policy saves (positive) or adds (negative), compared with that of ``--against``."""
+    """Bad invocations that the policy saves (positive) or adds (negative), compared with ``--against``."""
     low: float | None
     """Lower limit of ``saved``, from a 95 % interval of the rate."""
     high: float | None
@@ -63,9 +63,9 @@ class Estimate(NamedTuple):
     high: float
     """Upper limit of ``saved``."""
     outcomes: int
-    """Outcomes in the stretches for which there is an estimate."""
+    """Number of outcomes in the stretches for which there is an estimate."""
     unknown: int
-    """Outcomes in stretches without an estimate, because the variant without the traffic has no outcomes."""
+    """Number of outcomes in stretches without an estimate, because the unused variant has no outcomes."""
 
 
 def stretches_of(traffic: Traffic, against: Sequence[Activated], policy: Sequence[Activated]) -> list[Stretch]:

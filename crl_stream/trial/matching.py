@@ -22,7 +22,7 @@ class Change(NamedTuple):
     """One decision that differs between the two folds."""
 
     change: ChangeKind
-    """What the policy changes, compared with the policy of ``--against``."""
+    """What the tried policy changes, compared with the policy of ``--against``."""
     outcomes: int
     """By how many outcomes of the task the decision is earlier or later; 0 if it is added or removed."""
     against: Placed | None
@@ -81,7 +81,7 @@ def match(against: Sequence[Placed], policy: Sequence[Placed]) -> Matched:
 def _nearest(left: Sequence[Placed], right: Sequence[Placed]) -> list[tuple[Placed | None, Placed | None]]:
     """Pair two lists of decisions, nearest first; what is left over is paired with None.
 
-    In the order of the outcomes, the nearest pair that is left always stands side by side, so only neighbours are
+    When both lists are sorted by outcome, the nearest remaining pair is always adjacent, so only neighbours are
     compared.
     """
     # Sort equal numbers in the same way for both sides; otherwise, exchanging the folds would change the pairs.

@@ -23,16 +23,16 @@ from crl_stream.trial.sentences import change_words, estimate_words, recorded_wo
 from crl_stream.trial.style import STYLE
 
 DRAWN: Final = 30
-"""Tasks that are drawn; the others are only listed."""
+"""Maximum number of tasks that are drawn; the others are only listed."""
 ROWS: Final = 200
-"""Changes that are listed for each task, and for the tasks that are not drawn together."""
+"""Maximum number of listed changes: for each drawn task, and for all other tasks together."""
 CLOSE_UPS: Final = 2
 _SHOWN: Final = 8
-"""Changes of a task that are shown at once; the others are folded away."""
+"""Maximum number of a task's changes that are visible at first; the others are folded away."""
 
 
 def page(comparison: Comparison) -> bytes:
-    """Return the file."""
+    """Return the HTML file of a comparison."""
     style = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     allowed = f"default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'"
     head = element(

@@ -22,7 +22,7 @@ TOPIC_OF_KIND: Final = {
     "alert": ALERTS,
 }
 _Place = tuple[str, tuple[str, str, str, str], int, int]
-"""Task, key, partition, offset."""
+"""What identifies a decision: task, key, partition, offset."""
 
 
 class Extent(NamedTuple):
@@ -37,10 +37,10 @@ class Extent(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """The result of the comparison."""
+    """The result of comparing a fold with the published decisions."""
 
     compared: int
-    """Number of published decisions."""
+    """Number of published decisions that were compared."""
     missing: list[tuple[str, Decided]]
     """Published decisions that the fold does not make, with their tasks."""
     extra: list[tuple[str, Decided]]

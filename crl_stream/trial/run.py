@@ -31,7 +31,7 @@ class Piece(NamedTuple):
 
 
 class Activated(NamedTuple):
-    """The active variant of a task from a position on."""
+    """The active variant of a task, from a position in the log onwards."""
 
     offset: int
     variant: str
@@ -52,13 +52,13 @@ class Run:
         self._rows: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
         self._waiting = [Waiting() for _ in range(partitions)]
         self._sent: dict[str, PolicySet] = {}
-        """The policies that the log's commands name, by digest."""
+        """The policies that commands in the log set, by digest."""
         self.decided: dict[str, list[Decided]] = defaultdict(list)
         """The decisions about each task (``agent_name/task_type``), in the order of the log."""
         self.active: dict[str, list[Activated]] = defaultdict(list)
         """The active variants of each task, in the order of the log."""
         self.total = Counts()
-        """What happened to the records."""
+        """Counts of what happened to the records."""
         self.judged_by: dict[str, PolicySet] = {} if policies is None else {policies.digest(): policies}
         """The policies that judged a record, by digest, in the order in which they came into force."""
         self.last = policies or GUIDE

@@ -1,4 +1,4 @@
-"""What a comparison says in words, the same on a terminal and on a page."""
+"""Sentences about a comparison of two folds, the same on a terminal and on a page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from crl_stream.trial.record import Recorded
 
 
 def verdict_words(comparison: Comparison) -> str:
-    """Return the result in one sentence."""
+    """Return the result of a comparison in one sentence."""
     same = comparison.same
     if comparison.is_same:
         if not same:
@@ -33,27 +33,27 @@ def estimate_words(estimate: Estimate) -> str:
     found = []
     if estimate.outcomes:
         said = fewer_words(estimate.saved, estimate.low, estimate.high)
-        found.append(f"Over {estimate.outcomes} outcomes, bad invocations under the policy: about {said}.")
+        found.append(f"Change in bad invocations under the policy, over {estimate.outcomes} outcomes: about {said}.")
     if estimate.unknown:
         found.append(
-            f"For {estimate.unknown} outcomes there is no estimate, because one of the variants has none of its own."
+            f"For {estimate.unknown} outcomes there is no estimate, because one of the variants has no outcomes."
         )
     return " ".join(found) or "Both policies use the same variants throughout, so no invocation is saved or lost."
 
 
 def task_words(task: TaskComparison) -> str:
-    """Return how much differs about a task."""
+    """Return a task's name, and how many of its decisions differ."""
     return f"{task.task}: {task_counts(task)}"
 
 
 def task_counts(task: TaskComparison) -> str:
-    """Return how much differs about a task, without its name."""
+    """Return how many decisions about a task differ, without the task's name."""
     count = len(task.changes)
     return f"{count} {'differs' if count == 1 else 'differ'}, {task.same} the same; {len(task.traffic)} outcomes"
 
 
 def stretch_words(stretch: Stretch) -> str:
-    """Return what was recorded while the active variants differ, and what is estimated from it."""
+    """Return what was recorded while the active variants of the folds differ, and what is estimated from it."""
     used, other = stretch.against, stretch.policy
     if stretch.used == "policy":
         used, other = other, used
@@ -68,7 +68,7 @@ def stretch_words(stretch: Stretch) -> str:
 
 
 def recorded_words(recorded: Recorded) -> str:
-    """Return whether a fold repeats what was published."""
+    """Return a sentence that says whether a fold repeats what was published."""
     if recorded.is_same:
         if not recorded.compared:
             return "No decision was published about these records, and the replay makes none."
@@ -80,7 +80,7 @@ def recorded_words(recorded: Recorded) -> str:
 
 
 def input_words(source: Input) -> str:
-    """Return what was folded."""
+    """Return a sentence about the records that were folded."""
     if not source.records:
         return f"{source.name} holds no records."
     first, last = (time[:16].replace("T", " ") for time in (source.first_time, source.last_time))

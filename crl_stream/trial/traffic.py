@@ -19,7 +19,7 @@ _STATUS: Final = {"success": SUCCESS, "failure": FAILURE, "error": ERROR}
 _KIND: Final = 3
 _EXPLORED: Final = 4
 _REMEMBERED: Final = 64
-"""Ids of a task that are remembered, as many as the guide's policy remembers (``limits.duplicate_ids``)."""
+"""Number of a task's ids that are remembered: the same as under the guide's policy (``limits.duplicate_ids``)."""
 
 
 class Traffic:
@@ -61,11 +61,11 @@ class Traffic:
         return bisect_right(self._offsets, offset)
 
     def variant(self, number: int) -> str:
-        """Return the variant of an outcome."""
+        """Return the variant of the outcome with this number."""
         return self.names[self._variants[number - 1]]
 
     def status(self, number: int) -> int:
-        """Return ``SUCCESS``, ``FAILURE`` or ``ERROR``."""
+        """Return the kind of an outcome: ``SUCCESS``, ``FAILURE`` or ``ERROR``."""
         return self._marks[number - 1] & _KIND
 
     def is_explored(self, number: int) -> bool:
@@ -73,7 +73,10 @@ class Traffic:
         return bool(self._marks[number - 1] & _EXPLORED)
 
     def latest(self, variant: str, until: int, most: int) -> tuple[int, int]:
-        """Return how many outcomes a variant has up to number ``until``, and how many are bad; at most ``most``."""
+        """Return the number of a variant's latest outcomes, and of the bad ones among them.
+
+        The search goes back from number ``until`` and ends after ``most`` outcomes.
+        """
         found = bad = 0
         if variant in self.names:
             wanted = self.names.index(variant)
@@ -113,5 +116,5 @@ class TrafficOfTasks(dict[str, Traffic]):
         return self.setdefault(str(TaskKey.decode(key)), Traffic())
 
     def in_order(self) -> Iterator[tuple[str, Traffic]]:
-        """Yield the tasks by name."""
+        """Yield the tasks with their outcomes, sorted by name."""
         yield from sorted(self.items())

@@ -124,6 +124,6 @@ def test_without_what_fetches_them_it_is_said_that_this_installation_has_no_brok
 ) -> None:
     """The container image has no download packages, because it runs beside an existing Kafka."""
     monkeypatch.setitem(sys.modules, "jgo.maven", None)
-    with pytest.raises(BrokerError, match="not part of this installation: jgo") as caught:
+    with pytest.raises(BrokerError, match="cannot be used: the package jgo") as caught:
         jars.fetch(tmp_path)
     assert "CRL_BOOTSTRAP_SERVERS" in str(caught.value.hint)

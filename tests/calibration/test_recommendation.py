@@ -69,7 +69,7 @@ def test_a_difference_that_may_be_chance_is_told_as_such() -> None:
     present = a_policy("present", 0.1, 3.0, noise=20.0)
     advice = recommend([present, a_policy("other", 0.1, -4.0, noise=20.0, present=present)], 0.2)
     assert advice.conclusion == "undecided"
-    assert any("--tasks" in reason or "history is too small" in reason for reason in advice.reasons)
+    assert any("--tasks" in reason or "history is too short" in reason for reason in advice.reasons)
 
 
 def test_a_rate_that_may_be_within_the_budget_is_no_reason_to_change() -> None:

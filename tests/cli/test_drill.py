@@ -136,7 +136,7 @@ def test_a_step_has_its_partition_only_where_there_are_several() -> None:
         (
             [a_report(0, result="blocked", detail="observe mode: alerts only")],
             6,
-            "The alerts of partition 0 came, but rollbacks are switched off there: observe mode: alerts only.",
+            "The alerts of partition 0 arrived, but rollbacks are switched off there: observe mode: alerts only.",
         ),
         ([passed(0, 1, 1), a_report(1, result="busy", detail="it runs")], 75, "No drill on partition 1: it runs."),
     ],

@@ -122,13 +122,13 @@ def test_a_dip_is_shown_as_wrong_with_what_the_rollback_would_have_cost() -> Non
     event, fate = a_rollback(driver), judged(driver)
     assert status_of(event, fate) == "shadow: wrong"
     assert "recovered by itself within" in fate[0].reason
-    assert fate[0].reason.endswith("more bad invocations by the rollback")
+    assert fate[0].reason.endswith("more bad invocations with the rollback")
 
 
 def test_before_it_is_judged_it_says_so() -> None:
     event = a_rollback(in_shadow("F" * 20))
     assert status_of(event, []) == "shadow: not done"
-    assert "nothing yet: shadow mode only judges the rollback later" in page(event, [], None)
+    assert "nothing yet: shadow mode judges the rollback later" in page(event, [], None)
 
 
 def test_events_of_other_rollbacks_have_no_new_field() -> None:

@@ -114,8 +114,8 @@ def test_an_incident_is_shown_with_its_variants_its_limits_and_the_way_to_end_it
         text, page = crl.run("window", TASK), crl.run("window", TASK, "--json")
     assert (
         "provider:one has been failing since 2025-11-19T14:30:00.000Z (cc-20251119-0123456789ab): v1, v2 fell "
-        "together; they are neither left nor chosen automatically until one recovers, until 2025-11-20T14:30:00.000Z, "
-        "or for 1 more outcome; "
+        "together; they are neither replaced nor chosen automatically until one recovers, "
+        "until 2025-11-20T14:30:00.000Z, or for 1 more outcome; "
         f"crl resume {TASK} ends this"
     ) in text.out.replace("\n", " ")
     assert json.loads(page.out)["common_cause"] == incident

@@ -106,7 +106,7 @@ def test_an_unusable_score_is_left_out_and_the_outcome_is_published(
     assert publisher.stats == (0, 1, 0, 0, 0)
     [line] = [record.message for record in caplog.records if "left out" in record.message]
     assert line.startswith("quality = ")
-    assert "the outcome is published" in line
+    assert "the rest is published" in line
 
 
 @pytest.mark.parametrize(

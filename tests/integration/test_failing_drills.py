@@ -88,7 +88,7 @@ async def test_a_worker_that_has_frozen_is_found_within_the_timeout(installation
     assert (code, found["result"]) == (6, "failed")
     assert found["partitions"][0]["missing"] == "command"
     assert "no worker has applied the drill's command within 2 s" in err
-    assert "hint: `crl status` shows whether its worker runs" in err
+    assert "hint: `crl status` shows whether its worker is running" in err
 
 
 async def test_a_partition_whose_owner_has_frozen_is_named_and_the_others_protect(installation: Installation) -> None:

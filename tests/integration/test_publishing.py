@@ -50,4 +50,4 @@ async def test_an_outcome_that_kafka_never_takes_costs_itself_and_none_of_those_
     ids = [message.invocation_id for message in messages if message is not None]
     assert set(ids) == {f"n-{number}" for number in range(40) if number not in too_long}
     assert (stats.sent, stats.rejected, stats.dropped) == (37, 3, 0)
-    assert sum("Kafka refuses an outcome" in record.message for record in caplog.records) <= 2
+    assert sum("Kafka has refused an outcome" in record.message for record in caplog.records) <= 2

@@ -30,27 +30,32 @@ Policies = Annotated[
     list[Path] | None,
     typer.Option("--policy", metavar="<path>", help="Also measure the policy of this settings file; repeatable."),
 ]
-OnlyNamed = Annotated[bool, typer.Option("--only-named", help="Measure only the present policy and those of --policy.")]
-Budget = Annotated[
-    float, typer.Option("--budget", min=0, help="False rollbacks per 1,000 invocations that you accept.")
+OnlyNamed = Annotated[
+    bool, typer.Option("--only-named", help="Measure only the present policy and the files of --policy.")
 ]
-Falls = Annotated[float, typer.Option("--falls", min=0, max=10_000, help="Falls you expect in 10,000 outcomes.")]
+Budget = Annotated[
+    float, typer.Option("--budget", min=0, help="Accepted number of false rollbacks per 1,000 invocations.")
+]
+Falls = Annotated[
+    float, typer.Option("--falls", min=0, max=10_000, help="Expected number of falls in 10,000 outcomes.")
+]
 Active = Annotated[
     str | None,
-    typer.Option("--active", help="The active variant. Default: that of the newest outcome that was not exploration."),
+    typer.Option("--active", help="The active variant. Default: the one of the newest outcome without exploration."),
 ]
-Whole = Annotated[bool, typer.Option("--whole", help="Use all outcomes, even if the history has changes.")]
+Whole = Annotated[bool, typer.Option("--whole", help="Use all outcomes, even if a variant changed in between.")]
 Last = Annotated[int, typer.Option("--last", min=1, help="Use at most this many of the newest outcomes.")]
-Seed = Annotated[str, typer.Option("--seed", help="Seed of the simulation; what changes with it is chance.")]
+Seed = Annotated[str, typer.Option("--seed", help="Seed of the simulation; differences between seeds are chance.")]
 Tasks = Annotated[
     int | None,
     typer.Option(
         "--tasks", min=16, max=100_000, help=f"Simulated tasks per policy. Default: {TASKS}.", show_default=False
     ),
 ]
-Quick = Annotated[bool, typer.Option("--quick", help=f"Simulate only {QUICK_TASKS} tasks per policy: wider intervals.")]
+Quick = Annotated[bool, typer.Option("--quick", help=f"Simulate only {QUICK_TASKS} tasks per policy; intervals widen.")]
 Processes = Annotated[
-    int | None, typer.Option("--processes", min=1, help="Default: one for each core.", show_default=False)
+    int | None,
+    typer.Option("--processes", min=1, help="Processes to use. Default: one for each core.", show_default=False),
 ]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Also draw the figures in this file (.svg).")]
 
@@ -75,7 +80,7 @@ def calibrate(
 ) -> None:
     """Measure false rollbacks, delay and harm of a task's policy and of others, and recommend one.
 
-    The task's own outcomes are resampled and fed to the real engine: without any change, so that every rollback is
+    The task's own outcomes are resampled and fed to the real engine: while nothing changes, so that every rollback is
     false, and with falls of the active variant. Writes nothing to Kafka. docs/calibration.md says what is assumed.
     """
     key = task_key(task)

@@ -21,7 +21,7 @@ _BAR: Final = 25
 _HEADINGS: Final = {
     "change": "Change the policy: use {name}.",
     "keep": "Keep the present policy.",
-    "undecided": "Keep the present policy for now: the figures do not tell it apart from {name}.",
+    "undecided": "Keep the present policy for now: the figures show no clear difference from {name}.",
     "none_within_budget": "No policy fits.",
 }
 
@@ -62,16 +62,16 @@ def show_page(found: Calibration) -> None:
     show("")
     sizes = [f"falls to {fall.left:.0%}" for fall in found.figures[0].falls]
     show_table(("policy", *sizes), [_falls(one) for one in found.figures], empty="")
-    show(f"  share left within {AFTER_FALL} outcomes, after how many (median/p90), good outcomes lost")
+    show(f"  share of variants replaced within {AFTER_FALL} outcomes, after how many (median/p90), good outcomes lost")
     if not all(fall.pays for fall in found.figures[0].falls):
-        show("  (stay): no other variant is better than the fallen one, so it is right to stay")
+        show("  (stay): no other variant is better than the fallen one, so it is right to keep it")
     show("")
     for line in _bars(found.figures, found.budget):
         show(line)
     show("")
     for line in _advice(found):
         show(line)
-    say(f"seed {found.seed}, {found.tasks} tasks per policy, as many from resampled histories")
+    say(f"seed {found.seed}, {found.tasks} tasks per policy from the history, and as many from resampled histories")
 
 
 def _history(found: Calibration) -> Iterator[str]:
@@ -94,7 +94,7 @@ def _history(found: Calibration) -> Iterator[str]:
     if not supply.by_success:
         yield "  nothing ever fails, so an outcome counts (reward + 1) / 2 as good"
     if supply.synthetic:
-        yield "  there is no failure to take, so falls use made-up ones with the worst scores"
+        yield "  the history contains no failure, so falls use made-up failures with the worst scores"
     yield f"present: {found.source.present.words}"
     for one in found.figures:
         if one.alternative.same_as:
@@ -168,7 +168,7 @@ def _bars(figures: Sequence[Figures], budget: float) -> list[str]:
     rows.append(
         ["", _scale(f"{10**low:.1g}", _number(10**high)), _scale(_number(least), _number(most))],
     )
-    return [*lay_out(rows), f"  | is the budget of {budget:g}, and a harm of 0"]
+    return [*lay_out(rows), f"  | marks the budget of {budget:g}, and a harm of 0"]
 
 
 def _bar(one: Estimate, place: Callable[[float], float], mark: float) -> str:
@@ -194,7 +194,7 @@ def _advice(found: Calibration) -> Iterator[str]:
     for reason in advice.reasons:
         yield f"  {reason}."
     yield (
-        f"  The measure: least harm with at most {found.budget:g} false rollbacks per 1,000 (--budget) and "
+        f"  Recommended: the least harm within {found.budget:g} false rollbacks per 1,000 (--budget), with "
         f"{_falls_of(found)} outcomes (--falls); each task was followed for {HEALTHY:,} healthy outcomes, "
         f"and for {AFTER_FALL} after each fall."
     )

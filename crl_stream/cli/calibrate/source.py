@@ -27,7 +27,7 @@ _SHOWN_EVERY: Final = 2_000
 
 
 class Present(NamedTuple):
-    """The policy of the task."""
+    """The present policy of the task to calibrate."""
 
     policy: Policy
     words: str
@@ -35,7 +35,7 @@ class Present(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a calibration starts from."""
+    """The input of a calibration: a task's history and its present policy."""
 
     history: History
     place: str
@@ -100,7 +100,7 @@ def _present_or_settings(session: Session, key: TaskKey) -> Present:
     try:
         fleet = asyncio.run(read_fleet_policy(connected))
     except CrlError as error:
-        say(f"the policy in force is unknown, so your settings count: {error.message}")
+        say(f"the policy in force is unknown, so your settings are used: {error.message}")
         return _of_settings(settings, key)
     return _in_force(fleet, key) or _of_settings(settings, key)
 

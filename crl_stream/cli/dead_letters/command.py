@@ -24,8 +24,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_letters(
     context: typer.Context,
     reason: Annotated[str | None, typer.Option(help="Only with this reason.")] = None,
-    only_open: Annotated[bool, typer.Option("--open", help="Only letters that have not been replayed.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many, newest first.")] = 50,
+    only_open: Annotated[bool, typer.Option("--open", help="Show only letters that have not been replayed.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many letters, newest first.")] = 50,
     json: Json = False,
 ) -> None:
     """List dead letters, newest first."""
@@ -60,7 +60,7 @@ def show_letter(
     ],
     topic: Annotated[
         str | None,
-        typer.Option(help="The topic of that position. Needed only if two topics have a letter from there."),
+        typer.Option(help="Topic of the record. Needed only if two topics have a letter from this position."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -23,7 +23,7 @@ from crl_stream.wire.strict_json import parse_object
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, TOPIC_OF
 
 RETURNABLE: Final = (INVOCATIONS, COMMANDS)
-"""Topics that records can be sent back to: other programs write them. Only crl-stream writes the others."""
+"""Topics that records can be sent back to, because other programs write them; only crl-stream writes the rest."""
 MAX_POISON: Final = MAX_FAILURES // 2
 """Maximum number of ``fold_failure`` letters sent back in one call; a worker stops at ``MAX_FAILURES`` in a batch."""
 _OVERHEAD: Final = 512
@@ -35,14 +35,14 @@ Original = tuple[bytes | None, bytes | None]
 
 
 class Circumstances(NamedTuple):
-    """What ``plan`` needs besides the letters."""
+    """What ``plan`` needs to know besides the dead letters."""
 
     partitions: Mapping[str, int]
     """Number of partitions on the broker, for each topic in ``RETURNABLE``."""
     max_bytes: Mapping[str, int]
     """Size of the largest record that the topic accepts, in bytes, for each topic in ``RETURNABLE``."""
     now: int
-    """Milliseconds since the epoch."""
+    """The current time, in milliseconds since the epoch."""
     named: bool = False
     """Whether each letter was named by its position, not chosen by a filter."""
     force: bool = False
@@ -53,7 +53,7 @@ class Circumstances(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What to do with one letter."""
+    """What to do with one dead letter."""
 
     letter: DeadLetter
     output: Output | None
@@ -61,11 +61,11 @@ class Step(NamedTuple):
     note: str = ""
     """Why the letter stays, or the objection to sending it."""
     forcible: bool = False
-    """Whether --force would send the letter."""
+    """Whether ``--force`` would send the letter."""
 
 
 def plan(letters: Sequence[DeadLetter], about: Circumstances) -> list[Step]:
-    """Return one step per letter, in the same order."""
+    """Return the steps of a replay: one per letter, in the order of the letters."""
     steps, poison = [], 0
     for one in letters:
         step = _judge(one, about)
@@ -170,7 +170,7 @@ def _home_of(key: bytes | None, original: int, partitions: int) -> int | None:
         if key is not None:
             return partition_of(TaskKey.decode(key).encode(), partitions)
     except ValueError:
-        pass  # the key cannot be read
+        pass  # the key does not name a task
     return original if original < partitions else None
 
 

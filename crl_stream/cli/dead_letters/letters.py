@@ -1,4 +1,4 @@
-"""The dead letters on the topic: which were sent back, and which ones the user means."""
+"""The dead letters on the topic: which were sent back, and which of them the user has selected."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Replayed(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """One letter and its replay, if any."""
+    """One dead letter and its replay, if it was replayed."""
 
     record: Any
     letter: Letter

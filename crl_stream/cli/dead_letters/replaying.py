@@ -59,7 +59,7 @@ def replay(
     reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
     topic: Annotated[str | None, typer.Option(help="All from this topic.")] = None,
     since: Annotated[
-        str | None, typer.Option(help="Select letters refused since: 12h, 2d, a date or a timestamp.")
+        str | None, typer.Option(help="Select letters refused since then: 12h, 2d, a date or a timestamp.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="Select letters refused before this time.")] = None,
     mend_key: Annotated[
@@ -197,7 +197,7 @@ async def send(
             finally:
                 await producer.stop()
     except Unavailable as error:
-        progress("replaying", max(len(done), 1), max(len(done), 1))  # leave the bar where it is
+        progress("replaying", max(len(done), 1), max(len(done), 1))  # end the progress bar where it is
         arrived = sum(not one.trouble for one in done)
         without = f", {unmarked} of them without a mark" if unmarked else ""
         said = f"{error.message.rstrip('.')}; {arrived} of {len(steps)} were sent{without}."
@@ -241,7 +241,7 @@ def _mark(step: Step, result: Any, actor: str) -> Output:
 
 
 def _report(steps: Sequence[Step], sent: Sequence[Sent], *, dry_run: bool, json: bool) -> None:
-    """Report what was done with each letter."""
+    """Report what was done with each dead letter."""
     results = iter(sent)
     entries = []
     for step in steps:

@@ -20,7 +20,7 @@ async def tell_collapse(session: Session, story: Story, fleet: Fleet, witness: W
     """Tell the story of the collapse; raises ``StepMissing`` when a step does not happen."""
     key = fleet.key
     first = await witness.expect("a first variant", m.ActiveVariant)
-    story.tell("first_seen", f"{len(fleet.names)} runtimes work on {key} with {first.variant_id}, epoch {first.epoch}")
+    story.tell("first_seen", f"{len(fleet.names)} runtimes are using {first.variant_id} for {key}, epoch {first.epoch}")
     result = await order(
         session.kafka,
         m.RegisterVariant,
@@ -69,6 +69,6 @@ async def tell_collapse(session: Session, story: Story, fleet: Fleet, witness: W
     result = await order(
         session.kafka, m.UndoRollback, key, epoch=event.epoch, reason="the provider repaired it", actor="demo"
     )
-    story.tell("undo", f"The provider has fixed it; an operator undoes the rollback: {result.detail}")
+    story.tell("undo", f"The provider has fixed the model; an operator undoes the rollback: {result.detail}")
     active = await witness.expect("the undo", m.ActiveVariant, lambda a: a.epoch == event.epoch + 1)
     await tell_switches(story, fleet, active, "undo_followed")

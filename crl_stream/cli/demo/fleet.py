@@ -16,7 +16,7 @@ from crl_stream.settings import Settings
 
 
 class Fleet:
-    """``size`` runtimes that work on one task."""
+    """The demo's runtimes: ``size`` processes that work on one task."""
 
     def __init__(
         self, settings: Settings, key: TaskKey, size: int, *, default: str, qualities: Mapping[str, float]
@@ -25,7 +25,7 @@ class Fleet:
         self.default, self.qualities = default, qualities
         self.names = [f"runtime-{number + 1}" for number in range(size)]
         self.reports: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        """Invocations by runtime, in order."""
+        """The invocations of each runtime, in order."""
         self.stats: dict[str, dict[str, int]] = {}
         self._kept: tempfile.TemporaryDirectory[str] | None = None
         self._processes: list[asyncio.subprocess.Process] = []
@@ -57,7 +57,7 @@ class Fleet:
             self._readers.append(asyncio.create_task(self._read(name, process)))
 
     async def tell(self, line: str) -> None:
-        """Send a line to every runtime."""
+        """Send a line of text to every runtime."""
         for process in self._processes:
             if process.stdin is not None and process.returncode is None:
                 process.stdin.write(f"{line}\n".encode())

@@ -1,4 +1,4 @@
-"""The guide's other loop: a better variant is proposed, reviewed, tried, promoted and watched."""
+"""The guide's second loop: a better variant is proposed, reviewed, tried, promoted and watched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def tell_improvement(session: Session, story: Story, fleet: Fleet, witness
     """Tell the story of the improvement; raises ``StepMissing`` when a step does not happen."""
     key = fleet.key
     first = await witness.expect("a first variant", m.ActiveVariant)
-    story.tell("only_variant", f"{len(fleet.names)} runtimes work on {key}; they have only {first.variant_id}")
+    story.tell("only_variant", f"{len(fleet.names)} runtimes are working on {key}; they have only {first.variant_id}")
     proposal = await _expect_proposal(witness, "create_specialized_variant")
     story.tell(
         "create_proposed",
@@ -44,8 +44,8 @@ async def tell_improvement(session: Session, story: Story, fleet: Fleet, witness
         gap = proposal.supporting_data["potential_improvement"]
     story.tell(
         "promote_proposed",
-        f"{created} is explored and leads by {gap:.2f}. Proposal {proposal.proposal_id}: {proposal.proposal_type}, "
-        f"confidence {proposal.confidence:.0%}",
+        f"{created} is being explored; it leads by {gap:.2f}. Proposal {proposal.proposal_id}: "
+        f"{proposal.proposal_type}, confidence {proposal.confidence:.0%}",
         proposal_id=proposal.proposal_id,
         gap=gap,
     )

@@ -18,9 +18,12 @@ PREFIX: Final = "demo."
 APP_ID: Final = "crl-demo"
 EXPLORATION: Final = 0.15
 RUNTIME_SHARE: Final = 1.0
-"""No limit: one of the demo's few runtimes may get most of the failures by chance, which would delay the rollback."""
+"""The largest share of the failures that one runtime may report: no limit, because the demo has few runtimes.
+
+One of them may report most of the failures by chance, and a limit would then delay the rollback.
+"""
 PROCESSES: Final = ("monitor", "services")
-"""No notifier: the demo must not alert anyone."""
+"""The processes of the demo; no notifier, because the demo must not alert anyone."""
 
 
 def demo_folder(settings: Settings) -> Path:
@@ -29,7 +32,7 @@ def demo_folder(settings: Settings) -> Path:
 
 
 def demo_flags(settings: Settings) -> dict[str, str]:
-    """Return the demo's settings, which override those of this call; its story assumes the guide's policy."""
+    """Return the settings of this call with the demo's own values; the story assumes the guide's policy."""
     folder, default = demo_folder(settings), leaves()
     changed = [name for name, origin in settings.origins.items() if name in default and origin.value != default[name]]
     flags = {name: str(default[name]) for name in changed if name.partition(".")[0] in POLICY_SECTIONS}

@@ -19,7 +19,7 @@ from crl_stream.client import Client
 from crl_stream.settings import load_settings
 
 SECONDS: Final = 0.25
-"""Duration of one invocation."""
+"""Duration of one simulated invocation, in seconds."""
 OTHERWISE: Final = 0.5
 """Answer quality of variants that ``--quality`` does not list."""
 
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--task", required=True)
     parser.add_argument("--name", required=True, help="runtime_id")
     parser.add_argument("--number", type=int, required=True, help="number of this runtime in the fleet, from 0")
-    parser.add_argument("--default", required=True, help="the variant to use before anything is known")
+    parser.add_argument("--default", required=True, help="the variant to use until the active variant is known")
     parser.add_argument("--quality", action="append", default=[], metavar="VARIANT=QUALITY", help="of its answers")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     options = parser.parse_args()

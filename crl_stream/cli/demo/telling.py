@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 
 class StepMissing(CrlError):
-    """A step of the story did not happen."""
+    """Raised when a step of the story does not happen."""
 
 
 class Story:
-    """Narrates and checks one run."""
+    """Narrates one run of the demo, and checks each step."""
 
     def __init__(self, *, json: bool) -> None:
         self.json, self.began = json, time.monotonic()

@@ -28,7 +28,8 @@ def drill_protection(
     ] = None,
     everywhere: Annotated[bool, typer.Option("--all-partitions", help="Test every partition.")] = False,
     notify: Annotated[
-        bool, typer.Option("--notify", help="Let notifiers send the alerts, marked as a drill. Default: they do not.")
+        bool,
+        typer.Option("--notify", help="Let notifiers send the drill's alerts, marked as a drill. Default: send none."),
     ] = False,
     timeout: Annotated[
         float, typer.Option(min=1.0, max=3_600.0, help="Seconds that the drill of a partition may take.")
@@ -44,7 +45,7 @@ def drill_protection(
     rollbacks are switched off, 75 if another drill is running.
     """
     if everywhere and partition is not None:
-        raise UsageError("--partition and --all-partitions exclude each other.", hint="give one of them")
+        raise UsageError("--partition and --all-partitions cannot be combined.", hint="give one of them")
 
     began = set[str]()
 
@@ -62,7 +63,7 @@ def drill_protection(
     except asyncio.CancelledError:
         raise SystemExit(TERMINATED) from None
     found = worst(done.reports)
-    # Other problems explain most failures, but finding them takes a while, so they are asked for only after a failure.
+    # `crl status` explains most failures but takes a while, so it runs only after a failure.
     lines = _status_lines(context.obj) if found == "failed" else []
     if json:
         show_json(document(done, lines))
@@ -79,7 +80,7 @@ async def _ended_by_sigterm(work: Coroutine[Any, Any, Drilled]) -> Drilled:
     """Cancel the drill on SIGTERM as on Ctrl-C, so that it can still record that it was interrupted."""
     task = asyncio.current_task()
     assert task is not None
-    with suppress(NotImplementedError):  # not on every system
+    with suppress(NotImplementedError):  # asyncio has no signal handlers on Windows
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await work
 
@@ -109,7 +110,9 @@ def problem(reports: list[Report]) -> CrlError:
     if found == "busy":
         return DrillRunning(f"No drill on {where}: {why}.", hint=first.hint)
     if found == "blocked":
-        return DrillFailed(f"The alerts of {where} came, but rollbacks are switched off there: {why}.", hint=first.hint)
+        return DrillFailed(
+            f"The alerts of {where} arrived, but rollbacks are switched off there: {why}.", hint=first.hint
+        )
     step = first.missing if same else "several steps"
     return DrillFailed(f"The drill failed on {where} at {step}: {why}.", hint=first.hint)
 

@@ -1,4 +1,4 @@
-"""A whole drill: what is known before it, which partitions it tests, and one exercise on each."""
+"""A whole drill: what it reads first, which partitions it tests, and one exercise on each partition."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ Known = Mapping[TaskKey, m.ActiveVariant]
 
 
 class Options(NamedTuple):
-    """What the user has chosen."""
+    """The user's choices for a drill."""
 
     partition: int | None
     """The partition to test; None for the one that was tested least recently."""
     everywhere: bool
-    """Whether to test every partition."""
+    """Whether to test every partition of the log."""
     notify: bool
     seconds: float
     actor: str | None
@@ -62,8 +62,8 @@ class Drilled(NamedTuple):
 async def drill(settings: Settings, options: Options, tell: Callable[[Report, Step], None]) -> Drilled:
     """Run a drill; ``tell`` is called with each step as it is seen.
 
-    Raises ``UsageError`` for a partition that does not exist, and ``Unavailable`` if Kafka does not answer; whatever
-    is missing after that is in the reports.
+    Raises ``UsageError`` for a partition that does not exist, and ``Unavailable`` if Kafka does not answer. The reports
+    name any step that is missing later.
     """
     actor = options.actor or default_actor()
     async with KafkaSession(settings.kafka) as kafka:
@@ -98,7 +98,7 @@ async def _run_all(exercises: list[Exercise]) -> list[Report]:
 
 
 async def _given_up(exercise: Exercise, finding: Mapping[str, Any]) -> Report:
-    """Report at once what would otherwise show after the whole timeout; the next worker records it."""
+    """Report at once a failure that would otherwise show only after the whole timeout; the next worker records it."""
     report = exercise.report
     report.missing, report.detail, report.hint = "command", finding["text"].rstrip("."), finding["action"]
     await exercise.record(0.0)
@@ -158,7 +158,7 @@ def _last(partition: int, partitions: int, known: Known) -> int:
 
 
 async def _findings(settings: Settings, kafka: KafkaSession) -> list[dict[str, Any]]:
-    """Return what Kafka shows to be wrong; nothing if this user may not ask, because the drill itself will show it."""
+    """Return the problems that Kafka shows; none if this user may not ask, because the drill itself will find them."""
     try:
         return await inspect_kafka(settings, kafka)
     except CrlError:

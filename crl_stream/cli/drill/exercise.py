@@ -1,4 +1,4 @@
-"""The drill of one partition, step by step: succeed, fail, and see every part of the protection answer."""
+"""The drill of one partition, step by step: succeed, fail, and check that every part of the protection reacts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from crl_stream.kafka.session import KafkaSession
 from crl_stream.proposals.page import stands
 
 _BEHIND_SECONDS: Final = 2.0
-"""Seconds by which the monitor's earlier records on other topics may arrive after its answer to a command."""
+"""Maximum delay of the monitor's earlier records on other topics, in seconds after its answer to a command."""
 _RECORD_SECONDS: Final = 10.0
 _UNHEARD_SECONDS: Final = 1.0
 """How long a failed drill waits for its result to be recorded."""
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Setting(NamedTuple):
-    """What the exercises of one drill share."""
+    """The connections, plan and options that the exercises of one drill share."""
 
     kafka: KafkaSession
     client: Client
@@ -47,7 +47,7 @@ class Setting(NamedTuple):
 
 
 class Exercise:
-    """One drill on one task; ``known`` is the task's active variant before it, None if it has none."""
+    """One drill on one task; ``known`` is the task's active variant before the drill, None if it has none."""
 
     def __init__(self, setting: Setting, partition: int, key: TaskKey, known: m.ActiveVariant | None) -> None:
         self.setting, self.key, self.known = setting, key, known
@@ -146,7 +146,7 @@ class Exercise:
             active, quarantined = self.known.variant_id, self.known.quarantined
         for name in {STEADY, FAILING}.intersection(quarantined):
             await self._operator.lift(name, self._epoch)
-        if active == FAILING:  # an unfinished drill; a new activation makes the monitor judge from scratch
+        if active == FAILING:  # left by an unfinished drill; after a new activation, the monitor judges afresh
             await self._operator.activate(STEADY, self._epoch)
             self._epoch += 1
         result = await self._operator.pin(self.report.began, FAILING, self._epoch)

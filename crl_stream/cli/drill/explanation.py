@@ -1,4 +1,4 @@
-"""Says what is missing when a step of a drill does not happen, and what to do next."""
+"""Explains what is missing when a step of a drill does not happen, and what to do next."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Final, NamedTuple
 
 from crl_stream.errors import CrlError
 
-_STATUS: Final = "`crl status` shows whether its worker runs and keeps up"
+_STATUS: Final = "`crl status` shows whether its worker is running and keeping up"
 
 
 class Awaited(NamedTuple):
-    """What an exercise is waiting for."""
+    """A step that an exercise of a drill waits for."""
 
     step: str
     what: str
@@ -19,7 +19,7 @@ class Awaited(NamedTuple):
 
 
 class Missing(CrlError):
-    """A step of the drill did not happen."""
+    """Raised when a step of the drill does not happen."""
 
     def __init__(self, step: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -27,7 +27,7 @@ class Missing(CrlError):
 
 
 class Occupied(CrlError):
-    """Another drill is running on the task."""
+    """Raised when another drill is running on the task."""
 
 
 WAITS: Final = {

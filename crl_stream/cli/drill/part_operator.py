@@ -37,7 +37,7 @@ class OperatorPart:
         try:
             await self._order(m.LiftQuarantine, variant_id=variant_id, expected_epoch=epoch, reason=_BEGINS)
         except Missing as missing:
-            if "is not quarantined" not in missing.message:  # a drill that began at the same time was quicker
+            if "is not quarantined" not in missing.message:  # another drill has just lifted it
                 raise
 
     async def activate(self, variant_id: str, epoch: int) -> None:
@@ -82,7 +82,7 @@ class OperatorPart:
             if command.expected_epoch is not None and "the epoch is" in refused.message:
                 raise Occupied(
                     f"another drill or a person has just changed {self.key}: {refused.message.rstrip('.')}",
-                    hint=f"wait a minute and repeat; crl audit {self.key} shows who it was",
+                    hint=f"wait a minute and try again; crl audit {self.key} shows who did it",
                 ) from refused
             raise Missing("command", refused.message.rstrip("."), refused.hint) from refused
 

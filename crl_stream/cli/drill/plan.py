@@ -9,19 +9,19 @@ from crl_stream.core.policy import Policy
 MOST: Final = 2_000
 """Maximum number of good outcomes of one variant; if a limit needs more, the first drill alone does not reach it."""
 PROVEN: Final = 20
-"""Good outcomes of the target after the rollback, so that it stays active however the monitor checks it."""
+"""Number of good outcomes of the target after the rollback, so that any verification keeps it active."""
 _LEAST_FAILURES: Final = 200
 _FAILING_SECONDS: Final = 8.0
 _PAUSE: Final = 0.02
 
 
 class Plan(NamedTuple):
-    """The numbers of one exercise."""
+    """The numbers of outcomes that one exercise of a drill sends."""
 
     steady: int
-    """Good outcomes of the target before it is needed."""
+    """Number of good outcomes of the rollback's target, sent before the rollback."""
     good: int
-    """Good outcomes of the failing variant after its activation, so that it has something to lose."""
+    """Number of good outcomes of the failing variant after its activation, so that its failures are a decline."""
     failures: int
     """Maximum number of failing outcomes.
 
@@ -29,11 +29,11 @@ class Plan(NamedTuple):
     until the target promises more by any ``rollback.confidence``.
     """
     pause: float
-    """Seconds to watch for news after each failing outcome, so that few are sent after the rollback."""
+    """Seconds to wait for records after each failing outcome, so that few outcomes are sent after the rollback."""
 
 
 def plan_of(policy: Policy) -> Plan:
-    """Return the numbers for a task under ``policy``."""
+    """Return the numbers of outcomes for a drill of a task under ``policy``."""
     window = policy.degradation.lookback_window
     failures = max(_LEAST_FAILURES, 3 * window)
     return Plan(

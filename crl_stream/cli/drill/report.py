@@ -11,39 +11,39 @@ from crl_stream.core.instant import to_text
 
 Found = Literal["passed", "blocked", "failed", "busy"]
 ORDER: Final[tuple[Found, ...]] = ("failed", "blocked", "busy", "passed")
-"""The results, worst first."""
+"""The possible results of a drill, worst first."""
 
 
 class Step(NamedTuple):
-    """One step that was seen."""
+    """One step of a drill that has happened."""
 
     name: str
     text: str
     seconds: float
     """Seconds since the exercise began."""
     latency_ms: int | None = None
-    """Milliseconds since the broker stored the outcome that decided; None for steps before it."""
+    """Milliseconds since the broker stored the deciding outcome; None for earlier steps."""
 
 
 @dataclass(kw_only=True)
 class Report:
-    """The exercise on one partition."""
+    """The report of the exercise on one partition."""
 
     partition: int
     task: TaskKey
     began: int
-    """Milliseconds since the epoch."""
+    """When the exercise began, in milliseconds since the epoch."""
     result: Found = "failed"
     steps: list[Step] = field(default_factory=list)
     missing: str | None = None
-    """The first step that did not happen."""
+    """The first step that did not happen; None if none is missing."""
     detail: str = ""
     hint: str = ""
     recorded: bool = False
     """Whether the monitor has recorded the result, so that `crl status` shows it."""
 
     def latency(self, name: str) -> int | None:
-        """Return the latency of a step; None if it was not seen."""
+        """Return the latency of a step; None if the step did not happen."""
         return next((step.latency_ms for step in self.steps if step.name == name), None)
 
     def as_json(self) -> dict[str, Any]:
@@ -73,7 +73,10 @@ def heading(report: Report, partitions: int) -> str:
 
 
 def step_line(report: Report, step: Step, *, several: bool) -> str:
-    """``  1.05 s  rolled back to drill-steady (14 ms)``; with several partitions, each line names its own."""
+    """Return the line of a step, such as ``  1.05 s  rolled back to drill-steady (14 ms)``.
+
+    With ``several`` partitions, the line also names its partition.
+    """
     who = f"partition {report.partition}: " if several else ""
     late = "" if step.latency_ms is None else f" ({step.latency_ms:,} ms)"
     return f"{step.seconds:6.2f} s  {who}{step.text}{late}"

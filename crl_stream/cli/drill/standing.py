@@ -9,7 +9,7 @@ from crl_stream.core.instant import from_text
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 NAMED: Final = 8
-"""Maximum number of partitions that a line names."""
+"""Maximum number of partitions that the line about drills names."""
 
 
 class LastDrills(NamedTuple):
@@ -22,7 +22,7 @@ class LastDrills(NamedTuple):
 
     @property
     def line(self) -> str:
-        """``drill: passed 2 h ago on partition 3; never on partition 0, 1, 2``."""
+        """The line of ``crl status``: ``drill: passed 2 h ago on partition 3; never on partition 0, 1, 2``."""
         if not self.drills:
             return "" if self.never is None else "drill: never; `crl drill` tests whether a bad variant is rolled back"
         first, last = self.drills[0], self.drills[-1]
@@ -42,7 +42,7 @@ class LastDrills(NamedTuple):
         return [_finding(drills) for drills in alike.values()]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the drills, the newest of them, and the partitions that were never tested."""
+        """Return a JSON object: the drills, the newest of them, and the partitions that were never tested."""
         return {
             "drills": self.drills,
             "last_drill": self.drills[0] if self.drills else None,
@@ -51,7 +51,7 @@ class LastDrills(NamedTuple):
 
 
 def last_drills(page: Mapping[str, Any], partitions: int, now: int) -> LastDrills:
-    """Return what a page with tasks shows about drills; ``now`` is in milliseconds since the epoch.
+    """Return the last drills that ``page``, a view with tasks, shows; ``now`` is in milliseconds since the epoch.
 
     Every partition has two drill tasks, one of which notifies people; the newer drill counts.
     """

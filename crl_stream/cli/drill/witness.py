@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 
 class Followed(NamedTuple):
-    """The client's own resolver has moved to a new active variant."""
+    """An event: the drill's own client now uses a new active variant."""
 
     active: m.ActiveVariant
 
 
 class Sight(NamedTuple, Generic[T]):
-    """One message or change that was seen."""
+    """One message, or one change of the active variant, that was seen."""
 
     message: T
     appended: int
@@ -65,9 +65,9 @@ class Witness:
                 self._wake(key)
 
     def follow(self, active: m.ActiveVariant) -> None:
-        """Take a change that the client's resolver reports, in the resolver's thread."""
+        """Record a change of the active variant; the client's resolver calls this from its own thread."""
         if is_drill(active.agent_name):
-            with suppress(RuntimeError):  # the loop has ended
+            with suppress(RuntimeError):  # the event loop has ended
                 self._loop.call_soon_threadsafe(self._take, Sight(Followed(active), 0, time.monotonic()))
 
     def _take(self, sight: Sight[Any]) -> None:
@@ -82,13 +82,13 @@ class Witness:
                 future.set_result(None)
 
     def find(self, key: TaskKey, kind: type[T], fits: Callable[[T], bool]) -> Sight[T] | None:
-        """Return the first sight of this kind for which ``fits`` holds; None if there is none yet."""
+        """Return the first recorded message of this kind for which ``fits`` holds; None if there is none yet."""
         if self._failed is not None:
             raise self._failed
         return next((s for s in self._seen[key] if isinstance(s.message, kind) and fits(s.message)), None)
 
     async def news(self, key: TaskKey, seconds: float | None = None) -> None:
-        """Return at the next sight of the task, or after ``seconds``."""
+        """Return when the next message about the task is recorded, or after ``seconds``."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiting[key].append(future)
         with suppress(TimeoutError):
@@ -96,7 +96,7 @@ class Witness:
                 await future
 
     async def see(self, key: TaskKey, kind: type[T], fits: Callable[[T], bool]) -> Sight[T]:
-        """Wait for the first sight of this kind for which ``fits`` holds."""
+        """Wait for the first message of this kind for which ``fits`` holds."""
         while (found := self.find(key, kind, fits)) is None:
             await self.news(key)
         return found

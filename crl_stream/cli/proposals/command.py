@@ -31,10 +31,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_proposals(
     context: typer.Context,
     status: Annotated[
-        list[str] | None, typer.Option(help="open, all, or a status; may be repeated. Default: open.")
+        list[str] | None,
+        typer.Option(help="Statuses to show: open, all, or one status; may be repeated. Default: open."),
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="Only proposals for this agent.")] = None,
-    proposal_type: Annotated[str | None, typer.Option("--type", help="Only proposals of this type.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Show only proposals for this agent.")] = None,
+    proposal_type: Annotated[str | None, typer.Option("--type", help="Show only proposals of this type.")] = None,
     json: Json = False,
 ) -> None:
     """List proposals, most confident first.

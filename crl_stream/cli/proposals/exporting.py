@@ -24,9 +24,10 @@ def export(
     format_: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. Default: stdout.")] = None,
     status: Annotated[
-        list[str] | None, typer.Option(help="open, all, or a status; may be repeated. Default: all.")
+        list[str] | None,
+        typer.Option(help="Statuses to export: open, all, or one status; may be repeated. Default: all."),
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="Only proposals for this agent.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Export only proposals for this agent.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Report what was written as JSON; needs --output.")] = False,
 ) -> None:
     """Export proposals: csv or xlsx for spreadsheets, jsonl for programs, tracker for the proposal tracker."""

@@ -187,4 +187,4 @@ def _closed(proposal: m.Proposal, status: str) -> str:
 
 
 def _other(proposal: m.Proposal) -> str:
-    return f"crl proposals list --agent {proposal.agent_name} shows what is open"
+    return f"crl proposals list --agent {proposal.agent_name} lists its open proposals"

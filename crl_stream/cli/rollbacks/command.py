@@ -31,8 +31,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.callback()
 def rollbacks(
     context: typer.Context,
-    agent: Annotated[str | None, typer.Option(help="Only rollbacks of this agent.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many, newest first.")] = 20,
+    agent: Annotated[str | None, typer.Option(help="Show only rollbacks of this agent.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many rollbacks, newest first.")] = 20,
     json: Json = False,
 ) -> None:
     """List rollbacks, newest first, and who confirmed or undid them.
@@ -75,7 +75,7 @@ def show_rollback(
 
 
 def document(event: RollbackEvent, fate: Sequence[Event]) -> dict[str, Any]:
-    """Return the message from the topic with what became of it."""
+    """Return a rollback's message from the topic, with what became of the rollback."""
     fields: dict[str, Any] = msgspec.to_builtins(event)
     return fields | {"review": status_of(event, fate), "became": [msgspec.to_builtins(one) for one in fate]}
 

@@ -113,7 +113,7 @@ def _judged(message: Hindsight) -> Event:
     if message.finding == "right":
         figures.append(f"{message.avoidable} of {message.bad} bad invocations avoidable")
     if message.caused:
-        figures.append(f"{message.caused} more bad invocations by the rollback")
+        figures.append(f"{message.caused} more bad invocations with the rollback")
     return Event(
         what=message.finding,
         actor="monitor",

@@ -45,9 +45,7 @@ def page(event: RollbackEvent, fate: Sequence[Event], policy: Policy | None) -> 
         by = f" by {one.actor}" if one.what in {"confirmed", "undone"} else ""
         lines += wrap(f"{one.timestamp}  {one.what}{by}: {one.reason or 'no reason given'} ({one.id})", WIDTH, "  ")
     if not fate:
-        lines.append(
-            "  nothing so far" if event.enforced else "  nothing yet: shadow mode only judges the rollback later"
-        )
+        lines.append("  nothing so far" if event.enforced else "  nothing yet: shadow mode judges the rollback later")
     if event.enforced and not any(one.what in {"undone", "taken back", "followed"} for one in fate):
         lines += ["", "To undo it", f"  {event.undo_command}", "To confirm it", f"  crl confirm {event.rollback_id}"]
     return "\n".join(lines)

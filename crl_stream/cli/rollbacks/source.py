@@ -17,7 +17,7 @@ async def find_rollback(access: Access, rollback_id: str) -> RollbackEvent:
         if isinstance(received.message, RollbackEvent) and received.message.rollback_id == rollback_id:
             found = received.message
     if found is None:
-        raise NotFound(f"There is no rollback {rollback_id}.", hint="see the ids with crl rollbacks")
+        raise NotFound(f"There is no rollback {rollback_id}.", hint="`crl rollbacks` lists the ids")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Explores all other variants equally often."""
+"""Explores all variants that are not active equally often."""
 
 from __future__ import annotations
 

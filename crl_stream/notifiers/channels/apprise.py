@@ -60,7 +60,7 @@ class AppriseChannel:
             raise Undelivered("the service did not accept it; Apprise's log lines have details")
 
     async def close(self) -> None:
-        """Do nothing; there is nothing to close."""
+        """Do nothing, because an Apprise channel keeps nothing open."""
 
 
 OPTIONS, CHANNEL = AppriseOptions, AppriseChannel

@@ -49,7 +49,7 @@ class FileChannel:
             raise Undelivered(f"{self.path}: {error.strerror}") from error
 
     async def close(self) -> None:
-        """Do nothing; there is nothing to close."""
+        """Do nothing, because the file is open only while a notice is written."""
 
     def _append(self, line: bytes) -> None:
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

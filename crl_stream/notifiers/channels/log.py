@@ -33,7 +33,7 @@ class LogChannel:
         log.log(_LEVELS[notice.severity], "%s%s", "RESOLVED " if notice.resolved else "", notice.text)
 
     async def close(self) -> None:
-        """Do nothing; there is nothing to close."""
+        """Do nothing, because a log channel keeps nothing open."""
 
 
 OPTIONS, CHANNEL = LogOptions, LogChannel

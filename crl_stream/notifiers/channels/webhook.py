@@ -24,7 +24,7 @@ from crl_stream.notifiers.signature import key_of, signed_headers
 MIN_KEY: Final = 16
 """Minimum length of a secret, in bytes."""
 _REFUSALS: Final = {400, 413, 415, 422}
-"""Status codes that reject the document itself."""
+"""HTTP status codes with which a receiver rejects the document itself."""
 
 
 class WebhookOptions(Options):
@@ -43,7 +43,7 @@ class WebhookOptions(Options):
         found = None
         with contextlib.suppress(ValueError):
             parts = urlsplit(value.get_secret_value())
-            found = None if parts.port == 0 else parts  # raises for an impossible port
+            found = None if parts.port == 0 else parts  # raises ValueError for an impossible port
         if found is None or found.scheme not in {"http", "https"} or not found.hostname:
             raise PydanticCustomError("url", "expected an address like https://host/path")
         return value
