@@ -29,6 +29,7 @@ def rolled_back(policy: Policy | None = None) -> Task:
     task.run("other", "SSSSSSSSSF" * 4, variant_source="explore")
     while task.row.active == "default":
         task.run("default", "F")
+        assert task.row.n < 200
     assert (task.row.active, task.row.cause) == ("other", "rollback")
     return task
 
