@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.detectors import DETECTORS
+from crl_stream.core.monitor.rollout import waits_for
 from crl_stream.core.monitor.row import StandingOrder, decode_row, encode_row
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.staging import control_of
@@ -182,11 +183,18 @@ def test_a_candidate_that_fails_without_errors_is_taken_back_although_the_active
 
 
 def test_a_candidate_that_loses_clearly_in_one_metric_passes_no_stage_for_its_lead_in_another() -> None:
-    task = rolling(Policy(Degradation(guard="evidence")), min_outcomes=10)
+    task = Task(Policy(Degradation(guard="evidence")))
     for number in range(100):
-        task.run("default", "S", error_count=int(number % 2), reward=0.5)
-    task.run(CANDIDATE, "SSSSSSSSSFSSSSSSSSSFSSSSSSSSSFF", reward=0.5, variant_source="explore")
-    assert "stage_passed" not in steps(task)
+        task.run("default", "S", error_count=number % 2, reward=0.5)
+    task.order(m.RegisterVariant, variant_id=CANDIDATE)
+    task.order(m.StartRollout, variant_id=CANDIDATE)
+    for number in range(100):
+        task.run("default", "S", error_count=number % 2, reward=0.5)
+    task.run(CANDIDATE, "SSSSSSSSSF" * 2, reward=0.5, variant_source="explore")
+    assert steps(task) == ["started"]
+    assert waits_for(task.row, task.policy, None) == (
+        "worse than default: reward 0.500 against 0.500, success 90.0% against 100.0%, errors 0.0% against 50.0%"
+    )
 
 
 def both_fail(policy: Policy | None = None) -> Task:
@@ -209,7 +217,9 @@ def test_a_candidate_that_an_added_metric_finds_degraded_is_taken_back_whatever_
     """Two variants are compared by reward, success and errors, and these say nothing about an added metric."""
     policy = Policy()
     rules_of(policy).further = ((DETECTORS[0], rules_of(policy).limits[0], 0),)
-    assert steps(both_fail(policy))[-1] == "aborted"
+    task = both_fail(policy)
+    assert steps(task)[-1] == "aborted"
+    assert task.stated(m.RollbackEvent)[-1].reason.startswith("Success rate dropped")
 
 
 @pytest.mark.parametrize("before", [500, 4_000])
@@ -497,6 +507,13 @@ def test_an_automatic_promotion_is_a_rollout_where_the_policy_has_stages_and_at_
     [step] = task.stated(m.RolloutStep)
     assert (step.actor, step.step) == ("monitor", "started")
     assert step.reasoning.startswith("High confidence: Q-value")
+
+
+def test_shadow_mode_reports_a_promotion_and_begins_no_rollout() -> None:
+    task = promising(msgspec.structs.replace(STAGED, operations=Operations(mode="shadow")))
+    assert (task.row.rollout, steps(task)) == (None, [])
+    [reported] = [fact for fact in task.stated(m.Activation) if not fact.enforced]
+    assert reported.to_variant == "v2"
 
 
 def test_a_rollout_that_nobody_ordered_takes_the_last_step_only_with_a_clear_lead() -> None:

@@ -1,0 +1,169 @@
+"""What contradicts one runtime: enough others that work, and that do not show the same failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from crl_stream.core.monitor.row import OneRuntime, Variant
+from crl_stream.core.monitor.rules import rules_of
+from crl_stream.core.monitor.witnesses import sole_source
+from crl_stream.core.policy import Degradation, Operations, Policy, Rollback
+
+from .task import Task
+
+GUIDE = Policy()
+
+
+def fold(task: Task, runtime: str | None, outcomes: str, **fields: Any) -> None:
+    task.run("A", outcomes, runtime_id=runtime, active_epoch=1, **fields)
+
+
+def against(
+    others: dict[str, str], loud: str = "F" * 20, *, policy: Policy = GUIDE, before: str = "S" * 60, **fields: Any
+) -> Task:
+    """Let each of ``others`` report its outcomes, and then h3 report ``loud``, and only the last of them be acted on.
+
+    The outcomes ``before`` name no runtime; so nothing but the given outcomes is reported.
+    """
+    task = Task(msgspec.structs.replace(policy, operations=Operations(mode="observe")))
+    fold(task, None, before, **fields)
+    task.run("B", "S" * 40, variant_source="explore", **fields)
+    for runtime, outcomes in others.items():
+        fold(task, runtime, outcomes, **fields)
+    fold(task, "h3", loud[:-1], **fields)
+    assert task.row.active == "A"
+    task.policy = policy
+    fold(task, "h3", loud[-1], **fields)
+    return task
+
+
+def the_one(task: Task) -> OneRuntime:
+    found: OneRuntime | None = task.row.one_runtime
+    assert found is not None
+    return found
+
+
+# -- whether the others fail too -----------------------------------------------------------------------
+@pytest.mark.parametrize(("failures", "active"), [(7, "A"), (8, "B")])
+def test_others_that_lose_a_quarter_as_much_fail_too(failures: int, active: str) -> None:
+    """With 8 failures of the others, the baseline is 80 %: h3 lost all of it, and the others 20 points."""
+    others = {"h1": "FFFF" + "S" * 6, "h2": "F" * (failures - 4) + "S" * (14 - failures)}
+    task = against(others, before="F" * 12 + "S" * 148)
+    assert task.row.active == active
+    if active == "A":
+        assert the_one(task).words == (
+            "20 of 20 failed outcomes come from runtime h3; the other 2 runtimes: 7 of 20 failed"
+        )
+
+
+def test_others_that_lose_a_quarter_as_much_but_are_not_degraded_do_not_fail_too() -> None:
+    """Every outcome has the same reward, and one failure in ten is no degradation by the rule."""
+    task = against({"h1": "F" + "S" * 9, "h2": "F" + "S" * 9}, "FFFFFFFSSSSSSSSSSSSF", reward=0.5)
+    assert task.row.active == "A"
+    assert the_one(task).runtime_id == "h3"
+
+
+def test_a_variant_that_works_on_no_runtime_is_left_although_it_has_no_baseline() -> None:
+    task = against({"h1": "F" * 10, "h2": "F" * 10}, before="F", policy=Policy(Degradation(min_baseline=500)))
+    assert (task.row.active, task.alerts("one_runtime")) == ("B", [])
+
+
+@pytest.mark.parametrize(("more", "active"), [(0, "B"), (1, "A")])
+def test_others_that_work_in_part_fail_too_only_against_a_baseline_that_suffices(more: int, active: str) -> None:
+    policy = Policy(Degradation(min_baseline=100 + more))
+    task = against({"h1": "SF" * 5, "h2": "SF" * 5}, policy=policy)
+    assert task.variant("A").life.n == 100
+    assert task.row.active == active
+
+
+def test_a_runtime_that_has_not_worked_with_the_active_variant_is_no_witness() -> None:
+    for runtime, active in (("h2", "A"), ("idle", "B")):
+        task = Task(msgspec.structs.replace(GUIDE, operations=Operations(mode="observe")))
+        fold(task, None, "S" * 60)
+        task.run("B", "S" * 40, variant_source="explore")
+        task.run("B", "S", runtime_id="idle", active_epoch=1)
+        fold(task, "h1", "S" * 12)
+        if runtime == "h2":
+            fold(task, "h2", "S")
+        fold(task, "h3", "F" * 19)
+        task.policy = GUIDE
+        fold(task, "h3", "F")
+        assert task.row.active == active
+
+
+@pytest.mark.parametrize(("longer", "active"), [(0, "A"), (1, "B")])
+def test_a_witness_is_silent_when_two_long_invocations_have_passed_and_not_before(longer: int, active: str) -> None:
+    task = Task(msgspec.structs.replace(GUIDE, operations=Operations(mode="observe")))
+    fold(task, None, "S" * 60)
+    task.run("B", "S" * 40, variant_source="explore")
+    fold(task, "h1", "S" * 10)
+    fold(task, "h2", "S" * 10)
+    fold(task, "h3", "F" * 19)
+    task.policy = GUIDE
+    task.row.runtimes["h1"].seen = task.now + 1_000 - rules_of(GUIDE).silence - longer
+    fold(task, "h3", "F")
+    assert task.row.active == active
+
+
+# -- whether a candidate was tried by one source alone --------------------------------------------------
+def tried_by_one(outcomes: str, policy: Policy = GUIDE) -> Task:
+    """Let two runtimes work with A, and one of them try B."""
+    task = Task(policy)
+    fold(task, "h1", "S" * 10)
+    fold(task, "h2", "S" * 10)
+    if outcomes:
+        task.run("B", outcomes, runtime_id="h1", variant_source="explore")
+    return task
+
+
+def test_even_one_outcome_comes_from_one_source() -> None:
+    task = tried_by_one("S")
+    found = sole_source(task.row, task.variant("B"), rules_of(GUIDE))
+    assert found is not None and "come from runtime h1" in found
+
+
+def test_a_variant_without_outcomes_has_no_source() -> None:
+    task = tried_by_one("")
+    assert sole_source(task.row, Variant("B"), rules_of(GUIDE)) is None
+
+
+def test_without_a_cap_one_source_may_promote() -> None:
+    policy = Policy(rollback=Rollback(runtime_share=1.0))
+    task = tried_by_one("SSSSS", policy)
+    assert sole_source(task.row, task.variant("B"), rules_of(policy)) is None
+    assert sole_source(task.row, task.variant("B"), rules_of(GUIDE)) is not None
+
+
+# -- which source it is, and what is told of it ----------------------------------------------------------
+def test_errors_are_told_as_errors() -> None:
+    task = Task(msgspec.structs.replace(GUIDE, operations=Operations(mode="observe")))
+    for number in range(60):
+        fold(task, None, "S", reward=1.0, error_count=int(number % 10 == 0))
+    task.run("B", "S" * 40, variant_source="explore", reward=1.0)
+    for runtime in ("h1", "h2"):
+        fold(task, runtime, "S" * 9, reward=1.0)
+        fold(task, runtime, "S", reward=1.0, error_count=1)
+    fold(task, "h3", "S" * 19, reward=1.0, error_count=1)
+    task.policy = GUIDE
+    fold(task, "h3", "S", reward=1.0, error_count=1)
+    assert the_one(task).words == (
+        "20 of 20 outcomes with errors come from runtime h3; the other 2 runtimes: 2 of 20 had errors"
+    )
+
+
+def test_a_loss_of_reward_is_told_with_its_share_and_the_mean_of_the_others() -> None:
+    task = Task(msgspec.structs.replace(GUIDE, operations=Operations(mode="observe")))
+    fold(task, None, "S" * 60, reward=1.0)
+    task.run("B", "S" * 40, variant_source="explore", reward=1.0)
+    fold(task, "h1", "S" * 10, reward=1.0)
+    fold(task, "h2", "S" * 10, reward=0.9)
+    fold(task, "h3", "S" * 19, reward=0.0)
+    task.policy = GUIDE
+    fold(task, "h3", "S", reward=0.0)
+    assert the_one(task).words == (
+        "20 of 20 outcomes, with 100% of the loss in avg_reward, come from runtime h3; "
+        "the other 2 runtimes: avg_reward 0.95 over 20 outcomes"
+    )
