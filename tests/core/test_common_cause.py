@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from builders import a_command, an_invocation
 from hypothesis import given, settings
@@ -173,21 +174,22 @@ def test_a_variant_that_has_moved_to_another_provider_since_then_does_not_end_it
     assert task.row.incident is not None
 
 
-def test_a_variant_whose_usual_level_is_unknown_does_not_end_it() -> None:
+@pytest.mark.parametrize(("known", "over"), [(9, False), (10, True)])
+def test_a_variant_ends_it_only_if_its_usual_level_is_known(known: int, over: bool) -> None:
     task = with_siblings()
-    task.run("new", "S" * 3, variant_source="explore", **ONE)
+    task.run("new", "SSSSF" * 2 if known == 10 else "SSSSSSSFF", variant_source="explore", **ONE)
     while task.row.incident is None:
         live(task, "F")
     task.run("new", "S" * 20, variant_source="explore", **ONE)
-    assert task.row.incident is not None
+    assert (task.row.incident is None) is over
 
 
 def test_variants_of_other_providers_are_not_judged_from_scratch_when_it_ends() -> None:
     task = in_outage()
-    task.run("elsewhere", "F" * 12, variant_source="explore", provider="two")
+    task.run("elsewhere", "F" * 8, variant_source="explore", provider="two")
     live(task, "S" * 10)
     assert task.row.incident is None
-    assert (task.variant("elsewhere").judged.n, task.variant("spare").judged.n) == (12, 0)
+    assert (task.variant("elsewhere").judged.n, task.variant("spare").judged.n) == (8, 0)
 
 
 def test_without_a_recovery_it_ends_after_so_many_outcomes_and_protection_acts_again() -> None:
@@ -686,3 +688,31 @@ def test_if_the_first_variant_was_retired_meanwhile_the_task_returns_to_the_one_
     live(task, "F" * 4, **small)
     assert task.row.incident is not None and task.row.incident.tag == "provider:one"
     assert (task.row.active, task.row.cause) == (left, "common_cause")
+
+
+def test_while_an_incident_covers_the_target_no_other_is_looked_for() -> None:
+    task, large = with_siblings(), {"provider": "one", "model": "large"}
+    task.run("spare", "S", variant_source="explore", **large)
+    while task.row.active == "default":
+        live(task, "F")
+    live(task, "FFF")
+    found = in_outage().row.incident
+    assert found is not None
+    task.row.incident = msgspec.structs.replace(found, tag="model:large")
+    live(task, "F")
+    assert (task.row.active, task.row.incident.tag) == ("spare", "model:large")
+
+
+def test_if_the_provider_that_took_over_fails_too_the_task_does_not_return_to_the_one_that_failed_first() -> None:
+    task = with_siblings(other={"provider": "two"})
+    task.run("fourth", "SSFSF" * 5, variant_source="explore", provider="two")
+    while task.row.active != "elsewhere":
+        live(task, "F")
+    live(task, "S" * 20, provider="two")
+    while task.row.active == "elsewhere":
+        live(task, "F", provider="two")
+    assert task.row.active == "fourth"
+    live(task, "F" * 8, provider="two")
+    assert task.row.incident is not None
+    assert (task.row.incident.tag, task.row.incident.first) == ("provider:two", "elsewhere")
+    assert (task.row.active, task.row.cause) == ("elsewhere", "common_cause")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import pytest
+from builders import an_invocation
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crl_stream.core import messages as m
 from crl_stream.core.monitor.fall import CLEARLY, KNOWN, add, began_at, fell, latest, since
 from crl_stream.core.monitor.promise import is_better, promise_of
 from crl_stream.core.monitor.row import MICRO, Incident, Sums, Variant
@@ -95,11 +98,35 @@ def test_what_came_since_then_and_what_came_before_are_together_what_the_window_
     assert parts == whole
 
 
-def test_the_fall_began_with_the_first_of_the_outcomes_that_lost_most() -> None:
-    task, [one] = explored(100, one=("S" * 60, "SSFSF" + "F" * 5))
-    assert began_at(one, rules_of(task.policy)) == 102
-    task, [one] = explored(0, one=("S" * 60, ""))
-    assert began_at(one, rules_of(task.policy)) is None
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ({}, {"status": "failure"}),
+        ({"reward": 0.5}, {"reward": 0.5, "status": "failure"}),
+        ({"reward": 0.5}, {"reward": 0.1}),
+        ({"reward": 0.5}, {"reward": 0.5, "error_count": 1}),
+    ],
+    ids=["all", "success", "reward", "errors"],
+)
+def test_the_fall_began_with_the_first_of_the_outcomes_that_lost_most(
+    good: dict[str, Any], bad: dict[str, Any]
+) -> None:
+    task = Task()
+    for at, kind in enumerate([good] * 62 + [bad, good] + [bad] * 6):
+        task.take(an_invocation("one", variant_source="explore", invocation_id=f"o{at}", **kind))
+        assert (began_at(task.variant("one"), rules_of(task.policy)) is None) is (at < 62)
+    assert began_at(task.variant("one"), rules_of(task.policy)) == 62
+
+
+def test_outcomes_of_an_earlier_activation_do_not_count_as_part_of_a_fall() -> None:
+    task = Task()
+    task.run("default", "S")
+    task.run("one", "S" * 10, variant_source="explore")
+    task.order(m.ActivateVariant, variant_id="one")
+    task.run("one", "FFF", active_epoch=1)
+    assert since(task.variant("one"), 0).n == 0
+    task.run("one", "FF", active_epoch=2)
+    assert since(task.variant("one"), 0).n == 2
 
 
 def test_the_outcome_with_which_an_incident_is_found_does_not_count_towards_its_end() -> None:

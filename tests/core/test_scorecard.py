@@ -186,6 +186,17 @@ def test_scores_of_the_target_before_the_report_do_not_count_as_its_outcomes_mea
     assert "reward -1.000 against 1.000" in fact.reasoning
 
 
+def test_scores_of_a_third_variant_change_nothing_that_is_compared() -> None:
+    task = Task(SHADOW)
+    task.run("default", "S" * 40)
+    task.run("steady", GOOD, variant_source="explore")
+    task.take(an_invocation("third", "success", invocation_id="third-1", variant_source="explore"))
+    until_reported(task, "F")
+    watched = msgspec.json.encode(task.row.watched)
+    task.take(feedback("third-1", reward=-1.0))
+    assert msgspec.json.encode(task.row.watched) == watched
+
+
 def test_scores_of_outcomes_after_the_report_count() -> None:
     task = reported()
     after = [an_invocation("default", "failure", invocation_id=f"next-{i}") for i in range(50)]

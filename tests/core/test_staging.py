@@ -66,6 +66,13 @@ def test_a_stage_in_which_one_of_both_had_no_outcome_is_not_compared(stage: Stra
     assert delivered([alone]) == (Promise(0, 0, 0, 0), Promise(0, 0, 0, 0))
 
 
+@pytest.mark.parametrize("millions", [1, 2, 3])
+def test_a_candidates_first_outcome_can_be_compared_with_millions(millions: int) -> None:
+    n = millions << 20
+    _, control = delivered([Stratum(Sums(1, 1, 0, MICRO, 0), Sums(n, n, 0, n * MICRO, 0))])
+    assert control == Promise(1 << 20, MICRO << 20, MICRO << 20, MICRO << 20)
+
+
 def stay(task: Task) -> Task:
     """Let the rollout stay at its stage, whatever the outcomes."""
     task.order(m.PauseRollout)

@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from crl_stream.core.monitor.row import OneRuntime, Variant
+from crl_stream.core import messages as m
+from crl_stream.core.monitor.row import OneRuntime, Variant, new_row
 from crl_stream.core.monitor.rules import rules_of
-from crl_stream.core.monitor.witnesses import sole_source
+from crl_stream.core.monitor.verdict import judge
+from crl_stream.core.monitor.witnesses import contradicted, sole_source
 from crl_stream.core.policy import Degradation, Operations, Policy, Rollback
 
-from .task import Task
+from .task import KEY, Task
 
 GUIDE = Policy()
 
@@ -63,7 +65,7 @@ def test_others_that_lose_a_quarter_as_much_but_are_not_degraded_do_not_fail_too
     """Every outcome has the same reward, and one failure in ten is no degradation by the rule."""
     task = against({"h1": "F" + "S" * 9, "h2": "F" + "S" * 9}, "FFFFFFFSSSSSSSSSSSSF", reward=0.5)
     assert task.row.active == "A"
-    assert the_one(task).runtime_id == "h3"
+    assert the_one(task).words == "8 of 8 failed outcomes come from runtime h3; the other 2 runtimes: 2 of 20 failed"
 
 
 def test_a_variant_that_works_on_no_runtime_is_left_although_it_has_no_baseline() -> None:
@@ -77,6 +79,41 @@ def test_others_that_work_in_part_fail_too_only_against_a_baseline_that_suffices
     task = against({"h1": "SF" * 5, "h2": "SF" * 5}, policy=policy)
     assert task.variant("A").life.n == 100
     assert task.row.active == active
+
+
+def test_a_variant_that_works_elsewhere_is_kept_although_its_predecessor_never_worked() -> None:
+    """Nothing can be lost against such a baseline, so what counts are the failures themselves."""
+    task = Task(msgspec.structs.replace(GUIDE, operations=Operations(mode="observe")))
+    task.run("never", "F" * 30)
+    task.run("A", "S", variant_source="explore")
+    task.run("B", "S" * 40, variant_source="explore")
+    task.order(m.ActivateVariant, variant_id="A")
+    for runtime, outcomes in (("h1", "S" * 10), ("h2", "S" * 10), ("h3", "F" * 19)):
+        task.run("A", outcomes, runtime_id=runtime, active_epoch=2)
+    task.policy = GUIDE
+    task.run("A", "F", runtime_id="h3", active_epoch=2)
+    assert task.variant("A").baseline is not None
+    assert (task.row.active, the_one(task).runtime_id) == ("A", "h3")
+
+
+def test_others_that_succeed_with_errors_do_not_show_the_failure_of_one_that_never_succeeds() -> None:
+    """The evidence is too weak for the rule, so the verdict rests on a window without any success."""
+    policy = Policy(Degradation(guard="evidence", false_alarm_budget=10**9))
+    task = Task(msgspec.structs.replace(policy, operations=Operations(mode="observe")))
+    fold(task, None, "S", error_count=1)
+    fold(task, None, "SF" * 40)
+    task.run("B", "S" * 40, variant_source="explore")
+    for runtime in ("h1", "h2"):
+        fold(task, runtime, "S" * 10, error_count=1)
+    fold(task, "h3", "F" * 19)
+    task.policy = policy
+    fold(task, "h3", "F")
+    assert judge(task.variant("A"), rules_of(policy)).absolute
+    assert (task.row.active, the_one(task).runtime_id) == ("A", "h3")
+
+
+def test_a_task_without_an_active_variant_is_contradicted_by_nobody() -> None:
+    assert contradicted(new_row(KEY), rules_of(GUIDE)) is None
 
 
 def test_a_runtime_that_has_not_worked_with_the_active_variant_is_no_witness() -> None:
