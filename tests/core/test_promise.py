@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.promise import Promise, delivered, is_better
+from crl_stream.core.monitor.promise import Promise, delivered, describe, is_better, leads, promise_of
 from crl_stream.core.monitor.row import MICRO, Sums, Variant
 from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.targets import candidates
@@ -75,6 +75,18 @@ def test_how_many_outcomes_there_are_is_no_merit(one: Promise, factor: int, erro
     more = Promise(*[figure * factor for figure in one])
     assert not is_better(more, one, errors)
     assert not is_better(one, more, errors)
+
+
+def test_a_lead_counts_only_if_it_is_as_large_as_what_is_asked_for() -> None:
+    many, few = promise_of(Sums(130, 130, 0, 130 * MICRO, 0)), promise_of(Sums(20, 18, 0, 16 * MICRO, 0))
+    assert leads(many, few, 1.0)
+    assert not leads(many, few, 2.0)
+    assert not leads(few, many, 1.0)
+
+
+def test_errors_are_told_where_there_are_any() -> None:
+    assert describe(promise_of(Sums(4, 3, 1, 2 * MICRO, 0))) == "reward 0.500, success 75.0%, errors 25.0%"
+    assert describe(promise_of(Sums(4, 3, 0, 2 * MICRO, 0))) == "reward 0.500, success 75.0%"
 
 
 def test_a_newcomer_whose_every_outcome_has_an_error_is_left_even_if_its_rewards_are_better() -> None:

@@ -68,6 +68,48 @@ def test_others_that_lose_a_quarter_as_much_but_are_not_degraded_do_not_fail_too
     assert the_one(task).words == "8 of 8 failed outcomes come from runtime h3; the other 2 runtimes: 2 of 20 failed"
 
 
+def degraded(rest: str, loud: int, *, policy: Policy = GUIDE, **fields: Any) -> Task:
+    """Build a window of ``rest`` from h1 and then as many failures of h3, while h1 and h2 have long been healthy."""
+    healthy = {"h1": "S" * 19, "h2": "S" * 19, "h4": "S" * 19}
+    task = against(healthy, "F", policy=policy, before="S" * 400, **fields)
+    task.policy = msgspec.structs.replace(policy, operations=Operations(mode="observe"))
+    fold(task, "h1", rest, **fields)
+    fold(task, "h3", "F" * (loud - 1), **fields)
+    task.policy = policy
+    fold(task, "h3", "F", **fields)
+    assert task.row.active == "B" or task.variant("A").degraded
+    return task
+
+
+@pytest.mark.parametrize(
+    ("share", "loud", "active"), [(0.5, 3, "B"), (0.5, 4, "A"), (0.57, 4, "A"), (0.58, 4, "B"), (1.0, 4, "B")]
+)
+def test_only_a_runtime_with_more_than_its_share_of_the_loss_is_capped(share: float, loud: int, active: str) -> None:
+    """The others lose 3 of the 16 or 17 outcomes of their part of the window, so they do not fail too."""
+    task = degraded("S" * (17 - loud) + "FFF", loud, policy=Policy(rollback=Rollback(runtime_share=share)))
+    assert task.row.active == active
+
+
+@pytest.mark.parametrize(("rest", "loud", "active"), [("SSSSSSFFF", 11, "A"), ("SSSSSSSFFF", 10, "B")])
+def test_a_few_outcomes_of_the_others_must_lose_half_as_much_and_ten_a_quarter(
+    rest: str, loud: int, active: str
+) -> None:
+    assert degraded(rest, loud).row.active == active
+
+
+@pytest.mark.parametrize(("reported", "active"), [(9, "B"), (10, "A")])
+def test_others_contradict_with_as_many_outcomes_as_a_verdict_needs(reported: int, active: str) -> None:
+    assert against({"h1": "S" * 5, "h2": "S" * (reported - 5)}).row.active == active
+
+
+def test_a_metric_that_runtimes_do_not_report_is_not_capped() -> None:
+    policy = Policy()
+    rules = rules_of(policy)
+    assert against({"h1": "S" * 10, "h2": "S" * 10}, policy=policy, reward=0.5).row.active == "A"
+    rules.comparable = rules.comparable[1:]
+    assert against({"h1": "S" * 10, "h2": "S" * 10}, policy=policy, reward=0.5).row.active == "B"
+
+
 def test_a_variant_that_works_on_no_runtime_is_left_although_it_has_no_baseline() -> None:
     task = against({"h1": "F" * 10, "h2": "F" * 10}, before="F", policy=Policy(Degradation(min_baseline=500)))
     assert (task.row.active, task.alerts("one_runtime")) == ("B", [])
