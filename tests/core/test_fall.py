@@ -105,8 +105,9 @@ def test_what_came_since_then_and_what_came_before_are_together_what_the_window_
         ({"reward": 0.5}, {"reward": 0.5, "status": "failure"}),
         ({"reward": 0.5}, {"reward": 0.1}),
         ({"reward": 0.5}, {"reward": 0.5, "error_count": 1}),
+        ({"reward": 0.5}, {"reward": 0.5, "status": "error"}),
     ],
-    ids=["all", "success", "reward", "errors"],
+    ids=["all", "success", "reward", "errors", "errors without success"],
 )
 def test_the_fall_began_with_the_first_of_the_outcomes_that_lost_most(
     good: dict[str, Any], bad: dict[str, Any]

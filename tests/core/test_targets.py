@@ -59,6 +59,20 @@ def test_a_failed_window_is_forgiven_only_to_a_variant_that_promises_clearly_mor
     assert the_candidate(task, "old").chosen is chosen
 
 
+@pytest.mark.parametrize(("ago", "chosen"), [(None, False), (49, False), (50, True), ("at the first outcome", True)])
+def test_a_window_without_success_is_believed_when_no_target_has_been_found_for_long(
+    ago: int | str | None, chosen: bool
+) -> None:
+    """``weak`` succeeds once in ten; that is more than nothing, but not more than what chance might have hidden."""
+    task = proven(weak="SFFFFFFFFF" * 5)
+    task.order(m.HoldTask)
+    task.run("default", "F" * 20)
+    if ago is not None:
+        task.row.no_target_n = 0 if isinstance(ago, str) else task.row.n - ago
+    assert task.row.n > Task().policy.rollback.renotify == 50
+    assert the_candidate(task, "weak").chosen is chosen
+
+
 def failing(lately: str) -> Task:
     """Build a task whose held ``default`` delivers 24 %, and whose ``old`` was good and delivered this lately."""
     task = proven(old="S" * 200 + lately)

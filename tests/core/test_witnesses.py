@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import msgspec
@@ -69,11 +70,12 @@ def test_others_that_lose_a_quarter_as_much_but_are_not_degraded_do_not_fail_too
 
 
 def degraded(rest: str, loud: int, *, policy: Policy = GUIDE, **fields: Any) -> Task:
-    """Build a window of ``rest`` from h1 and then as many failures of h3, while h1 and h2 have long been healthy."""
-    healthy = {"h1": "S" * 19, "h2": "S" * 19, "h4": "S" * 19}
-    task = against(healthy, "F", policy=policy, before="S" * 400, **fields)
+    """Build a window of ``rest`` from three healthy runtimes in turn, and then as many failures of h3."""
+    healthy = ["h1", "h2", "h4"]
+    task = against(dict.fromkeys(healthy, "S" * 19), "F", policy=policy, before="S" * 400, **fields)
     task.policy = msgspec.structs.replace(policy, operations=Operations(mode="observe"))
-    fold(task, "h1", rest, **fields)
+    for runtime, letter in zip(cycle(healthy), rest, strict=False):
+        fold(task, runtime, letter, **fields)
     fold(task, "h3", "F" * (loud - 1), **fields)
     task.policy = policy
     fold(task, "h3", "F", **fields)
