@@ -90,9 +90,13 @@ def test_only_a_runtime_with_more_than_its_share_of_the_loss_is_capped(share: fl
     """The others lose 3 of the 16 or 17 outcomes of their part of the window, so they do not fail too."""
     task = degraded("S" * (17 - loud) + "FFF", loud, policy=Policy(rollback=Rollback(runtime_share=share)))
     assert task.row.active == active
+    if active == "A":
+        assert the_one(task).share == 571_428
 
 
-@pytest.mark.parametrize(("rest", "loud", "active"), [("SSSSSSFFF", 11, "A"), ("SSSSSSSFFF", 10, "B")])
+@pytest.mark.parametrize(
+    ("rest", "loud", "active"), [("SSSSSSFFF", 11, "A"), ("SSSSFFFFF", 11, "B"), ("SSSSSSSFFF", 10, "B")]
+)
 def test_a_few_outcomes_of_the_others_must_lose_half_as_much_and_ten_a_quarter(
     rest: str, loud: int, active: str
 ) -> None:
