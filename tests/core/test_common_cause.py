@@ -405,6 +405,7 @@ def test_a_model_is_blamed_where_no_provider_is_named() -> None:
     live(task, "F" * 20, **large)
     assert task.row.incident is not None
     assert task.row.incident.tag == "model:large"
+    assert [tags_of(variant) for variant in task.row.variants.values()] == [("model:large",)] * 2
 
 
 @pytest.mark.parametrize(("first_outcomes", "active"), [("FFFF", "default"), ("SFFF", "spare")])

@@ -95,9 +95,10 @@ def test_only_a_runtime_with_more_than_its_share_of_the_loss_is_capped(share: fl
 
 
 @pytest.mark.parametrize(
-    ("rest", "loud", "active"), [("SSSSSSFFF", 11, "A"), ("SSSSFFFFF", 11, "B"), ("SSSSSSSFFF", 10, "B")]
+    ("rest", "loud", "active"),
+    [("FF", 18, "A"), ("FFF", 17, "B"), ("SSSSSSFFF", 11, "A"), ("SSSSFFFFF", 11, "B"), ("SSSSSSSFFF", 10, "B")],
 )
-def test_a_few_outcomes_of_the_others_must_lose_half_as_much_and_ten_a_quarter(
+def test_two_outcomes_of_the_others_say_nothing_three_must_lose_half_as_much_and_ten_a_quarter(
     rest: str, loud: int, active: str
 ) -> None:
     assert degraded(rest, loud).row.active == active
