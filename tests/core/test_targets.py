@@ -11,6 +11,7 @@ from crl_stream.core.monitor.targets import candidates
 
 from .rolling import CANDIDATE, rolling
 from .task import Task, proven
+from .test_common_cause import in_outage
 
 PAROLE = rules_of(Task().policy).parole
 
@@ -112,6 +113,30 @@ def test_a_rollback_does_not_choose_a_candidate_that_was_not_clearly_better_over
     found = the_candidate(task, CANDIDATE)
     assert found.why_not is not None
     assert found.why_not.startswith("being rolled out, and not clearly better over the same time: reward 0.500")
+
+
+# -- objections that nothing lifts -----------------------------------------------------------------------
+def test_during_an_incident_a_retired_or_hardly_tried_variant_of_another_provider_is_not_chosen_either() -> None:
+    task = in_outage()
+    task.order(m.HoldTask)
+    task.run("retired", "S" * 40, variant_source="explore", provider="two")
+    task.run("new", "S" * 4, variant_source="explore", provider="two")
+    task.order(m.RetireVariant, variant_id="retired")
+    found = {each.variant_id: each.why_not for each in candidates(task.row, rules_of(task.policy))}
+    assert found == {"retired": "retired", "new": "n_visits 4 < 5", "spare": "provider:one is failing"}
+
+
+def test_a_candidate_of_a_rollout_needs_as_many_outcomes_as_any_target() -> None:
+    assert the_candidate(rolling(), CANDIDATE).why_not == "n_visits 0 < 5"
+
+
+def test_a_target_that_has_no_success_in_its_window_either_is_not_chosen() -> None:
+    task = proven(old="S" * 200 + "F" * 20)
+    task.order(m.HoldTask)
+    task.run("default", "F" * 20)
+    old = task.variant("old")
+    old.left_n, old.left_at = 0, old.life.n
+    assert the_candidate(task, "old").why_not == "no success in its last 20 outcomes either"
 
 
 # -- a verdict about an added metric ---------------------------------------------------------------------
