@@ -52,11 +52,12 @@ def test_a_failed_window_rules_a_variant_out_until_its_parole_is_over_or_it_has_
 
 @pytest.mark.parametrize(("good", "chosen"), [(14, False), (140, True)])
 def test_a_failed_window_is_forgiven_only_to_a_variant_that_promises_clearly_more(good: int, chosen: bool) -> None:
-    task = proven(old="S" * good + "F" * 26)
+    task = proven(old="S" * good + "F" * 26, other="F" * PAROLE)
     task.order(m.HoldTask)
     task.run("default", "F" * 19 + "S")
     old = task.variant("old")
     old.left_n, old.left_at = task.row.n - PAROLE, old.life.n
+    assert old.left_n > 0
     assert the_candidate(task, "old").chosen is chosen
 
 
