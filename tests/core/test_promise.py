@@ -55,6 +55,15 @@ def test_what_a_variant_delivers_lies_between_its_window_and_its_baseline(
     assert good / recent - 1e-6 <= found.value / MICRO / found.n <= 1.0
 
 
+@pytest.mark.parametrize(("recent", "successes", "doubted"), [(19, 0, True), (20, 1, True), (20, 0, False)])
+def test_only_a_full_window_without_a_success_is_believed_as_it_is(recent: int, successes: int, doubted: bool) -> None:
+    reward = (2 * successes - recent) * MICRO
+    variant = Variant("a", judged=Sums(recent, successes, 0, reward, 0), life=Sums(100, 80, 0, 60 * MICRO, 0))
+    rules = rules_of(Policy())
+    assert delivered(variant, rules, certain=True).n == recent + (rules.doubt if doubted else 0)
+    assert delivered(variant, rules).n == recent + rules.doubt
+
+
 METRICS = Promise._fields[1:]
 
 
