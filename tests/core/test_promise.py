@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
@@ -91,6 +92,25 @@ def test_a_lead_counts_only_if_it_is_as_large_as_what_is_asked_for() -> None:
     assert leads(many, few, 1.0)
     assert not leads(many, few, 2.0)
     assert not leads(few, many, 1.0)
+
+
+@pytest.mark.parametrize(("flawless", "better"), [(7, True), (6, False), (5, False)])
+def test_a_lead_must_be_larger_than_what_may_be_a_loss_by_chance(flawless: int, better: bool) -> None:
+    """Seven successes of ten against six are as much as six outcomes without an error against seven."""
+    one, other = Promise(10, 0, 7 * MICRO, flawless * MICRO), Promise(10, 0, 6 * MICRO, 7 * MICRO)
+    assert is_better(one, other, 0.0) is better
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.data(), st.floats(0.1, 5.0))
+def test_a_lead_in_standard_errors_is_that_of_the_formula(n: int, m: int, data: st.DataObject, errors: float) -> None:
+    good, less = data.draw(st.integers(0, n)), data.draw(st.integers(0, m))
+    both = Fraction(good + less, n + m)
+    lead = (good + both) / (n + 1) - (less + both) / (m + 1)
+    means = [((good + Fraction(1, 2)) / (n + 1), n), ((less + Fraction(1, 2)) / (m + 1), m)]
+    square = lead**2 / sum(mean * (1 - mean) / (k + 2) for mean, k in means)
+    assume(abs(square - Fraction(errors) ** 2) > Fraction(1, 10**9))
+    one, other = Promise(n, 0, good * MICRO, 0), Promise(m, 0, less * MICRO, 0)
+    assert leads(one, other, errors) is (good * m > less * n and square > Fraction(errors) ** 2)
 
 
 def test_errors_are_told_where_there_are_any() -> None:

@@ -25,7 +25,13 @@ def fold(task: Task, runtime: str | None, outcomes: str, **fields: Any) -> None:
 
 
 def against(
-    others: dict[str, str], loud: str = "F" * 20, *, policy: Policy = GUIDE, before: str = "S" * 60, **fields: Any
+    others: dict[str, str],
+    loud: str = "F" * 20,
+    *,
+    policy: Policy = GUIDE,
+    before: str = "S" * 60,
+    spare: int = 40,
+    **fields: Any,
 ) -> Task:
     """Let each of ``others`` report its outcomes, and then h3 report ``loud``, and only the last of them be acted on.
 
@@ -33,7 +39,7 @@ def against(
     """
     task = Task(msgspec.structs.replace(policy, operations=Operations(mode="observe")))
     fold(task, None, before, **fields)
-    task.run("B", "S" * 40, variant_source="explore", **fields)
+    task.run("B", "S" * spare, variant_source="explore", **fields)
     for runtime, outcomes in others.items():
         fold(task, runtime, outcomes, **fields)
     fold(task, "h3", loud[:-1], **fields)
@@ -224,6 +230,12 @@ def test_without_a_cap_one_source_may_promote() -> None:
 
 
 # -- which source it is, and what is told of it ----------------------------------------------------------
+def test_a_young_task_is_told_at_once() -> None:
+    task = against({"h1": "S" * 10, "h2": "S" * 10}, before="SS", spare=5)
+    assert task.row.n < task.policy.rollback.renotify
+    assert len(task.alerts("one_runtime")) == 1
+
+
 def test_errors_are_told_as_errors() -> None:
     task = Task(msgspec.structs.replace(GUIDE, operations=Operations(mode="observe")))
     for number in range(60):
