@@ -236,6 +236,15 @@ def test_a_young_task_is_told_at_once() -> None:
     assert len(task.alerts("one_runtime")) == 1
 
 
+def test_another_degraded_variant_does_not_end_the_doubt_about_the_active_one() -> None:
+    task = against({"h1": "S" * 10, "h2": "S" * 10})
+    before = the_one(task)
+    task.run("B", "F" * 20, variant_source="explore")
+    assert task.variant("B").degraded
+    assert task.row.one_runtime == before
+    assert len(task.alerts("one_runtime")) == 1
+
+
 def test_errors_are_told_as_errors() -> None:
     task = Task(msgspec.structs.replace(GUIDE, operations=Operations(mode="observe")))
     for number in range(60):
