@@ -245,6 +245,17 @@ def test_another_degraded_variant_does_not_end_the_doubt_about_the_active_one() 
     assert len(task.alerts("one_runtime")) == 1
 
 
+@pytest.mark.parametrize("mode", ["enforce", "shadow"])
+def test_the_doubt_ends_with_the_rollback_that_follows_even_if_that_is_only_reported(mode: Any) -> None:
+    task = against({"h1": "S" * 10, "h2": "S" * 10}, policy=Policy(operations=Operations(mode=mode)))
+    for runtime in ("h1", "h2") * 10:
+        fold(task, runtime, "F")
+    [event] = task.stated(m.RollbackEvent)
+    assert event.enforced is (mode == "enforce")
+    assert task.row.one_runtime is None
+    assert [alert.resolved for alert in task.alerts("one_runtime")] == [False, True]
+
+
 def test_errors_are_told_as_errors() -> None:
     task = Task(msgspec.structs.replace(GUIDE, operations=Operations(mode="observe")))
     for number in range(60):
