@@ -273,3 +273,13 @@ def test_a_quarantined_target_is_free_when_it_becomes_active_and_not_when_that_i
     event = task.stated(m.RollbackEvent)[1]
     assert (event.to_variant, event.enforced) == ("api-optimized", mode == "enforce")
     assert task.variant("api-optimized").quarantined is (mode == "shadow")
+
+
+def test_shadow_mode_opens_one_alert_about_a_degradation_even_if_a_target_is_found_only_later() -> None:
+    task = proven(Policy(operations=Operations(mode="shadow")))
+    task.run("default", "F" * 10)
+    assert task.stated(m.RollbackEvent) == []
+    task.run("late", "S" * 40, variant_source="explore")
+    task.run("default", "F")
+    assert len(task.stated(m.RollbackEvent)) == 1
+    assert [alert.resolved for alert in task.alerts("degradation")] == [False]
