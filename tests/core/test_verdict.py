@@ -13,7 +13,7 @@ from crl_stream.core.monitor.evidence import PLACES
 from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.row import MICRO, Frozen, Sums, Variant
 from crl_stream.core.monitor.rules import rules_of
-from crl_stream.core.monitor.verdict import baseline_of, is_hopeless, is_newcomer, judge
+from crl_stream.core.monitor.verdict import baseline_of, is_hopeless, is_newcomer, is_suspect, judge
 from crl_stream.core.policy import Degradation, Policy
 
 from .task import Task, proven
@@ -158,3 +158,13 @@ def test_a_window_without_success_is_judged_on_its_own_only_where_the_rule_or_it
         verdict = judge(Variant("v2", life=life, judged=judged), rules)
         assert (verdict.kind, verdict.absolute) == ("DEGRADED", absolute)
         assert verdict.worst is not None and verdict.worst.name == "avg_reward"
+
+
+def test_a_variant_whose_level_was_accepted_is_suspect_by_what_came_since_then() -> None:
+    """All hundred outcomes since then succeeded, and none of the hundred before."""
+    rules = rules_of(Policy())
+    variant = Variant("v2", life=Sums(200, 100), judged=Sums(20, 15))
+    assert not is_suspect(variant, rules)
+    variant.origin = Sums(100, 0)
+    assert is_suspect(variant, rules)
+    assert judge(variant, rules).kind == "DEGRADED"
