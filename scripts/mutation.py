@@ -34,7 +34,24 @@ FOLDER: Final = ROOT / "build" / "mutation"
 """The folder in which mutmut works.  Every run recreates the folder, so results of earlier code are never reused."""
 EXPLAINED: Final = ROOT / "tests" / "core" / "surviving_mutants.toml"
 MODULES: Final = "crl_stream/core/monitor"
-DECIDES: Final = ("step", "protection", "lifecycle", "decision_matrix", "targets", "verdict")
+DECIDES: Final = (
+    "step",
+    "protection",
+    "lifecycle",
+    "decision_matrix",
+    "targets",
+    "verdict",
+    "promise",
+    "rollout",
+    "rollout_orders",
+    "staging",
+    "verification",
+    "common_cause",
+    "fall",
+    "tags",
+    "witnesses",
+    "scorecard",
+)
 PROCESSES: Final = 2
 UNFINISHED: Final = ("not checked", "check was interrupted by user")
 

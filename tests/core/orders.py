@@ -168,6 +168,7 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     (m.AcceptLevel, {}, two, "default is not degraded, so its baseline stays"),
     (m.LiftQuarantine, {"variant_id": "v7"}, two, "register it first"),
     (m.StartRollout, {"variant_id": "v7"}, two, "register it first"),
+    (m.StartRollout, {"variant_id": "v7"}, Task, "register it first (known variants: none)"),
     (m.StartRollout, {"variant_id": "default"}, two, "default is already the active variant"),
     (m.StartRollout, {"variant_id": "default"}, registered_only, "no variant is active yet"),
     (

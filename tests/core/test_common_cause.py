@@ -5,15 +5,17 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from builders import a_command, an_invocation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.row import StandingOrder, Sums, TagReport, TaskRow, decode_row, encode_row
+from crl_stream.core.instant import from_text
+from crl_stream.core.monitor.row import StandingOrder, Sums, TagReport, TaskRow, Variant, decode_row, encode_row
 from crl_stream.core.monitor.step import Context, pass_time
-from crl_stream.core.monitor.tags import LONGEST, tags_of
+from crl_stream.core.monitor.tags import LONGEST, note_tags, tags_of
 from crl_stream.core.policy import CommonCause, Degradation, Operations, Policy
 
 from .histories import histories
@@ -35,6 +37,7 @@ def with_siblings(policy: Policy | None = None, *, other: dict[str, str] | None 
 
 def live(task: Task, outcomes: str, **fields: Any) -> list[Any]:
     """Fold outcomes of the variant that is active at that time."""
+    assert task.row.n < 1_000, "so a test that waits in vain ends"
     facts: list[Any] = []
     for letter in outcomes:
         facts += task.run(task.row.active or "", letter, **({"active_epoch": task.row.epoch} | ONE | fields))
@@ -46,7 +49,6 @@ def in_outage(policy: Policy | None = None, **fields: Any) -> Task:
     task = with_siblings(policy, **fields)
     while task.row.incident is None:
         live(task, "F", **fields)
-        assert task.row.n < 200
     return task
 
 
@@ -87,6 +89,36 @@ def test_the_incident_is_one_alert_that_says_what_fell_and_how_to_end_it() -> No
     assert not any(found.timestamp > alert.timestamp for found in task.alerts("no_target"))
     assert not any(found.timestamp > alert.timestamp for found in task.alerts("rollback_taken_back"))
     assert not any(found.timestamp > alert.timestamp for found in task.alerts("degradation") if not found.resolved)
+
+
+def test_the_alert_tells_of_those_that_fell_from_a_known_level_and_of_no_others() -> None:
+    task = with_siblings()
+    task.run("sleeper", "SSSSF" * 8, variant_source="explore", **ONE)
+    task.run("new", "S" * 3, variant_source="explore", **ONE)
+    while task.row.incident is None:
+        live(task, "F")
+        task.run("new", "F", variant_source="explore", **ONE)
+    text = task.alerts("common_cause")[0].text
+    assert "default: reward" in text and "spare: reward" in text
+    assert "sleeper" not in text, "it had no outcome since the fall began"
+    assert "new" not in text, "nobody knows what it delivers usually"
+
+
+@pytest.mark.parametrize(("others", "more"), [(3, None), (4, "; and 1 more"), (6, "; and 3 more")])
+def test_the_alert_describes_at_most_four_variants_and_counts_the_rest(others: int, more: str | None) -> None:
+    task = Task()
+    task.run("default", "S" * 60, **ONE)
+    for number in range(others):
+        task.run(f"v{number}", "SSSSSSSSSF" * 4, variant_source="explore", **ONE)
+    for _ in range(2):
+        live(task, "F")
+        for number in range(others):
+            task.run(f"v{number}", "F", variant_source="explore", **ONE)
+    while task.row.incident is None:
+        live(task, "F")
+    text = task.alerts("common_cause")[0].text
+    assert text.count(" against ") == 2 * 4
+    assert (more is None or f"{more}); none of them" in text) and ("; and" in text) is (more is not None)
 
 
 def test_the_verdict_stays_visible_and_the_snapshot_says_why_nothing_happens() -> None:
@@ -136,6 +168,30 @@ def test_it_ends_when_another_variant_of_the_provider_has_recovered() -> None:
     assert (task.row.active, task.row.cause) == ("spare", "rollback")
 
 
+def test_a_variant_that_has_moved_to_another_provider_since_then_does_not_end_it() -> None:
+    task = in_outage()
+    task.run("spare", "S" * 20, variant_source="explore", provider="two")
+    assert task.row.incident is not None
+
+
+@pytest.mark.parametrize(("known", "over"), [(9, False), (10, True)])
+def test_a_variant_ends_it_only_if_its_usual_level_is_known(known: int, over: bool) -> None:
+    task = with_siblings()
+    task.run("new", "SSSSF" * 2 if known == 10 else "SSSSSSSFF", variant_source="explore", **ONE)
+    while task.row.incident is None:
+        live(task, "F")
+    task.run("new", "S" * 20, variant_source="explore", **ONE)
+    assert (task.row.incident is None) is over
+
+
+def test_variants_of_other_providers_are_not_judged_from_scratch_when_it_ends() -> None:
+    task = in_outage()
+    task.run("elsewhere", "F" * 8, variant_source="explore", provider="two")
+    live(task, "S" * 10)
+    assert task.row.incident is None
+    assert (task.variant("elsewhere").judged.n, task.variant("spare").judged.n) == (8, 0)
+
+
 def test_without_a_recovery_it_ends_after_so_many_outcomes_and_protection_acts_again() -> None:
     task = in_outage(Policy(common_cause=CommonCause(hold_outcomes=50)))
     live(task, "F" * 50)
@@ -162,6 +218,16 @@ def test_without_outcomes_it_ends_after_so_many_hours() -> None:
     task.pass_time(24 * HOUR)
     task.run("spare", "S", variant_source="explore", **ONE)
     assert task.alerts("common_cause")[1].action == "resolved: no recovery within 24 hours; protection acts again"
+
+
+@pytest.mark.parametrize(("milliseconds", "over"), [(-1, False), (0, True)])
+def test_it_ends_when_its_last_millisecond_has_come(milliseconds: int, over: bool) -> None:
+    task = in_outage()
+    incident = task.row.incident
+    assert incident is not None
+    at = Context(0, task.offset, incident.until + milliseconds, 0, "0" * 16)
+    pass_time(task.row, at, task.policy)
+    assert (task.row.incident is None) is over
 
 
 def test_a_variant_that_collapses_alone_is_still_rolled_back() -> None:
@@ -284,6 +350,18 @@ def test_a_report_that_is_over_or_about_another_provider_is_no_evidence() -> Non
         assert task.row.incident is None
 
 
+@pytest.mark.parametrize(("longer", "evidence"), [(0, False), (1, True)])
+def test_a_report_is_evidence_until_its_last_millisecond_has_come(longer: int, evidence: bool) -> None:
+    other, task = with_siblings(), with_siblings()
+    live(other, "F" * 10)
+    rolled = other.stated(m.RollbackEvent)[0]
+    until = from_text(rolled.timestamp) + longer
+    task.tags = {"provider:one": TagReport("tag-1", until, "3 of 4 tasks on provider:one fell")}
+    live(task, "F" * (rolled.position.offset - task.offset))
+    assert (task.row.incident is not None) is evidence
+    assert (task.row.active == "default") is evidence
+
+
 def test_a_task_says_when_its_active_variant_uses_a_tag_falls_and_recovers() -> None:
     task = with_siblings(model="large")
     live(task, "F" * 3, model="large")
@@ -320,6 +398,34 @@ def test_the_model_is_blamed_if_only_variants_with_the_same_model_fell_and_the_p
     assert not any(variant.quarantined for variant in task.row.variants.values())
 
 
+def test_a_model_is_blamed_where_no_provider_is_named() -> None:
+    task, large = Task(), {"provider": None, "model": "large"}
+    task.run("default", "S" * 60, **large)
+    task.run("spare", "SSSSSSSSSF" * 4, variant_source="explore", **large)
+    live(task, "F" * 20, **large)
+    assert task.row.incident is not None
+    assert task.row.incident.tag == "model:large"
+    assert [tags_of(variant) for variant in task.row.variants.values()] == [("model:large",)] * 2
+
+
+@pytest.mark.parametrize(("first_outcomes", "active"), [("FFFF", "default"), ("SFFF", "spare")])
+def test_a_target_that_fell_too_but_still_delivers_more_than_what_was_left_stays(
+    first_outcomes: str, active: str
+) -> None:
+    """The variant that was left had failed 20 times in a row under a hold, so little is known to be lost."""
+    task = Task()
+    task.run("default", "S" * 60, **ONE)
+    task.run("spare", "S" * 200 + "F", variant_source="explore", **ONE)
+    task.order(m.HoldTask)
+    live(task, "F" * 20)
+    task.order(m.ResumeTask)
+    live(task, "F")
+    assert task.row.active == "spare"
+    live(task, first_outcomes)
+    assert (task.row.active, task.row.left) == (active, None)
+    assert task.row.incident is not None
+
+
 @pytest.mark.parametrize("why", ["task", "fleet", "observe"])
 def test_under_a_hold_or_in_observe_mode_no_incident_begins(why: str) -> None:
     task = with_siblings(Policy(operations=Operations(mode="observe")) if why == "observe" else None)
@@ -329,6 +435,21 @@ def test_under_a_hold_or_in_observe_mode_no_incident_begins(why: str) -> None:
         task.fleet = StandingOrder("ann", "look", task.now)
     live(task, "F" * 40)
     assert task.row.incident is None
+
+
+@pytest.mark.parametrize("how", ["task", "fleet", "shadow"])
+def test_a_rollback_is_not_taken_back_for_a_common_cause_while_nothing_happens_automatically(how: str) -> None:
+    task = with_siblings()
+    while task.row.active == "default":
+        live(task, "F")
+    if how == "task":
+        task.order(m.HoldTask)
+    elif how == "fleet":
+        task.fleet = StandingOrder("ann", "look", task.now)
+    else:
+        task.policy = Policy(operations=Operations(mode="shadow"))
+    live(task, "F" * 8)
+    assert (task.row.active, task.row.incident) == ("spare", None)
 
 
 def test_crl_resume_ends_it_and_says_so() -> None:
@@ -381,6 +502,28 @@ def test_registered_provider_and_model_count_until_an_outcome_names_others() -> 
     task.run("default", "S")
     task.run("default", "S", model="x" * (LONGEST + 1), provider="")
     assert tags_of(task.variant("default")) == ("provider:two", "model:large")
+
+
+def test_the_model_that_an_outcome_names_counts_and_not_the_registered_one() -> None:
+    task = Task()
+    task.order(m.RegisterVariant, variant_id="default", provider="one", model="large")
+    task.run("default", "S", model="small")
+    assert tags_of(task.variant("default")) == ("provider:one", "model:small")
+
+
+def test_names_of_128_characters_are_used_and_longer_ones_change_nothing() -> None:
+    task, longest = Task(), "x" * LONGEST
+    task.run("default", "S", provider=longest, model=longest)
+    task.run("default", "S", provider=f"{longest}y", model=f"{longest}y")
+    assert tags_of(task.variant("default")) == (f"provider:{longest}", f"model:{longest}")
+
+
+def test_an_outcome_that_names_what_is_known_changes_nothing() -> None:
+    variant = Variant("v2")
+    assert note_tags(variant, "one", "large")
+    for provider, model in (("one", "large"), (None, ""), ("", "large")):
+        assert not note_tags(variant, provider, model)
+    assert note_tags(variant, "one", "small")
 
 
 def test_a_row_remembers_an_incident() -> None:
@@ -510,3 +653,67 @@ def test_a_common_cause_that_shows_only_after_the_task_moved_to_another_provider
     live(task, "S", provider="two")
     assert task.row.incident is not None
     assert (task.row.active, task.variant("default").quarantined) == ("elsewhere", False)
+    assert task.row.left is not None, "the rollback is still verified, because another provider is no common cause"
+
+
+def test_while_another_provider_is_verified_the_same_incident_is_not_found_again() -> None:
+    task = moved_elsewhere()
+    task.run("default", "FFFF", variant_source="explore", **ONE)
+    live(task, "SSSS", provider="two")
+    assert task.row.left is not None
+    assert len(task.alerts("common_cause")) == 1
+
+
+def test_when_an_incident_has_ended_a_verification_in_progress_goes_on() -> None:
+    task = moved_elsewhere()
+    task.order(m.PinVariant)
+    task.run("default", "S" * 10, variant_source="explore", **ONE)
+    assert task.row.incident is None
+    live(task, "S" * 19, provider="two")
+    assert (task.row.active, task.row.left is None) == ("elsewhere", False)
+    live(task, "S", provider="two")
+    assert (task.row.active, task.row.left) == ("elsewhere", None)
+
+
+def test_if_the_first_variant_was_retired_meanwhile_the_task_returns_to_the_one_it_left_last() -> None:
+    small, large = {"provider": "one", "model": "small"}, {"provider": "one", "model": "large"}
+    task = Task()
+    task.run("default", "S" * 60, **large)
+    task.run("spare", "SSSSSSSSSF" * 4, variant_source="explore", **large)
+    task.run("cheap", "SSSSF" * 6, variant_source="explore", **small)
+    while task.row.active != "cheap":
+        live(task, "F", **large)
+    left = task.row.previous
+    assert task.row.incident is not None and task.row.incident.first == "default" != left
+    task.order(m.RetireVariant, variant_id="default")
+    live(task, "F" * 4, **small)
+    assert task.row.incident is not None and task.row.incident.tag == "provider:one"
+    assert (task.row.active, task.row.cause) == (left, "common_cause")
+
+
+def test_while_an_incident_covers_the_target_no_other_is_looked_for() -> None:
+    task, large = with_siblings(), {"provider": "one", "model": "large"}
+    task.run("spare", "S", variant_source="explore", **large)
+    while task.row.active == "default":
+        live(task, "F")
+    live(task, "FFF")
+    found = in_outage().row.incident
+    assert found is not None
+    task.row.incident = msgspec.structs.replace(found, tag="model:large")
+    live(task, "F")
+    assert (task.row.active, task.row.incident.tag) == ("spare", "model:large")
+
+
+def test_if_the_provider_that_took_over_fails_too_the_task_does_not_return_to_the_one_that_failed_first() -> None:
+    task = with_siblings(other={"provider": "two"})
+    task.run("fourth", "SSFSF" * 5, variant_source="explore", provider="two")
+    while task.row.active != "elsewhere":
+        live(task, "F")
+    live(task, "S" * 20, provider="two")
+    while task.row.active == "elsewhere":
+        live(task, "F", provider="two")
+    assert task.row.active == "fourth"
+    live(task, "F" * 8, provider="two")
+    assert task.row.incident is not None
+    assert (task.row.incident.tag, task.row.incident.first) == ("provider:two", "elsewhere")
+    assert (task.row.active, task.row.cause) == ("elsewhere", "common_cause")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.promise import Promise, delivered, is_better
+from crl_stream.core.monitor.promise import Promise, delivered, describe, is_better, leads, promise_of
 from crl_stream.core.monitor.row import MICRO, Sums, Variant
 from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.targets import candidates
@@ -55,6 +56,15 @@ def test_what_a_variant_delivers_lies_between_its_window_and_its_baseline(
     assert good / recent - 1e-6 <= found.value / MICRO / found.n <= 1.0
 
 
+@pytest.mark.parametrize(("recent", "successes", "doubted"), [(19, 0, True), (20, 1, True), (20, 0, False)])
+def test_only_a_full_window_without_a_success_is_believed_as_it_is(recent: int, successes: int, doubted: bool) -> None:
+    reward = (2 * successes - recent) * MICRO
+    variant = Variant("a", judged=Sums(recent, successes, 0, reward, 0), life=Sums(100, 80, 0, 60 * MICRO, 0))
+    rules = rules_of(Policy())
+    assert delivered(variant, rules, certain=True).n == recent + (rules.doubt if doubted else 0)
+    assert delivered(variant, rules).n == recent + rules.doubt
+
+
 METRICS = Promise._fields[1:]
 
 
@@ -75,6 +85,37 @@ def test_how_many_outcomes_there_are_is_no_merit(one: Promise, factor: int, erro
     more = Promise(*[figure * factor for figure in one])
     assert not is_better(more, one, errors)
     assert not is_better(one, more, errors)
+
+
+def test_a_lead_counts_only_if_it_is_as_large_as_what_is_asked_for() -> None:
+    many, few = promise_of(Sums(130, 130, 0, 130 * MICRO, 0)), promise_of(Sums(20, 18, 0, 16 * MICRO, 0))
+    assert leads(many, few, 1.0)
+    assert not leads(many, few, 2.0)
+    assert not leads(few, many, 1.0)
+
+
+@pytest.mark.parametrize(("flawless", "better"), [(7, True), (6, False), (5, False)])
+def test_a_lead_must_be_larger_than_what_may_be_a_loss_by_chance(flawless: int, better: bool) -> None:
+    """Seven successes of ten against six are as much as six outcomes without an error against seven."""
+    one, other = Promise(10, 0, 7 * MICRO, flawless * MICRO), Promise(10, 0, 6 * MICRO, 7 * MICRO)
+    assert is_better(one, other, 0.0) is better
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.data(), st.floats(0.1, 5.0))
+def test_a_lead_in_standard_errors_is_that_of_the_formula(n: int, m: int, data: st.DataObject, errors: float) -> None:
+    good, less = data.draw(st.integers(0, n)), data.draw(st.integers(0, m))
+    both = Fraction(good + less, n + m)
+    lead = (good + both) / (n + 1) - (less + both) / (m + 1)
+    means = [((good + Fraction(1, 2)) / (n + 1), n), ((less + Fraction(1, 2)) / (m + 1), m)]
+    square = lead**2 / sum(mean * (1 - mean) / (k + 2) for mean, k in means)
+    assume(abs(square - Fraction(errors) ** 2) > Fraction(1, 10**9))
+    one, other = Promise(n, 0, good * MICRO, 0), Promise(m, 0, less * MICRO, 0)
+    assert leads(one, other, errors) is (good * m > less * n and square > Fraction(errors) ** 2)
+
+
+def test_errors_are_told_where_there_are_any() -> None:
+    assert describe(promise_of(Sums(4, 3, 1, 2 * MICRO, 0))) == "reward 0.500, success 75.0%, errors 25.0%"
+    assert describe(promise_of(Sums(4, 3, 0, 2 * MICRO, 0))) == "reward 0.500, success 75.0%"
 
 
 def test_a_newcomer_whose_every_outcome_has_an_error_is_left_even_if_its_rewards_are_better() -> None:

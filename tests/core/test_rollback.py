@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from builders import a_command, invocations
@@ -294,3 +295,26 @@ def test_ids_of_facts_are_unique_and_the_same_in_a_repetition() -> None:
         ids = [getattr(fact, field) for fact in once.stated(kind)]
         assert ids
         assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("mode", ["enforce", "shadow"])
+def test_a_quarantined_target_is_free_when_it_becomes_active_and_not_when_that_is_only_reported(mode: Any) -> None:
+    task = collapsed()
+    task.run("default", "S" * 20, active_epoch=3)
+    task.run("api-optimized", "S" * 30, variant_source="explore")
+    assert (task.row.left, task.variant("api-optimized").quarantined) == (None, True)
+    task.policy = Policy(operations=Operations(mode=mode))
+    task.run("default", "F" * 20, active_epoch=3)
+    event = task.stated(m.RollbackEvent)[1]
+    assert (event.to_variant, event.enforced) == ("api-optimized", mode == "enforce")
+    assert task.variant("api-optimized").quarantined is (mode == "shadow")
+
+
+def test_shadow_mode_opens_one_alert_about_a_degradation_even_if_a_target_is_found_only_later() -> None:
+    task = proven(Policy(operations=Operations(mode="shadow")))
+    task.run("default", "F" * 10)
+    assert task.stated(m.RollbackEvent) == []
+    task.run("late", "S" * 40, variant_source="explore")
+    task.run("default", "F")
+    assert len(task.stated(m.RollbackEvent)) == 1
+    assert [alert.resolved for alert in task.alerts("degradation")] == [False]

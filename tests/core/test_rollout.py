@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.monitor.promise import is_better, promise_of
-from crl_stream.core.monitor.row import decode_row, encode_row
+from crl_stream.core.monitor.rollout import waits_for
+from crl_stream.core.monitor.row import StandingOrder, decode_row, encode_row
+from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.staging import control_of
 from crl_stream.core.policy import Degradation, Operations, Policy, Rollout
 
@@ -181,11 +184,43 @@ def test_a_candidate_that_fails_without_errors_is_taken_back_although_the_active
 
 
 def test_a_candidate_that_loses_clearly_in_one_metric_passes_no_stage_for_its_lead_in_another() -> None:
-    task = rolling(Policy(Degradation(guard="evidence")), min_outcomes=10)
+    task = Task(Policy(Degradation(guard="evidence")))
     for number in range(100):
-        task.run("default", "S", error_count=int(number % 2), reward=0.5)
-    task.run(CANDIDATE, "SSSSSSSSSFSSSSSSSSSFSSSSSSSSSFF", reward=0.5, variant_source="explore")
-    assert "stage_passed" not in steps(task)
+        task.run("default", "S", error_count=number % 2, reward=0.5)
+    task.order(m.RegisterVariant, variant_id=CANDIDATE)
+    task.order(m.StartRollout, variant_id=CANDIDATE)
+    for number in range(100):
+        task.run("default", "S", error_count=number % 2, reward=0.5)
+    task.run(CANDIDATE, "SSSSSSSSSF" * 2, reward=0.5, variant_source="explore")
+    assert steps(task) == ["started"]
+    assert waits_for(task.row, task.policy, None) == (
+        "worse than default: reward 0.500 against 0.500, success 90.0% against 100.0%, errors 0.0% against 50.0%"
+    )
+
+
+def both_fail(policy: Policy | None = None) -> Task:
+    """Build a task in which candidate and active variant worked well for long, and then fail alike."""
+    task = rolling(policy, stages=[0.5])
+    task.order(m.PauseRollout)
+    for letter in "S" * 50 + "F" * 12:
+        task.run("default", letter)
+        task.run(CANDIDATE, letter, variant_source="explore")
+    return task
+
+
+def test_a_candidate_stays_in_an_outage_of_both_although_its_verdict_is_degraded() -> None:
+    task = both_fail()
+    assert task.variant(CANDIDATE).degraded
+    assert "aborted" not in steps(task)
+
+
+def test_a_candidate_that_an_added_metric_finds_degraded_is_taken_back_whatever_the_three_means_say() -> None:
+    """Two variants are compared by reward, success and errors, and these say nothing about an added metric."""
+    policy = Policy()
+    rules_of(policy).further = ((DETECTORS[0], rules_of(policy).limits[0], 0),)
+    task = both_fail(policy)
+    assert steps(task)[-1] == "aborted"
+    assert task.stated(m.RollbackEvent)[-1].reason.startswith("Success rate dropped")
 
 
 @pytest.mark.parametrize("before", [500, 4_000])
@@ -196,12 +231,37 @@ def test_a_candidate_that_collapses_late_is_taken_back_however_long_it_was_good(
         task.run("default", "S")
         task.run(CANDIDATE, "S", variant_source="explore")
     failures = 0
-    while task.row.rollout is not None:
+    while task.row.rollout is not None and failures <= 10:
         task.run("default", "S")
         task.run(CANDIDATE, "F", variant_source="explore")
         failures += 1
     assert steps(task)[-1] == "aborted"
     assert failures <= 10
+
+
+def test_a_collapse_after_many_outcomes_is_seen_in_the_last_ones_although_the_means_of_all_hardly_differ() -> None:
+    task = rolling(stages=[0.5])
+    task.order(m.PauseRollout)
+    for letter in "SSSSSSSSSF" * 100:
+        task.run("default", letter)
+        task.run(CANDIDATE, letter, variant_source="explore")
+    for letter in "SSSSSSSSSF" * 3:
+        task.run("default", letter)
+        if task.row.rollout is not None:
+            task.run(CANDIDATE, "F", variant_source="explore")
+    assert steps(task)[-1] == "aborted"
+    assert task.stated(m.RolloutStep)[-1].candidate.success_rate > 0.88
+
+
+def test_what_a_candidate_delivered_includes_its_errors_in_every_stage() -> None:
+    task = rolling()
+    for _ in range(2):
+        task.run("default", "S" * 10)
+        task.run(CANDIDATE, "S" * 10, variant_source="explore", error_count=1)
+        task.run(CANDIDATE, "S" * 10, variant_source="explore")
+        task.order(m.PromoteRollout)
+    delivered = task.stated(m.RolloutStep)[-1].candidate
+    assert (delivered.n, delivered.error_rate) == (40, 0.5)
 
 
 def test_late_outcomes_of_an_earlier_rollout_tell_nothing_about_the_next_one() -> None:
@@ -352,6 +412,15 @@ def test_under_a_hold_a_degraded_candidate_stays_and_is_taken_back_when_the_hold
     assert steps(task)[-1] == "aborted"
 
 
+def test_while_the_fleet_is_held_a_degraded_candidate_stays() -> None:
+    task = rolling()
+    task.run("default", "S" * 40)
+    task.fleet = StandingOrder("ann", "look", task.now)
+    task.run(CANDIDATE, "F" * 10, variant_source="explore")
+    assert task.variant(CANDIDATE).degraded
+    assert steps(task) == ["started"]
+
+
 def test_a_person_can_begin_the_next_stage_and_skip_the_others() -> None:
     task = rolling()
     assert "now gets 25 %" in task.order(m.PromoteRollout, stage=1).detail
@@ -418,6 +487,24 @@ def test_operators_are_told_of_a_rollout_that_gets_no_outcomes(paused: bool) -> 
     assert ("paused by bob" if paused else "0 of 20 outcomes") in alert.action
 
 
+def restrained(task: Task, how: str) -> None:
+    """Let nothing happen automatically from now on."""
+    if how == "hold":
+        task.order(m.HoldTask)
+    elif how == "fleet":
+        task.fleet = StandingOrder("ann", "look", task.now)
+    else:
+        task.policy = msgspec.structs.replace(task.policy, operations=Operations(mode="shadow"))
+
+
+@pytest.mark.parametrize("how", ["hold", "fleet", "shadow"])
+def test_a_stage_that_does_not_end_because_nothing_happens_automatically_is_no_stall(how: str) -> None:
+    task = rolling(Policy(rollout=Rollout(patience=10)))
+    restrained(task, how)
+    task.run("default", "S" * 500)
+    assert task.alerts("rollout_stalled") == []
+
+
 def test_without_enforcement_no_rollout_begins_and_one_in_progress_waits() -> None:
     shadow = Policy(operations=Operations(mode="shadow"))
     refused = registered(shadow).order(m.StartRollout, variant_id=CANDIDATE)
@@ -448,6 +535,13 @@ def test_an_automatic_promotion_is_a_rollout_where_the_policy_has_stages_and_at_
     assert step.reasoning.startswith("High confidence: Q-value")
 
 
+def test_shadow_mode_reports_a_promotion_and_begins_no_rollout() -> None:
+    task = promising(msgspec.structs.replace(STAGED, operations=Operations(mode="shadow")))
+    assert (task.row.rollout, steps(task)) == (None, [])
+    [reported] = [fact for fact in task.stated(m.Activation) if not fact.enforced]
+    assert reported.to_variant == "v2"
+
+
 def test_a_rollout_that_nobody_ordered_takes_the_last_step_only_with_a_clear_lead() -> None:
     task = promising(msgspec.structs.replace(STAGED, degradation=Degradation(guard="evidence")))
     work(task, 3_000, default=0.75)
@@ -475,6 +569,32 @@ def test_a_rollout_that_nobody_ordered_ends_when_there_is_no_lead_for_long() -> 
     step = task.stated(m.RolloutStep)[-1]
     assert "it waited too long: not better" in step.reasoning
     assert task.row.cause_id == step.step_id
+
+
+@pytest.mark.parametrize("how", ["hold", "fleet", "shadow"])
+def test_a_rollout_that_nobody_ordered_does_not_end_while_nothing_happens_automatically(how: str) -> None:
+    task = without_lead()
+    restrained(task, how)
+    task.run("default", "S" * 90)
+    assert steps(task) == ["started"]
+
+
+def test_a_paused_rollout_that_nobody_ordered_does_not_end_by_itself_but_operators_are_told() -> None:
+    task = without_lead()
+    task.order(m.PauseRollout, actor="bob")
+    task.run("default", "S" * 90)
+    assert steps(task) == ["started", "paused"]
+    [alert] = task.alerts("rollout_stalled")
+    assert "paused by bob" in alert.action
+
+
+def test_a_rollout_that_nobody_ordered_needs_no_lead_before_its_last_step() -> None:
+    policy = Policy(Degradation(guard="evidence"), rollout=Rollout(stages=(0.25, 0.5), min_outcomes=5))
+    task = promising(policy)
+    task.run("default", "S" * 10)
+    task.run("v2", "S" * 5, variant_source="explore")
+    assert steps(task) == ["started", "stage_passed"]
+    assert task.stated(m.RolloutStep)[-1].reasoning.startswith("not worse in 5 outcomes: ")
 
 
 @pytest.mark.parametrize("by", ["a person", "want of a lead"])

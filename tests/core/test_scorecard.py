@@ -13,7 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.row import TaskRow, decode_row, encode_row
+from crl_stream.core.monitor.changes import LookedBack
+from crl_stream.core.monitor.row import MICRO, Sums, TaskRow, decode_row, encode_row
 from crl_stream.core.monitor.scorecard import look_back
 from crl_stream.core.monitor.step import Context
 from crl_stream.core.monitor.turn import Turn
@@ -187,6 +188,17 @@ def test_scores_of_the_target_before_the_report_do_not_count_as_its_outcomes_mea
     assert "reward -1.000 against 1.000" in fact.reasoning
 
 
+def test_scores_of_a_third_variant_change_nothing_that_is_compared() -> None:
+    task = Task(SHADOW)
+    task.run("default", "S" * 40)
+    task.run("steady", GOOD, variant_source="explore")
+    task.take(an_invocation("third", "success", invocation_id="third-1", variant_source="explore"))
+    until_reported(task, "F")
+    watched = msgspec.json.encode(task.row.watched)
+    task.take(feedback("third-1", reward=-1.0))
+    assert msgspec.json.encode(task.row.watched) == watched
+
+
 def test_scores_of_outcomes_after_the_report_count() -> None:
     task = reported()
     after = [an_invocation("default", "failure", invocation_id=f"next-{i}") for i in range(50)]
@@ -210,15 +222,49 @@ def test_other_thresholds_begin_a_new_score_and_other_settings_do_not() -> None:
     assert (the_card(task).right, len(found(task))) == (1, 2)
 
 
-def test_a_rollback_because_of_a_metric_of_an_added_detector_stays_open() -> None:
+@pytest.mark.parametrize(("metric", "words"), [("latency", "latency"), ("", "no metric")])
+def test_a_rollback_because_of_a_metric_of_an_added_detector_stays_open(metric: str, words: str) -> None:
     task = reported()
     task.run("default", "F" * 49)
     row = task.row
     assert row.watched is not None
-    row.watched.metric = "latency"
+    row.watched.metric = metric
     task.run("default", "F")
     [fact] = task.stated(m.Hindsight)
-    assert (fact.finding, fact.reasoning) == ("open", "it was because of latency, by which variants are not compared")
+    assert (fact.finding, fact.reasoning) == ("open", f"it was because of {words}, by which variants are not compared")
+
+
+def test_a_target_that_promised_nothing_is_expected_to_have_no_bad_outcomes() -> None:
+    """A rollback because of an added metric may choose a target whose level a person has just accepted."""
+    task = reported()
+    assert task.row.watched is not None
+    task.row.watched.metric, task.row.watched.promised = "latency", Sums()
+    task.run("default", "F" * 50)
+    [fact] = task.stated(m.Hindsight)
+    assert (fact.finding, fact.bad, fact.bad_of_target) == ("open", 50, 0.0)
+
+
+@pytest.mark.parametrize(("n", "finding"), [(19, "right"), (20, "wrong")])
+def test_a_baseline_counts_from_as_many_outcomes_as_a_verdict_needs(n: int, finding: str) -> None:
+    task = reported()
+    assert task.row.watched is not None
+    task.row.watched.baseline = Sums(n, 0, 0, -n * MICRO, n * MICRO)
+    task.run("default", "F" * 50)
+    [fact] = task.stated(m.Hindsight)
+    assert fact.finding == finding
+    assert ("delivered no less than its baseline" in fact.reasoning) is (finding == "wrong")
+
+
+def test_what_happened_next_includes_only_its_own_errors() -> None:
+    task = Task(SHADOW)
+    task.run("default", "S" * 39)
+    task.run("default", "S", error_count=1)
+    task.run("steady", GOOD, variant_source="explore")
+    until_reported(task, "F")
+    task.run("default", "F" * 45)
+    task.run("default", "F" * 5, error_count=1)
+    [fact] = task.stated(m.Hindsight)
+    assert fact.reasoning.endswith("errors 10.0% against 0.0%")
 
 
 def test_a_variant_that_never_worked_is_compared_with_the_target_alone() -> None:
@@ -343,6 +389,47 @@ def test_a_target_that_was_forgotten_is_judged_by_its_promise() -> None:
     task.run("default", "F" * 50)
     [fact] = task.stated(m.Hindsight)
     assert (fact.finding, fact.compared_with) == ("right", "promise")
+
+
+@pytest.mark.parametrize(
+    ("successes", "errors", "compared_with"),
+    [
+        (10, 0, "outcomes"),
+        (0, 10, "outcomes"),
+        (-1, 0, "promise"),
+        (11, 0, "promise"),
+        (0, -1, "promise"),
+        (0, 11, "promise"),
+    ],
+)
+def test_a_target_that_was_forgotten_and_came_back_is_judged_by_its_promise_where_its_outcomes_do_not_fit(
+    successes: int, errors: int, compared_with: str
+) -> None:
+    task = reported()
+    life, watched = task.variant("steady").life, task.row.watched
+    assert watched is not None
+    watched.target_started = Sums(
+        life.n - 10, life.successes - successes, life.errors - errors, life.reward, life.squares
+    )
+    task.run("default", "F" * 50)
+    assert [fact.compared_with for fact in task.stated(m.Hindsight)] == [compared_with]
+
+
+def test_one_outcome_is_not_called_outcomes() -> None:
+    task = reported()
+    task.run("default", "F")
+    task.order(m.ActivateVariant, variant_id="steady")
+    [fact] = task.stated(m.Hindsight)
+    assert fact.reasoning == "default had only 1 outcome until steady became active, and 10 are needed"
+
+
+def test_a_watched_variant_that_is_unknown_leaves_its_rollback_open_and_counts_nothing() -> None:
+    task = reported()
+    watched = task.row.watched
+    assert watched is not None
+    turn = Turn(task.row, Context(0, task.offset, task.now, 0, "0" * 16), SHADOW)
+    del task.row.variants["default"]
+    assert look_back(turn) == [LookedBack(watched, "open", "the variant is no longer known", 0, 0, 0, False, 0, 0)]
 
 
 def test_looking_back_too_early_says_nothing() -> None:

@@ -38,6 +38,16 @@ def test_a_hold_ends_by_itself_after_24_hours() -> None:
     assert task.row.held is None
 
 
+def test_a_degraded_variant_that_is_not_active_is_no_rollback_that_a_hold_prevents() -> None:
+    task = two()
+    task.order(m.HoldTask)
+    task.run("v2", "S" * 10 + "F" * 30, variant_source="explore")
+    assert task.variant("v2").degraded
+    assert task.alerts("held_degradation") == []
+    task.run("default", "F" * 20)
+    assert len(task.alerts("held_degradation")) == 1
+
+
 def test_the_hours_of_pin_and_hold_are_settings() -> None:
     task = proven(Policy(operations=Operations(pin_hours=1, hold_hours=2)))
     task.order(m.PinVariant)

@@ -11,9 +11,9 @@ from crl_stream.core import messages as m
 from crl_stream.core.monitor.detectors import figures_of
 from crl_stream.core.monitor.evidence import PLACES
 from crl_stream.core.monitor.grounds import sentence
-from crl_stream.core.monitor.row import MICRO, Sums, Variant
+from crl_stream.core.monitor.row import MICRO, Frozen, Sums, Variant
 from crl_stream.core.monitor.rules import rules_of
-from crl_stream.core.monitor.verdict import baseline_of, judge
+from crl_stream.core.monitor.verdict import baseline_of, is_hopeless, is_newcomer, is_suspect, judge
 from crl_stream.core.policy import Degradation, Policy
 
 from .task import Task, proven
@@ -123,3 +123,52 @@ def test_evidence_that_equals_its_threshold_suffices(short_by: float, kind: str)
     evidence = [rules.threshold - short_by] * PLACES
     variant = Variant("v2", life=Sums(90, 80), judged=Sums(20, 5), evidence=evidence)
     assert judge(variant, rules).kind == kind
+
+
+@pytest.mark.parametrize(("since", "hopeless"), [("F" * 9, False), ("F" * 10, True), ("F" * 9 + "S", False)])
+def test_a_variant_is_hopeless_if_it_has_had_no_success_since_it_was_activated_or_if_that_is_too_few_in_its_window(
+    since: str, hopeless: bool
+) -> None:
+    task = proven(old="S" * 20)
+    task.order(m.ActivateVariant, variant_id="old")
+    task.run("old", since, active_epoch=2)
+    assert task.variant("old").judged.n == len(since)
+    assert is_hopeless(task.variant("old"), rules_of(task.policy)) is hopeless
+
+
+@pytest.mark.parametrize(
+    ("baseline", "concurrent", "past", "newcomer"),
+    [
+        ("recent", False, 99, True),
+        ("recent", False, 100, False),
+        ("recent", True, 100, True),
+        ("lifetime", False, 100, True),
+    ],
+)
+def test_a_newcomer_has_its_own_baseline_once_its_recent_past_suffices_but_not_during_a_rollout(
+    baseline: str, concurrent: bool, past: int, newcomer: bool
+) -> None:
+    rules = rules_of(Policy(degradation=Degradation(baseline=baseline, memory=200)))  # type: ignore[arg-type]
+    assert rules.enough == 100
+    variant = Variant("v2", baseline=Frozen("default", Sums(50, 50), concurrent=concurrent), past=Sums(past, past))
+    assert is_newcomer(variant, rules) is newcomer
+
+
+def test_a_window_without_success_is_judged_on_its_own_only_where_the_rule_or_its_evidence_does_not_suffice() -> None:
+    """The metric that fell most is named in either case: here the reward, because there never was a success."""
+    for guard, absolute in (("none", False), ("evidence", True)):
+        rules = rules_of(Policy(degradation=Degradation(guard=guard)))  # type: ignore[arg-type]
+        life, judged = Sums(100, 0, 0, 90 * MICRO, 90 * MICRO), Sums(20, 0, 0, -20 * MICRO, 20 * MICRO)
+        verdict = judge(Variant("v2", life=life, judged=judged), rules)
+        assert (verdict.kind, verdict.absolute) == ("DEGRADED", absolute)
+        assert verdict.worst is not None and verdict.worst.name == "avg_reward"
+
+
+def test_a_variant_whose_level_was_accepted_is_suspect_by_what_came_since_then() -> None:
+    """All hundred outcomes since then succeeded, and none of the hundred before."""
+    rules = rules_of(Policy())
+    variant = Variant("v2", life=Sums(200, 100), judged=Sums(20, 15))
+    assert not is_suspect(variant, rules)
+    variant.origin = Sums(100, 0)
+    assert is_suspect(variant, rules)
+    assert judge(variant, rules).kind == "DEGRADED"

@@ -29,6 +29,7 @@ def rolled_back(policy: Policy | None = None) -> Task:
     task.run("other", "SSSSSSSSSF" * 4, variant_source="explore")
     while task.row.active == "default":
         task.run("default", "F")
+        assert task.row.n < 200
     assert (task.row.active, task.row.cause) == ("other", "rollback")
     return task
 
@@ -167,6 +168,7 @@ def test_a_late_score_counts_as_well() -> None:
 
 def test_verification_is_a_setting() -> None:
     task = rolled_back(Policy(rollback=Rollback(verify=False)))
+    assert task.row.left is None
     task.run("other", "F" * 10)
     assert not was_taken_back(task)
 
