@@ -232,5 +232,9 @@ class TaggedModel(Model):
     def _tags(self, member: Member) -> list[tuple[str, str]]:
         return list(self.tags.get(member.name, {}).items())
 
+    def _is_failing(self, member: Member) -> bool:
+        """Whether the open incident is about a tag of the member."""
+        return self.cause is not None and self._has(member, self.cause.tag)
+
     def _has(self, member: Member, tag: tuple[str, str]) -> bool:
         return tag in self._tags(member)

@@ -515,13 +515,18 @@ class Model:
         (left, delivered), judged = self.left, [o for o in target.window if o.judged]
         if len(judged) < MIN_RECENT:
             return False
-        if self._is_better(delivered, [Estimate.of(judged, metric) for metric in METRICS], exact(0.5)):
+        judged_now = [Estimate.of(judged, metric) for metric in METRICS]
+        if not self._is_failing(left) and self._is_better(delivered, judged_now, exact(0.5)):
             left.quarantined = False
             self.taken_back.append(left.name)
             self._activate(left)
             return True
         if len(judged) == WINDOW:
             self.left = None
+        return False
+
+    def _is_failing(self, member: Member) -> bool:
+        """Whether an open incident is about a tag of the member; without tags, there is none."""
         return False
 
     def _delivered(self, degraded: Member, *, without_worst: bool = False) -> list[Estimate]:

@@ -664,6 +664,13 @@ def test_while_another_provider_is_verified_the_same_incident_is_not_found_again
     assert len(task.alerts("common_cause")) == 1
 
 
+def test_no_rollback_is_taken_back_to_a_variant_whose_provider_is_still_failing() -> None:
+    task = moved_elsewhere()
+    live(task, "F" * 30, provider="two")
+    assert task.row.incident is not None
+    assert (task.row.active, task.alerts("rollback_taken_back")) == ("elsewhere", [])
+
+
 def test_when_an_incident_has_ended_a_verification_in_progress_goes_on() -> None:
     task = moved_elsewhere()
     task.order(m.PinVariant)

@@ -68,7 +68,7 @@ def test_a_candidate_without_outcomes_is_not_made_active_at_the_end_of_the_last_
     refused = task.order(m.PromoteRollout)
     assert (refused.outcome, task.row.active) == ("refused", "default")
     assert refused.detail == (
-        f"{CANDIDATE} has no outcome yet; to use it untested for all work: crl activate "
+        f"{CANDIDATE} has no outcome yet; to use it untested for all invocations: crl activate "
         f"backend-architect/api-design {CANDIDATE} --untested"
     )
 

@@ -167,7 +167,7 @@ def test_a_damaged_file_is_put_aside_and_said_and_the_work_goes_on(
         record(store, "default", "SSS")
         assert QLearningEngine(store=store).get_visit_count(*WHO, "default") == 3
     assert len(list(folder.glob("*.damaged-*"))) == 1
-    assert "windows and Q-values start again from zero" in caplog.text
+    assert "windows and Q-values start over" in caplog.text
 
 
 def test_rows_are_kept_byte_for_byte(folder: Path) -> None:

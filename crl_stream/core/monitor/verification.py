@@ -14,6 +14,7 @@ from crl_stream.core.monitor.changes import Change, QuarantineLifted, TakenBack,
 from crl_stream.core.monitor.common_cause import fell_together
 from crl_stream.core.monitor.promise import Promise, compare, is_better, promise_of
 from crl_stream.core.monitor.row import RETIRED, Variant
+from crl_stream.core.monitor.tags import covers
 from crl_stream.core.monitor.turn import Turn
 
 _NOTHING: Final[Sequence[Change]] = ()
@@ -22,9 +23,10 @@ _NOTHING: Final[Sequence[Change]] = ()
 def verify(turn: Turn, target: Variant) -> Sequence[Change]:
     """Return the changes that follow from the outcomes of the latest rollback's ``target``, which is still active.
 
-    It is compared from ``min_recent`` judged outcomes on, until its window is full; under a hold, nothing is taken
-    back.  The verification also ends if the replaced variant can no longer be used.  If both fell together, which
-    a few outcomes can show, the target is not worse, and an incident begins.
+    It is compared from ``min_recent`` judged outcomes on, until its window is full.  Nothing is taken back under a
+    hold, nor to a variant whose provider or model is failing.  The verification also ends if the replaced variant can no
+    longer be used.  If both fell together, which a few outcomes can show, the target is not worse, and an incident
+    begins.
     """
     row, rules, left = turn.row, turn.rules, turn.row.left
     assert left is not None
@@ -37,7 +39,7 @@ def verify(turn: Turn, target: Variant) -> Sequence[Change]:
     if judged.n < rules.min_recent:
         return _NOTHING
     promised, delivers = Promise(left.n, left.value, left.successes, left.flawless), promise_of(judged)
-    if may_act and is_better(promised, delivers, rules.confidence):
+    if may_act and not covers(row.incident, back) and is_better(promised, delivers, rules.confidence):
         words = f"worse than {left.variant_id} in its first {judged.n} outcomes: {compare(delivers, promised)}"
         return [QuarantineLifted(back), TakenBack(target, back, left.rollback_id, words)]
     return [VerificationEnded()] if judged.n >= rules.size else _NOTHING
