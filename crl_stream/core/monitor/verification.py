@@ -24,8 +24,8 @@ def verify(turn: Turn, target: Variant) -> Sequence[Change]:
     """Return the changes that follow from the outcomes of the latest rollback's ``target``, which is still active.
 
     It is compared from ``min_recent`` judged outcomes on, until its window is full.  Nothing is taken back under a
-    hold, nor to a variant whose provider or model is failing.  The verification also ends if the replaced variant can no
-    longer be used.  If both fell together, which a few outcomes can show, the target is not worse, and an incident
+    hold, nor to a variant whose provider or model is failing.  The verification also ends if the replaced variant can
+    no longer be used.  If both fell together, which a few outcomes can show, the target is not worse, and an incident
     begins.
     """
     row, rules, left = turn.row, turn.rules, turn.row.left
