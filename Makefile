@@ -42,8 +42,7 @@ bench: dev ## measure crl-stream and its alternatives side by side, in 25 minute
 bench-detection: dev ## measure what decisions gain and lose in closed loop, compared with river and others, in 10 minutes (ARGS="healthy --tasks 20 --fresh")
 	@$(BIN)/python -m benchmarks.detection $(ARGS)
 
-faults: runtime ## inject faults, and count what is lost or duplicated (ARGS=live, "simulate --seeds 10000", mutants,
-live-mutants)
+faults: runtime ## inject faults, and count what is lost or duplicated (ARGS=live, "simulate --seeds 10000", mutants, live-mutants)
 	@$(BIN)/python -m campaign $(or $(ARGS),simulate)
 
 mutation: dev ## remove one condition of core/monitor at a time, and list the removals that no quick test notices (ARGS="verdict window"; `make faults ARGS=mutants` removes guards from whole stages instead)
