@@ -105,7 +105,7 @@ def show_json(value: Any) -> None:
 
 
 def show_file(data: bytes) -> None:
-    """Print a file for other programs: JSON safe for any reader, other text unchanged unless stdout is a terminal."""
+    """Print an exported file: JSON is escaped, so that any program can read it; other text only on a terminal."""
     if data[:1] in {b"{", b"["}:
         data = b"\n".join(map(escape_json, data.split(b"\n")))
     elif sys.stdout.isatty():

@@ -73,7 +73,7 @@ def resolve_notifiers(layers: Iterable[tuple[str, Origin]]) -> Channels:
             )
         if not _NAME.fullmatch(name):
             raise ConfigError(
-                f"[notifiers.{name!r}] does not name a channel ({origin.place}).",
+                f"{name!r} in [notifiers.{name!r}] is not a valid channel name ({origin.place}).",
                 hint="names begin with a letter and contain only a-z, 0-9, - and _, at most 40 characters",
             )
         chosen.setdefault(_known_as(name, chosen, origin), {})[field] = origin

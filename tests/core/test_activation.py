@@ -167,7 +167,9 @@ PRECONDITIONS: dict[str, Callable[[Task], None]] = {
 def test_nothing_is_promoted_while_one_precondition_is_missing(missing: str) -> None:
     task = short_of(PRECONDITIONS[missing])
     assert promotions(task) == []
-    assert task.row.active == "default", "a rollback would already have replaced it"
+    assert task.row.active == "default", (
+        "a rollback has replaced the active variant, so this case says nothing about promotions"
+    )
 
 
 def test_exactly_enough_is_enough() -> None:

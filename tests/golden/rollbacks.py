@@ -59,7 +59,7 @@ def held(scribe: Scribe) -> None:
 
 
 def one_runtime(scribe: Scribe) -> None:
-    """Let one runtime fail, or all outcomes without a runtime, while the others contradict; then let all fail."""
+    """Let one runtime, or the outcomes that name none, fail while the others contradict; then let all runtimes fail."""
     for name, bad in (("broken-host", "h3"), ("unnamed", None)):
         task = scribe.task("backend-architect", name)
         for turn in range(60):

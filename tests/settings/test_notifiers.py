@@ -109,8 +109,16 @@ def test_a_flag_is_over_the_environment_and_that_over_the_file() -> None:
         ("[notifiers.a]\n", "There is no setting 'notifiers.a'", "[notifiers.a]"),
         ("notifiers = 3\n", "There is no setting 'notifiers'", "crl config show"),
         ("[notifiers]\nops = 3\n", "There is no setting 'notifiers.ops'", "[notifiers.ops]"),
-        ('[notifiers."A B"]\nkind = "log"\n', "[notifiers.'A B'] does not name a channel", "begin with a letter"),
-        ('[notifiers."a.b"]\nkind = "log"\n', "[notifiers.'a.b'] does not name a channel", "begin with a letter"),
+        (
+            '[notifiers."A B"]\nkind = "log"\n',
+            "'A B' in [notifiers.'A B'] is not a valid channel name",
+            "begin with a letter",
+        ),
+        (
+            '[notifiers."a.b"]\nkind = "log"\n',
+            "'a.b' in [notifiers.'a.b'] is not a valid channel name",
+            "begin with a letter",
+        ),
         ('[notifiers.a]\nkind = "log"\nmax_age_hours = true\n', "notifiers.a.max_age_hours = True", "crl config show"),
         ('[notifiers.a]\nkind = "log"\nmax_age_hours = nan\n', "notifiers.a.max_age_hours = nan", "crl config show"),
         (

@@ -158,7 +158,7 @@ def _last(partition: int, partitions: int, known: Known) -> int:
 
 
 async def _findings(settings: Settings, kafka: KafkaSession) -> list[dict[str, Any]]:
-    """Return the problems that Kafka shows; none if this user may not ask, because the drill itself will find them."""
+    """Return the findings about Kafka, or none if they cannot be read: then the drill itself reveals the problems."""
     try:
         return await inspect_kafka(settings, kafka)
     except CrlError:

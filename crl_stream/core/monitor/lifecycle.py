@@ -538,7 +538,9 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("rollout", "paused", c.StagePassed, "running", "by a person"),
     Transition("rollout", "running", c.RolloutAborted, "none", "candidate degraded, or by a person"),
     Transition("rollout", "paused", c.RolloutAborted, "none", "candidate degraded, or by a person"),
-    Transition("rollout", "running", c.Activated, "none", "the candidate, after the last stage, or another variant"),
+    Transition(
+        "rollout", "running", c.Activated, "none", "candidate passed the last stage, or another variant was activated"
+    ),
     Transition("rollout", "paused", c.Activated, "none", "by a person"),
     Transition("rollout", "running", c.RolledBack, "none", "enforced"),
     Transition("rollout", "paused", c.RolledBack, "none", "enforced"),

@@ -394,7 +394,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     confirmed: bool = False
     """No longer used, because ``rollbacks`` has replaced it; the field keeps its place in the array."""
     latch: bool = False
-    """Whether this activation has already caused a rollback."""
+    """Whether shadow mode has already reported a rollback in this activation."""
     no_target_n: int = -1
     """The task's outcome count at the last ``no_target`` alert; -1 if no such alert is open."""
     held_n: int = -1
