@@ -73,7 +73,7 @@ def init(
 @app.command()
 def validate(
     context: typer.Context,
-    path: Annotated[Path | None, typer.Argument(help="File to check. Default: the file that crl uses.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="File to check. Default: the settings file in use.")] = None,
     json: Json = False,
 ) -> None:
     """Check a settings file. If it is wrong, say why and exit with code 2."""

@@ -118,8 +118,8 @@ async def test_stricter_thresholds_order_a_rollback_which_the_monitor_states_as_
 ) -> None:
     def story() -> dict[str, Any] | None:
         record(store, "rescue", "S" * 20, reward=0.4, variant_source="explore")
-        record(store, "default", "S" * 30 + "SSSSFSSSSS", reward=0.5)
-        assert store.wait_until(lambda: visits(store, "default") == 40)
+        record(store, "default", "S" * 50 + "SSSSFSSSFS", reward=0.5)
+        assert store.wait_until(lambda: visits(store, "default") == 60)
         assert RollbackManager(store=store).monitor_and_rollback(*WHO, "default") is None
         strict = SafetyMonitor(degradation_success_threshold=0.02, store=store)
         return RollbackManager(strict).monitor_and_rollback(*WHO, "default")
@@ -127,7 +127,7 @@ async def test_stricter_thresholds_order_a_rollback_which_the_monitor_states_as_
     event = await called(story)
     assert event is not None
     assert (event["from_variant"], event["to_variant"]) == ("default", "rescue")
-    assert event["reason"] == "Success rate dropped from 98% to 95% (2.6% drop)"
+    assert event["reason"] == "Success rate dropped from 97% to 90% (6.9% drop)"
     assert await called(store.wait_until, lambda: store.get_active_variants() == [(*WHO, "rescue")])
     results = [r for r in await installation.messages(DECISIONS) if isinstance(r, m.CommandResult)]
     [ordered] = [r for r in results if r.command == "ActivateVariant"]

@@ -36,10 +36,15 @@ class RuntimePart:
         )
 
     def work(self, *, good: bool) -> str:
-        """Run one invocation with the variant that the client chooses; return that variant."""
+        """Run one invocation with the variant that the client chooses; return that variant.
+
+        Only the failing variant can fail.  The client may follow a rollback before the drill has seen it, and failures
+        of the target would make the monitor take the rollback back.
+        """
         with self.client.invocation(*self.key, default=FAILING) as invocation:
-            invocation.reward = 1.0 if good else -1.0
-            if not good:
+            fails = not good and invocation.variant_id == FAILING
+            invocation.reward = -1.0 if fails else 1.0
+            if fails:
                 invocation.failed()
         return invocation.variant_id
 
