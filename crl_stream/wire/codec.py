@@ -274,16 +274,13 @@ _INSTANTS_OF: Final[dict[type, tuple[str, ...]]] = {
 
 
 def _read_output(topic: str, value: bytes) -> Decoded | Rejected:
-    union = _UNIONS.get(topic)
-    if union is None:
+    decode_output = _output_decoders.get(topic)
+    if decode_output is None:
         return Rejected(reasons.UNKNOWN_TYPE, plain(f"crl-stream writes no messages to {topic}"))
-    decoder = _decoders.get(union)
-    if decoder is None:
-        decoder = _decoders[union] = msgspec.json.Decoder(union).decode
     try:
-        return Decoded(decoder(value))
+        return Decoded(decode_output(value))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        return Rejected(*explain(error, union))
+        return Rejected(*explain(error, _UNIONS[topic]))
 
 
 def _union(kinds: tuple[type, ...]) -> Any:
@@ -294,3 +291,10 @@ def _union(kinds: tuple[type, ...]) -> Any:
 
 
 _UNIONS: Final[dict[str, Any]] = {topic: _union(kinds) for topic, kinds in MESSAGES.items() if kinds}
+_output_decoders: Final[dict[str, Callable[[bytes], Any]]] = {
+    topic: msgspec.json.Decoder(union).decode
+    for topic, union in _UNIONS.items()
+    if topic not in {INVOCATIONS, COMMANDS}
+}
+"""Built here, before there are threads: while one thread builds a decoder, msgspec (0.22) crashes another thread that
+decodes one of the same nested types."""

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -105,3 +106,14 @@ def test_the_examples_tell_one_story_whose_parts_name_each_other() -> None:
     assert undo["expected_epoch"] == rollback["epoch"]
     assert example("crl.invocations/CommandRef")["command_id"] == undo["command_id"]
     assert example("crl.decisions/CommandResult-applied")["command_id"] == undo["command_id"]
+
+
+def test_no_decoder_is_built_after_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a thread builds a decoder, msgspec crashes another thread that decodes one of the same nested types."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a decoder is built while threads may be decoding")
+
+    monkeypatch.setattr(msgspec.json, "Decoder", refuse)
+    for path in MESSAGES_ONLY:
+        assert isinstance(decode(path.parent.name, path.read_bytes(), key_for(path)), Decoded), path
