@@ -101,7 +101,7 @@ def test_the_alert_tells_of_those_that_fell_from_a_known_level_and_of_no_others(
     text = task.alerts("common_cause")[0].text
     assert "default: reward" in text and "spare: reward" in text
     assert "sleeper" not in text, "it had no outcome since the fall began"
-    assert "new" not in text, "nobody knows what it delivers usually"
+    assert "new" not in text, "its usual level is unknown"
 
 
 @pytest.mark.parametrize(("others", "more"), [(3, None), (4, "; and 1 more"), (6, "; and 3 more")])
