@@ -41,7 +41,16 @@ def cells_of(*names: str) -> list[dict[str, Any]]:
 def test_every_kind_of_world_is_played_and_summed_up() -> None:
     assert {world.kind for world in WORLDS} == set(KINDS)
     [summed] = summary(cells_of("p")).values()
-    kinds = {"healthy", "only worse alternatives", "collapse", "newcomer", "rollout", "outage", "alone"}
+    kinds = {
+        "healthy",
+        "only worse alternatives",
+        "collapse",
+        "newcomer",
+        "rollout",
+        "all but outages",
+        "outage",
+        "alone",
+    }
     assert {name.partition(":")[0] for name in summed} == kinds
 
 
@@ -84,6 +93,18 @@ def test_a_rollback_is_false_before_the_collapse_and_worse_if_the_target_is() ->
     assert (found["caught"], found["delay_median"], found["delay_p90"]) == (0.5, 11, 11)
     assert found["lost_per_1000"] == pytest.approx(100.0)
     assert found["gain_of_oracle"] == pytest.approx(-2.0)
+
+
+def test_a_cascade_is_each_rollback_after_the_first_that_leaves_a_variant_which_had_not_become_worse() -> None:
+    due, needless = Change(310, "rollback", "a", "b", 0.6, 0.85), Change(340, "rollback", "b", "a", 0.85, 0.6)
+    assert figures(COLLAPSE, [a_result(due, needless, needless), a_result(due)])["cascades"] == 2
+    assert figures(COLLAPSE, [a_result(needless), a_result(needless, due)])["cascades"] == 0
+    cells = [
+        {"world": kind, "kind": kind, "contestant": "p", "figures": figures(COLLAPSE, [a_result(due, needless)])}
+        for kind in ("healthy", "collapse", "outage")
+    ]
+    [summed] = summary(cells).values()
+    assert summed["all but outages: cascades"] == 2
 
 
 def test_standard_errors_say_how_far_the_luck_of_the_tasks_moves_a_figure() -> None:

@@ -37,6 +37,7 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
         "lost_error": _error([1_000 * (r.never - r.got) / r.live for r in results]),
         "rollbacks_per_1000": 1_000 * len(rollbacks) / outcomes,
         "false_rollbacks_per_1000": 1_000 * sum(not _is_due(world, c) for c in rollbacks) / outcomes,
+        "cascades": sum(_cascades(world, r.changes) for r in results),
         "rollbacks_to_worse_per_1000": 1_000 * sum(_is_worse(c) for c in rollbacks) / outcomes,
         "taken_back_per_1000": 1_000 * len(taken_back) / outcomes,
         "promotions": len(promotions),
@@ -89,6 +90,8 @@ def summary(cells: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         if of["outage"]:
             page["outage: mean loss per 1,000"] = _mean(of["outage"], "lost_per_1000")
             page["outage: ends on the best variant"] = _mean(of["outage"], "ends_on_best")
+        if closed := [c["figures"] for c in cells if c["contestant"] == name and c["kind"] not in {"alone", "outage"}]:
+            page["all but outages: cascades"] = sum(each["cascades"] for each in closed)
         if steady := [each["alarms_per_1000_days"] for each in of["alone"] if "alarms_per_1000_days" in each]:
             page["alone: mean false alarms per 1,000 days"] = statistics.fmean(steady)
             page["alone: worst false alarms per 1,000 days"] = max(steady)
@@ -178,6 +181,12 @@ def _is_due(world: World, change: Change) -> bool:
     watched = world.activates or world.first
     before, after = world.phases[0][1][world.first]().p, world.phases[-1][1][watched]().p
     return change.left == watched and after < before - WORSE
+
+
+def _cascades(world: World, changes: Sequence[Change]) -> int:
+    """Return how many rollbacks after the first one left a variant that had not become worse."""
+    rollbacks = [change for change in changes if change.cause == "rollback"]
+    return sum(not _is_due(world, change) for change in rollbacks[1:])
 
 
 def _is_worse(change: Change) -> bool:
