@@ -8,6 +8,8 @@ a task permanently; only ``register`` is exempt.
 from __future__ import annotations
 
 import asyncio
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +25,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.errors import NotFound, UsageError
 from crl_stream.kafka.commands import active_variant, give, task_command
 from crl_stream.kafka.session import Access, KafkaSession
+from crl_stream.wire.strict_json import Bad, parse_object
 
 Task = Annotated[
     str,
@@ -179,6 +182,15 @@ def register(
     model: Annotated[str | None, typer.Option(help="The model.")] = None,
     model_tier: Annotated[str | None, typer.Option(help="Class of the model, as your runtimes call it.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature, 0 to 2.")] = None,
+    configuration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON|@FILE", help="What runtimes get for it: a JSON object, at most 16 KiB; @- reads it."
+        ),
+    ] = None,
+    ref: Annotated[
+        str | None, typer.Option(help="Where its configuration is kept, such as langfuse:refund@12.")
+    ] = None,
     reason: Reason = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,
@@ -201,8 +213,31 @@ def register(
         may_be_new=True,
         variant_id=variant,
         temperature=temperature,
+        configuration=None if configuration is None else _object_of(configuration),
+        ref=ref,
         **fields,
     )
+
+
+def _object_of(given: str) -> dict[str, Any]:
+    """Return the JSON object in ``given``, or in the file that it names after an ``@``."""
+    if given.startswith("@"):
+        try:
+            data = sys.stdin.buffer.read() if given == "@-" else Path(given[1:]).read_bytes()
+        except OSError as error:
+            raise UsageError(
+                f"{given[1:]} cannot be read: {error.strerror or error}.",
+                hint="--configuration @FILE names a JSON file",
+            ) from None
+    else:
+        data = given.encode(errors="replace")
+    found = parse_object(data)
+    if isinstance(found, Bad):
+        raise UsageError(
+            f"The configuration is not a JSON object: {found.detail}.",
+            hint="""write --configuration '{"model": "m-1"}', or @FILE to read it from a file""",
+        )
+    return found
 
 
 def retire(

@@ -15,6 +15,7 @@ Read in this order:
     invocation      the client, and one invocation as a ``with`` block
     resolver        which variant to use, from memory
     following       reads the topics that name the active variants, and follows them
+    sessions        the variants with which sessions began
     exploration/    which variant an exploring invocation tries, one file per policy
     publisher       checks outcomes and queues them
     outbox          the bounded queue between the agent's threads and the sender

@@ -48,16 +48,32 @@ def is_abandonment(error: BaseException) -> bool:
 class RunningInvocation:
     """One invocation: its variant and its outcome so far."""
 
-    def __init__(self, resolution: Resolution, invocation_id: str) -> None:
+    def __init__(self, resolution: Resolution, invocation_id: str, session_id: str | None = None) -> None:
         self.invocation_id = invocation_id
+        self.session_id = session_id
         self.variant_id = resolution.variant_id
         self.epoch = resolution.epoch
         self.source = resolution.source
         self.configuration = resolution.configuration
+        """The JSON object with which the variant was registered; None if there is none. Do not change it."""
+        self.ref = resolution.ref
+        """Where the configuration is kept, such as ``langfuse:refund@12``."""
+        self.variant = resolution.variant
+        """Everything that is registered about the variant; None if nothing is known about it."""
         self.reward: float | None = None
         self.quality: float | None = None
         self.error_count = 0
         self.complexity: Complexity | None = None
+        self.cost: float | None = None
+        """What the invocation cost, 0 or more, in one currency per task."""
+        self.tokens_input: int | None = None
+        self.tokens_output: int | None = None
+        self.metrics: dict[str, float] = {}
+        """Up to four further numbers to watch, by name."""
+        self.trace_id: str | None = None
+        """Id of the invocation's trace, so that a decision can be followed back to it."""
+        self.evaluator: str | None = None
+        """The judge that gave reward and quality, as ``name@version``."""
         self.fields: dict[str, Any] = {}
         """Other fields of the contract: provider, model."""
         self._status: Status | None = None
@@ -86,8 +102,17 @@ class Invocation:
     does not: the invocation counts as abandoned and is not published, unless the block has set a status.
     """
 
-    def __init__(self, client: Client, agent_name: str, task_type: str, default: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        agent_name: str,
+        task_type: str,
+        default: str,
+        session_id: str | None = None,
+        began_with: str | None = None,
+    ) -> None:
         self._client, self._agent_name, self._task_type, self._default = client, agent_name, task_type, default
+        self._session_id, self._began_with = session_id, began_with
         self._running: RunningInvocation | None = None
         self._started = 0.0
 
@@ -95,9 +120,15 @@ class Invocation:
         """Choose the variant."""
         invocation_id = uuid.uuid4().hex
         resolution = self._client.resolver.resolve(
-            self._agent_name, self._task_type, self._default, invocation_id=invocation_id
+            self._agent_name,
+            self._task_type,
+            self._default,
+            invocation_id=invocation_id,
+            session_id=self._session_id,
+            began_with=self._began_with,
         )
-        self._running = RunningInvocation(resolution or Resolution(self._default, None, "default", None), invocation_id)
+        found = resolution or Resolution(self._default, None, "default", None)
+        self._running = RunningInvocation(found, invocation_id, self._session_id)
         self._started = time.monotonic()
         return self._running
 
@@ -126,6 +157,13 @@ class Invocation:
             "complexity": running.complexity,
             "quality": running.quality,
             "reward": running.reward,
+            "session_id": running.session_id,
+            "cost": running.cost,
+            "tokens_input": running.tokens_input,
+            "tokens_output": running.tokens_output,
+            "metrics": running.metrics or None,
+            "trace_id": running.trace_id,
+            "evaluator": running.evaluator,
         }
         try:
             publisher.invocation(**{**running.fields, **known})
@@ -233,6 +271,18 @@ class Client:
             trouble_at=self._troubles.last_at,
         )
 
-    def invocation(self, agent_name: str, task_type: str, *, default: str = "default") -> Invocation:
-        """Return a ``with`` block for one invocation; ``default`` is the variant to use while none is known."""
-        return Invocation(self, agent_name, task_type, default)
+    def invocation(
+        self,
+        agent_name: str,
+        task_type: str,
+        *,
+        default: str = "default",
+        session_id: str | None = None,
+        began_with: str | None = None,
+    ) -> Invocation:
+        """Return a ``with`` block for one invocation; ``default`` is the variant to use while none is known.
+
+        ``session_id`` names the conversation or job, so that all its invocations use the same variant; see
+        ``Resolver.resolve``.  ``began_with`` is the variant with which the session began, if you have kept it.
+        """
+        return Invocation(self, agent_name, task_type, default, session_id, began_with)

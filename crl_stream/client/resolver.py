@@ -22,6 +22,8 @@ from crl_stream.client.exploration import DEFAULT, POLICIES, Choose
 from crl_stream.client.following import PATIENCE_SECONDS, Following, Reread, View
 from crl_stream.client.keeping import Keeper, kept_file, read_kept, why_unusable
 from crl_stream.client.lifetimes import waits
+from crl_stream.client.sessions import MOST as SESSIONS
+from crl_stream.client.sessions import Sessions
 from crl_stream.client.setting_up import Setup, set_up
 from crl_stream.client.troubles import Troubles, utc_now
 from crl_stream.core import messages as m
@@ -45,8 +47,18 @@ class Resolution(NamedTuple):
     epoch: int | None
     """Epoch in the active-variant record; send it with the outcome as ``active_epoch``."""
     source: VariantSource
-    configuration: m.RegisteredVariant | None
-    """The variant's registered parent, model, temperature and modifications."""
+    variant: m.RegisteredVariant | None
+    """What is registered about the variant: configuration, ref, parent, model, temperature, modifications."""
+
+    @property
+    def configuration(self) -> dict[str, Any] | None:
+        """The variant's configuration: the registered JSON object; None if there is none. Do not change it."""
+        return None if self.variant is None else self.variant.configuration
+
+    @property
+    def ref(self) -> str | None:
+        """Where the variant's configuration is kept, such as ``langfuse:refund@12``; None if nothing is registered."""
+        return None if self.variant is None else self.variant.ref
 
 
 class Resolver:
@@ -75,6 +87,9 @@ class Resolver:
         self._rng = rng or random.Random()
         self._troubles = troubles or Troubles()
         self._choose = self._policy_named(exploration_policy, strict=strict)
+        self._explores_itself = exploration is not None or exploration_policy != DEFAULT
+        """Whether this runtime's own settings replace the shares that the monitor publishes."""
+        self._sessions = Sessions()
         self._owns_troubles = troubles is None
         self._active: dict[TaskKey, m.ActiveVariant] = {}
         self._known: dict[TaskKey, m.VariantCatalogue] = {}
@@ -110,17 +125,26 @@ class Resolver:
         self.close()
 
     def resolve(
-        self, agent_name: str, task_type: str, default: str | None = None, *, invocation_id: str | None = None
+        self,
+        agent_name: str,
+        task_type: str,
+        default: str | None = None,
+        *,
+        invocation_id: str | None = None,
+        session_id: str | None = None,
+        began_with: str | None = None,
     ) -> Resolution | None:
         """Return the variant for the next invocation; None if the task is unknown and there is no default.
 
-        During a rollout, ``invocation_id`` determines the variant, so the same id gets the same one everywhere; without
-        it, the choice is random.
+        While there are weights, ``session_id`` determines the variant, or ``invocation_id`` without a session: the same
+        id gets the same one everywhere.  Without any id, the choice is random.  If the task's ``on_change`` is
+        ``next_session``, a session keeps the variant that it began with: ``began_with``, or what this resolver chose
+        for its first invocation.
         """
         if self._background is None:
             self._start()
         try:
-            return self._look_up(TaskKey(agent_name, task_type), default, invocation_id)
+            return self._look_up(TaskKey(agent_name, task_type), default, invocation_id, session_id, began_with)
         except Exception as error:  # a name that is not text, or a share that is not a number
             self._troubles.say("resolve", f"{agent_name!r:.100}, {task_type!r:.100} cannot be looked up: {error}")
             return None if default is None else Resolution(default, None, "default", None)
@@ -182,6 +206,7 @@ class Resolver:
         If there are listeners, the thread starts at once.
         """
         self._fresh()
+        self._sessions.forked()
         if self._owns_troubles:
             self._troubles.forked()
         if self._listeners:
@@ -239,49 +264,82 @@ class Resolver:
             self._troubles.say("stale", f"Kafka has not answered for {silent:.0f} s; {self._used_meanwhile()}")
 
     # -- looking up --------------------------------------------------------------------------------
-    def _look_up(self, key: TaskKey, default: str | None, invocation_id: str | None) -> Resolution | None:
+    def _look_up(
+        self,
+        key: TaskKey,
+        default: str | None,
+        invocation_id: str | None,
+        session_id: str | None,
+        began_with: str | None,
+    ) -> Resolution | None:
         active = self._active.get(key)
         if active is None:
-            return None if default is None else Resolution(default, None, "default", self._configuration(key, default))
-        if active.weights is not None:
-            return self._weighted(key, active, active.weights, invocation_id)
+            return None if default is None else Resolution(default, None, "default", self._registered(key, default))
+        if active.weights is not None and (active.rollout is not None or not self._explores_itself):
+            found = self._weighted(key, active, active.weights, session_id or invocation_id)
+        else:
+            found = self._explored(key, active, session_id)
+        if active.on_change == "next_session" and (session_id is not None or began_with is not None):
+            return self._kept(key, active, session_id, began_with, found)
+        return found
+
+    def _kept(
+        self, key: TaskKey, active: m.ActiveVariant, session_id: str | None, began_with: str | None, found: Resolution
+    ) -> Resolution:
+        """Return the variant that the session began with, unless it is retired; a new session begins with ``found``."""
+        kept = began_with or (self._sessions.known(key, session_id) if session_id is not None else None)
+        if kept is not None and kept != found.variant_id:
+            known = self._registered(key, kept)
+            if known is None or known.state != "retired":
+                if kept == active.variant_id:
+                    return Resolution(kept, active.epoch, self._source(key), known)
+                is_candidate = active.rollout is not None and kept == active.rollout.variant_id
+                return Resolution(kept, active.epoch, "explore" if is_candidate else "session", known)
+        is_new = kept != found.variant_id and session_id is not None
+        if is_new and self._sessions.begin(key, str(session_id), found.variant_id):
+            said = f"more than {SESSIONS} sessions: the one that was used longest ago follows the next change"
+            self._troubles.say("sessions", f"{said}; give began_with to keep its variant")
+        return found
+
+    def _explored(self, key: TaskKey, active: m.ActiveVariant, session_id: str | None) -> Resolution:
+        """Return the active variant, or one that this runtime's own exploration policy chooses."""
         share = active.exploration if self.exploration is None else self.exploration
-        if share > 0.0 and self._rng.random() < share and (others := self._explorable(key, active)):
-            chosen = self._explore(others)
-            if chosen is not None:
-                return Resolution(chosen.variant_id, active.epoch, "explore", chosen)
-        return Resolution(
-            active.variant_id, active.epoch, self._source(key), self._configuration(key, active.variant_id)
-        )
+        if share > 0.0:
+            rng = self._rng if session_id is None else random.Random(session_id)
+            if rng.random() < share and (others := self._explorable(key, active)):
+                chosen = self._explore(others, rng)
+                if chosen is not None:
+                    return Resolution(chosen.variant_id, active.epoch, "explore", chosen)
+        return Resolution(active.variant_id, active.epoch, self._source(key), self._registered(key, active.variant_id))
 
     def _weighted(
-        self, key: TaskKey, active: m.ActiveVariant, weights: dict[str, int], invocation_id: str | None
+        self, key: TaskKey, active: m.ActiveVariant, weights: dict[str, int], unit_id: str | None
     ) -> Resolution:
-        """Return the variant that a rollout gives to an invocation.
+        """Return the variant that the weights give to a session or an invocation.
 
-        While Kafka does not answer, that is the active variant: the rollout may have been aborted.
+        While Kafka does not answer, that is the active variant: a rollout may have been aborted.
         """
         variant_id, source = active.variant_id, self._source(key)
         if source == "live":
-            chosen = variant_of(weights, variant_id, invocation_id or f"{self._rng.getrandbits(64):x}")
+            chosen = variant_of(weights, variant_id, unit_id or f"{self._rng.getrandbits(64):x}")
             # A candidate that is not in the catalogue yet has no configuration that could be used.
-            if chosen != variant_id and (known := self._configuration(key, chosen)) is not None:
+            if chosen != variant_id and (known := self._registered(key, chosen)) is not None:
                 return Resolution(chosen, active.epoch, "explore", known)
-        return Resolution(variant_id, active.epoch, source, self._configuration(key, variant_id))
+        return Resolution(variant_id, active.epoch, source, self._registered(key, variant_id))
 
     def _source(self, key: TaskKey) -> VariantSource:
         if key in self._from_file:
             return "file"
         return "live" if time.monotonic() - self._heard < STALE_SECONDS else "stale"
 
-    def _configuration(self, key: TaskKey, variant_id: str) -> m.RegisteredVariant | None:
+    def _registered(self, key: TaskKey, variant_id: str) -> m.RegisteredVariant | None:
         known = self._known.get(key)
         return next((v for v in known.variants if v.variant_id == variant_id), None) if known is not None else None
 
-    def _explore(self, others: list[m.RegisteredVariant]) -> m.RegisteredVariant | None:
+    def _explore(self, others: list[m.RegisteredVariant], rng: random.Random) -> m.RegisteredVariant | None:
         """Return the variant to try; if the policy fails, return None, so that the active variant is used."""
         try:
-            chosen = self._choose(others, self._rng)
+            chosen = self._choose(others, rng)
             if any(chosen is other for other in others):
                 return chosen
             wrong = f"{chosen!r:.100} is not one of the variants to choose from"

@@ -7,6 +7,7 @@ easy to judge. The same applies to an unusable complexity, provider or model.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -30,7 +31,7 @@ class Usable(NamedTuple):
 def usable(message: m.Invocation | m.Feedback) -> Usable:
     """Convert every number to a float or an int, and leave out optional fields that do not fit."""
     changed: dict[str, Any] = {}
-    left_out = []
+    left_out: list[str] = []
     for field, numbers in _optional(type(message)):
         value = getattr(message, field.name)
         if value is field.default:
@@ -39,7 +40,10 @@ def usable(message: m.Invocation | m.Feedback) -> Usable:
             changed[field.name] = field.default
             continue
         try:
-            value = _number(value, whole=numbers == {int}) if numbers else value
+            if field.name == "metrics" and isinstance(value, Mapping):
+                value = _plain(value, left_out, field)
+            elif numbers:
+                value = _number(value, whole=numbers == {int})
             msgspec.convert(value, field.type)
         except Exception as error:
             left_out.append(f"{field.name} = {_shown(getattr(message, field.name))} is left out: {_why(error)}")
@@ -47,6 +51,19 @@ def usable(message: m.Invocation | m.Feedback) -> Usable:
         else:
             changed[field.name] = value
     return Usable(replace(message, **changed) if changed else message, tuple(left_out))
+
+
+def _plain(numbers: Mapping[Any, Any], left_out: list[str], field: FieldInfo) -> dict[Any, Any] | None:
+    """Return the entries that are numbers, as plain ones; None if there are none."""
+    plain = {}
+    for name, value in numbers.items():
+        try:
+            plain[name] = _number(value, whole=False)
+            msgspec.convert({name: plain[name]}, field.type)
+        except Exception as error:
+            plain.pop(name, None)
+            left_out.append(f"{field.name} {_shown(name)} = {_shown(value)} is left out: {_why(error)}")
+    return plain or None
 
 
 @cache

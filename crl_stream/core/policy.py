@@ -24,6 +24,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 Mode = Literal["enforce", "shadow", "observe"]
+OnChange = Literal["next_turn", "next_session"]
 Guard = Literal["none", "evidence"]
 Baseline = Literal["lifetime", "before_window", "recent"]
 
@@ -237,6 +238,8 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hold_hours: Hours = 24.0
     max_skew_seconds: Positive = 3_600.0
     """Operators are alerted if an outcome's own time differs from its append time by more than this."""
+    on_change: OnChange = "next_turn"
+    """When sessions follow a change: at their ``next_turn``, or never, so that only the ``next_session`` does."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -46,7 +46,7 @@ def tried(resolver: Resolver, times: int = 300) -> dict[str, int]:
         found = resolver.resolve(ACTIVE.agent_name, ACTIVE.task_type)
         assert found is not None
         assert (found.source == "explore") is (found.variant_id != ACTIVE.variant_id)
-        assert found.configuration is not None
-        assert found.configuration.variant_id == found.variant_id
+        assert found.variant is not None
+        assert found.variant.variant_id == found.variant_id
         counts[found.variant_id] = counts.get(found.variant_id, 0) + 1
     return counts

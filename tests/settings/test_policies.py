@@ -136,7 +136,7 @@ def test_a_default_that_is_written_out_changes_no_digest(name: str) -> None:
 @pytest.mark.parametrize("name", POLICY_NAMES)
 def test_every_policy_setting_is_part_of_the_digest(name: str) -> None:
     default = leaves()[name]
-    others = {"none": "evidence", "lifetime": "before_window", "enforce": "shadow"}
+    others = {"none": "evidence", "lifetime": "before_window", "enforce": "shadow", "next_turn": "next_session"}
     other: Any
     if isinstance(default, str):
         other = others[default]

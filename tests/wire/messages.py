@@ -44,6 +44,18 @@ modifications = st.lists(
 )
 
 
+foreign = st.text(min_size=1, max_size=256)
+configurations = st.dictionaries(
+    texts,
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts,
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
+        max_leaves=4,
+    ),
+    max_size=3,
+)
+
+
 def maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.none() | values
 
@@ -63,11 +75,18 @@ invocations = st.builds(
     duration_seconds=maybe(st.floats(0.0, 1e9)),
     complexity=maybe(st.sampled_from(["low", "medium", "high"])),
     active_epoch=maybe(ordinals),
-    variant_source=maybe(st.sampled_from(["live", "stale", "file", "default", "explore"])),
+    variant_source=maybe(st.sampled_from(["live", "stale", "file", "default", "explore", "session"])),
     runtime_id=maybe(names),
     role=maybe(st.sampled_from(["live", "shadow"])),
     provider=maybe(texts),
     model=maybe(texts),
+    session_id=maybe(foreign),
+    cost=maybe(st.floats(0.0, 1e9)),
+    tokens_input=maybe(st.integers(0, 10**9)),
+    tokens_output=maybe(st.integers(0, 10**9)),
+    trace_id=maybe(foreign),
+    metrics=maybe(st.dictionaries(names, st.floats(-1e9, 1e9), max_size=4)),
+    evaluator=maybe(foreign),
 )
 _judgements = st.one_of(
     st.fixed_dictionaries({"reward": rewards}, optional={"quality": units}),
@@ -82,6 +101,7 @@ feedback = st.builds(
     task_type=names,
     invocation_id=names,
     source=maybe(texts),
+    evaluator=maybe(foreign),
 )
 references = st.builds(
     lambda task, **fields: m.CommandRef(schema_version=1, **fields, **task),
@@ -99,13 +119,15 @@ changes = st.builds(
     model_tier=maybe(texts),
     temperature=maybe(st.floats(0.0, 2.0)),
     modifications=modifications,
+    configuration=maybe(configurations),
+    ref=maybe(foreign),
 )
 policy_sets = st.builds(
     PolicySet,
     default=st.builds(
         Policy,
         degradation=st.builds(Degradation, guard=st.sampled_from(["none", "evidence"])),
-        operations=st.builds(Operations, exploration=units),
+        operations=st.builds(Operations, exploration=units, on_change=st.sampled_from(["next_turn", "next_session"])),
     ),
     agents=st.dictionaries(names, st.just(Policy()), max_size=1),
 )
@@ -130,6 +152,8 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "model": maybe(texts),
     "temperature": maybe(st.floats(0.0, 2.0)),
     "modifications": modifications,
+    "configuration": maybe(configurations),
+    "ref": maybe(foreign),
     "change": changes,
     "valid_until": maybe(instants),
     "until": maybe(instants),

@@ -6,11 +6,12 @@ variant has changed since the sender looked.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from crl_stream.core.messages.parts import (
+    ForeignText,
     Identifier,
     Modification,
     Ordinal,
@@ -139,7 +140,10 @@ class AbortRollout(RolloutCommand, frozen=True, omit_defaults=True, kw_only=True
 
 
 class RegisterVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Add a variant with its parent and configuration. It may be explored, but is never promoted without outcomes."""
+    """Add a variant with its parent and configuration. It may be explored, but is never promoted without outcomes.
+
+    Once given, ``configuration`` and ``ref`` cannot be changed: a different configuration is a different variant.
+    """
 
     variant_id: Identifier
     parent: Identifier | None = None
@@ -148,6 +152,10 @@ class RegisterVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True
     model: ShortText | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
     modifications: list[Modification] = []
+    configuration: dict[str, Any] | None = None
+    """What runtimes get for this variant: any JSON object of at most 16 KiB; crl-stream does not interpret it."""
+    ref: ForeignText | None = None
+    """Where the configuration is kept, such as ``langfuse:refund@12``, ``prompts:/refund/12`` or a git commit."""
 
 
 class RetireVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -166,6 +174,8 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     model_tier: ShortText | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
     modifications: list[Modification] = []
+    configuration: dict[str, Any] | None = None
+    ref: ForeignText | None = None
 
 
 class ApproveProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):

@@ -10,8 +10,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from crl_stream.core.messages.parts import (
+    Amount,
+    Count,
+    ForeignText,
     Identifier,
     Instant,
+    Metrics,
     Name,
     Ordinal,
     Reward,
@@ -22,7 +26,7 @@ from crl_stream.core.messages.parts import (
 
 Status = Literal["success", "failure", "error"]
 Complexity = Literal["low", "medium", "high"]
-VariantSource = Literal["live", "stale", "file", "default", "explore"]
+VariantSource = Literal["live", "stale", "file", "default", "explore", "session"]
 Role = Literal["live", "shadow"]
 
 
@@ -48,12 +52,26 @@ class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     active_epoch: Ordinal | None = None
     """Epoch of the active-variant record that the runtime had read."""
     variant_source: VariantSource | None = None
-    """Where the runtime got the variant from; ``explore`` never makes a variant the first active one."""
+    """Where the runtime got the variant from; ``explore`` never makes a variant the first active one.
+
+    ``session``: the session began with this variant and keeps it, because of the active variant's ``on_change``."""
     runtime_id: Name | None = None
     role: Role | None = None
     """Role of the outcome: ``shadow`` outcomes are counted separately and never change the live figures."""
     provider: ShortText | None = None
     model: ShortText | None = None
+    session_id: ForeignText | None = None
+    """The conversation or job that the invocation is part of. It determines the variant while there are weights."""
+    cost: Amount | None = None
+    """What the invocation cost, in one currency per task."""
+    tokens_input: Count | None = None
+    tokens_output: Count | None = None
+    trace_id: ForeignText | None = None
+    """Id of the invocation's trace in the system that records traces."""
+    metrics: Metrics | None = None
+    """Up to four further numbers to watch, by name."""
+    evaluator: ForeignText | None = None
+    """The judge that gave reward and quality, as ``name@version``. Figures of different judges are not compared."""
 
 
 class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="feedback"):
@@ -69,6 +87,8 @@ class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, ta
     quality: Unit | None = None
     source: ShortText | None = None
     """Who gave the score: a person or a model."""
+    evaluator: ForeignText | None = None
+    """The judge that gave the score, as ``name@version``."""
 
 
 class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="command_ref"):

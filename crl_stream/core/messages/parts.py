@@ -23,6 +23,13 @@ Identifier = Annotated[str, _matching(IDENTIFIER_PATTERN)]
 Name = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": IDENTIFIER_PATTERN})]
 """An ``Identifier`` on the hot path, checked by the codec, which remembers the names it has seen."""
 ShortText = Annotated[str, msgspec.Meta(max_length=2_000)]
+ForeignText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+"""An id or a name that another system has given."""
+Amount = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+Measure = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+Metrics = Annotated[dict[Identifier, Measure], msgspec.Meta(max_length=4)]
+"""Numbers by name."""
 Unit = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Reward = Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)]
 SchemaVersion = Annotated[int, msgspec.Meta(ge=1, le=1)]

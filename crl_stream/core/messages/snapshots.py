@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -18,7 +18,7 @@ from crl_stream.core.messages.parts import (
     Timestamp,
     VerdictKind,
 )
-from crl_stream.core.policy import Mode
+from crl_stream.core.policy import Mode, OnChange
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +66,7 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     held: Order | None
     """The task's own hold, else the fleet's."""
     exploration: float
+    """Share of the invocations that explore. ``weights`` already include it; without them, runtimes may explore."""
     mode: Mode
     since: Timestamp
     cause: ActivationCause
@@ -77,9 +78,12 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     fleet_held: Order | None = None
     """The fleet's hold; the task may have its own as well."""
     weights: dict[str, int] | None = None
-    """Share of the invocations that each variant gets, in thousandths that add up to 1,000; absent: all go to
-    ``variant_id``. Runtimes do not explore while there are weights. ``topics/README.md`` says how to choose."""
+    """Each variant's share of the sessions in thousandths, which add up to 1,000; absent: all get ``variant_id``.
+
+    A rollout or exploration determines it. ``topics/README.md`` says how to choose."""
     rollout: ActiveRollout | None = None
+    on_change: OnChange = "next_turn"
+    """When a session follows a change of its variant: at its ``next_turn``, or never, so only the ``next_session``."""
     schema_version: int = 1
 
 
@@ -96,6 +100,10 @@ class RegisteredVariant(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     temperature: float | None = None
     modifications: list[Modification] = []
+    configuration: dict[str, Any] | None = None
+    """What runtimes get for this variant: a JSON object that crl-stream does not interpret; it never changes."""
+    ref: str | None = None
+    """Where the configuration is kept, such as ``langfuse:refund@12``; it never changes."""
 
 
 class VariantCatalogue(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,13 +147,15 @@ class FailureKinds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VariantConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """The registered parameters of a variant; its prompt modifications are in ``crl.variants``."""
+    """The registered parameters of a variant; configuration and prompt modifications are in ``crl.variants``."""
 
     parent: Identifier | None = None
     model_tier: str | None = None
     provider: str | None = None
     model: str | None = None
     temperature: float | None = None
+    ref: str | None = None
+    """Where the variant's configuration is kept."""
 
 
 class BaselineSnapshot(msgspec.Struct, frozen=True, kw_only=True):

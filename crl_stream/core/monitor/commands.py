@@ -30,7 +30,7 @@ from crl_stream.core.monitor.dedupe import remember
 from crl_stream.core.monitor.lifecycle import apply, find_past
 from crl_stream.core.monitor.promise import describe, promise_of
 from crl_stream.core.monitor.refusal import Refused, known
-from crl_stream.core.monitor.registration import configuration_of, too_large
+from crl_stream.core.monitor.registration import configuration_of, keep, too_large
 from crl_stream.core.monitor.rollout_orders import (
     abort_rollout,
     begin_rollout,
@@ -295,6 +295,8 @@ def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
     if variant is not None and variant.state == REGISTERED and variant.life.n:
         raise Refused(f"{command.variant_id} is already registered and has outcomes; choose a new variant_id")
     configuration = configuration_of(command)
+    if variant is not None and (changed := keep(variant.configuration, configuration)) is not None:
+        raise Refused(f"the {changed} of {command.variant_id} is set and never changes; choose a new variant_id")
     if why := too_large(row, command.variant_id, configuration):
         raise Refused(why)
     if variant is None:

@@ -37,9 +37,13 @@ def publish_state(turn: Turn, *, due: bool = False) -> None:
             turn.facts += [tag_condition(turn, tag, "uses") for tag in tags if tag not in row.told]
             row.told = list(tags)
     if row.active is not None and (
-        turn.active_changed or row.shown_exploration != rules.exploration or row.shown_mode != rules.mode
+        turn.active_changed
+        or (turn.catalogue_changed and rules.exploration)  # its weights name the variants to explore
+        or row.shown_exploration != rules.exploration
+        or row.shown_mode != rules.mode
+        or row.shown_on_change != rules.on_change
     ):
-        row.shown_mode, row.shown_exploration = rules.mode, rules.exploration
+        row.shown_mode, row.shown_exploration, row.shown_on_change = rules.mode, rules.exploration, rules.on_change
         turn.facts.append(active_variant(turn))
     if turn.catalogue_changed:
         turn.facts.append(variant_catalogue(turn))

@@ -81,7 +81,7 @@ def record(
     provider, model = invocation.provider, invocation.model
     if provider is not None or model is not None:
         turn.retagged = note_tags(variant, provider, model)
-    explored = invocation.variant_source == "explore"
+    explored = invocation.variant_source in {"explore", "session"}
     if row.active is None and not explored and not variant.quarantined and variant.state != RETIRED:
         apply(turn, [Activated(variant, "first_seen", invocation.invocation_id, "The first variant seen")])
     seen_epoch = invocation.active_epoch

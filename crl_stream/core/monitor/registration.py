@@ -12,6 +12,8 @@ import msgspec
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import Configuration, TaskRow
 
+MAX_CONFIGURATION: Final = 16_384
+"""Maximum bytes of one configuration as JSON without white space."""
 MAX_CONFIGURATIONS: Final = 600_000
 """Maximum bytes for the configurations of all variants of a task; with 1,000 names, the record reaches 1 MiB."""
 
@@ -25,11 +27,31 @@ def configuration_of(command: m.RegisterVariant | m.Change) -> Configuration:
         getattr(command, "model", None),
         command.temperature,
         msgspec.json.encode(command.modifications),
+        b"" if command.configuration is None else msgspec.json.encode(command.configuration),
+        command.ref,
     )
+
+
+def keep(old: Configuration | None, new: Configuration) -> str | None:
+    """Let ``new`` keep what must not change, if it leaves that out; return which of it ``new`` would change, else None.
+
+    Runtimes and outcomes name a variant only by its id, so an id must always mean the same configuration.
+    """
+    if old is None:
+        return None
+    new.content, new.ref = new.content or old.content, new.ref or old.ref
+    if old.content and new.content != old.content:
+        return "configuration"
+    return "ref" if old.ref and new.ref != old.ref else None
 
 
 def too_large(row: TaskRow, variant_id: str, configuration: Configuration) -> str | None:
     """Return why the task has no room for ``configuration``, with the limit and what to do; None if there is room."""
+    if len(configuration.content) > MAX_CONFIGURATION:
+        return (
+            f"the configuration of {variant_id} takes {len(configuration.content)} bytes; it may take "
+            f"{MAX_CONFIGURATION}; keep long prompts elsewhere, and register a ref or a configuration that names them"
+        )
     others = sum(_size(v.configuration) for v in row.variants.values() if v.variant_id != variant_id)
     size = _size(configuration)
     if others + size <= MAX_CONFIGURATIONS:
@@ -44,6 +66,5 @@ def _size(known: Configuration | None) -> int:
     """Return the approximate size of the configuration as JSON, in bytes."""
     if known is None:
         return 0
-    return len(known.modifications) + len(
-        msgspec.json.encode([known.parent, known.model_tier, known.provider, known.model])
-    )
+    described = [known.parent, known.model_tier, known.provider, known.model, known.ref]
+    return len(known.modifications) + len(known.content) + len(msgspec.json.encode(described))

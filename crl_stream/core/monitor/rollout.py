@@ -22,7 +22,7 @@ from crl_stream.core.monitor.changes import (
 from crl_stream.core.monitor.decision_matrix import barred
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import compare, is_better, leads
-from crl_stream.core.monitor.row import Rollout, StandingOrder, TaskRow, Variant
+from crl_stream.core.monitor.row import RETIRED, SEEN, Rollout, StandingOrder, TaskRow, Variant
 from crl_stream.core.monitor.rules import shares_of
 from crl_stream.core.monitor.staging import control_of, delivered_lately, delivered_so_far
 from crl_stream.core.monitor.targets import CLEARLY
@@ -154,13 +154,34 @@ def is_last(rollout: Rollout) -> bool:
     return rollout.stage + 1 >= len(rollout.shares)
 
 
-def weights_of(row: TaskRow) -> dict[str, int] | None:
-    """Return the share of each variant in thousandths, the active one last; None without a rollout."""
+def weights_of(row: TaskRow, exploration: float = 0.0) -> dict[str, int] | None:
+    """Return the share of each variant in thousandths, the active one last; None if the active one gets everything.
+
+    Without a rollout, the variants that may be explored share ``exploration`` (0 to 1) equally; each gets at least a
+    thousandth, and the first ones by name get what cannot be divided.
+    """
     rollout = row.rollout
-    if rollout is None or row.active is None:
+    if row.active is None:
         return None
-    share = rollout.shares[rollout.stage]
-    return {rollout.variant_id: share, row.active: WHOLE - share}
+    if rollout is not None:
+        share = rollout.shares[rollout.stage]
+        return {rollout.variant_id: share, row.active: WHOLE - share}
+    explored = sorted(name for name, variant in row.variants.items() if name != row.active and is_explored(variant))
+    if not exploration or not explored:
+        return None
+    share, left = divmod(max(round(exploration * WHOLE), len(explored)), len(explored))
+    weights = {name: share + (place < left) for place, name in enumerate(explored)}
+    return {**weights, row.active: WHOLE - sum(weights.values())}
+
+
+def is_offered(variant: Variant) -> bool:
+    """Return whether runtimes know the variant: one with only shadow outcomes is not listed."""
+    return variant.life.n > 0 or variant.state != SEEN
+
+
+def is_explored(variant: Variant) -> bool:
+    """Return whether runtimes may explore the variant while another one is active."""
+    return is_offered(variant) and variant.state != RETIRED and not variant.quarantined
 
 
 def _is_held(turn: Turn) -> bool:

@@ -65,7 +65,7 @@ class Frozen(msgspec.Struct, array_like=True, gc=False):
 
 
 class Configuration(msgspec.Struct, array_like=True, gc=False):
-    """What an operator has registered about a variant; ``modifications`` is JSON."""
+    """What an operator has registered about a variant; ``modifications`` and ``content`` are JSON."""
 
     parent: str | None = None
     model_tier: str | None = None
@@ -73,6 +73,9 @@ class Configuration(msgspec.Struct, array_like=True, gc=False):
     model: str | None = None
     temperature: float | None = None
     modifications: bytes = b"[]"
+    content: bytes = b""
+    """The configuration that runtimes get, as JSON; empty if there is none."""
+    ref: str | None = None
 
 
 class Tags(msgspec.Struct, array_like=True, gc=False):
@@ -451,6 +454,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """The incident in progress: variants with the same tag fell together, and none has recovered yet."""
     told: list[str] = []
     """The tags that the task last announced for its active variant."""
+    shown_on_change: str = "next_turn"
 
     @property
     def key(self) -> TaskKey:

@@ -43,6 +43,7 @@ class Rules:
         "min_baseline",
         "min_recent",
         "mode",
+        "on_change",
         "own_baseline",
         "parole",
         "policy",
@@ -109,7 +110,7 @@ class Rules:
         """Share of a window's loss that one runtime may account for, in millionths; 1,000,000 sets no limit."""
         self.silence = round(2_000 * policy.learning.baseline_seconds_high)
         """Milliseconds without an outcome after which a runtime cannot contradict others: two long invocations."""
-        self.mode, self.exploration = operations.mode, operations.exploration
+        self.mode, self.exploration, self.on_change = operations.mode, operations.exploration, operations.on_change
         self.enforced = operations.mode == "enforce"
         """Whether the mode is ``enforce``, so that decisions are carried out."""
         self.max_skew = operations.max_skew_seconds

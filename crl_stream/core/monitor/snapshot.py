@@ -43,7 +43,7 @@ from crl_stream.core.monitor.decision_matrix import (
 from crl_stream.core.monitor.evidence import e_value
 from crl_stream.core.monitor.grounds import sentence, source_of
 from crl_stream.core.monitor.promise import Promise, delivered_as
-from crl_stream.core.monitor.rollout import WHOLE, waits_for, weights_of
+from crl_stream.core.monitor.rollout import WHOLE, is_offered, waits_for, weights_of
 from crl_stream.core.monitor.row import (
     ERROR,
     FAILED,
@@ -51,7 +51,6 @@ from crl_stream.core.monitor.row import (
     MICRO,
     REGISTERED,
     RETIRED,
-    SEEN,
     SIZE,
     SUCCESS,
     Configuration,
@@ -251,7 +250,7 @@ def active_variant(turn: Turn) -> ActiveVariant:
         policy_hash=at.policy_hash,
         engine_version=ENGINE_VERSION,
         fleet_held=_fleet_order(row, at.fleet),
-        weights=weights_of(row),
+        weights=weights_of(row, operations.exploration),
         rollout=None
         if row.rollout is None
         else ActiveRollout(
@@ -261,6 +260,7 @@ def active_variant(turn: Turn) -> ActiveVariant:
             stages=len(row.rollout.shares),
             paused=row.rollout.paused is not None,
         ),
+        on_change=operations.on_change,
     )
 
 
@@ -270,7 +270,7 @@ def variant_catalogue(turn: Turn) -> VariantCatalogue:
     Variants with only shadow outcomes are left out, because runtimes explore every listed variant in live invocations.
     """
     row, at = turn.row, turn.at
-    offered = [v for v in row.variants.values() if v.life.n or v.state != SEEN]
+    offered = filter(is_offered, row.variants.values())
     return VariantCatalogue(
         agent_name=row.agent_name,
         task_type=row.task_type,
@@ -294,6 +294,8 @@ def _registered(variant: Variant) -> RegisteredVariant:
         model=known.model,
         temperature=known.temperature,
         modifications=msgspec.json.decode(known.modifications, type=list[Modification]),
+        configuration=msgspec.json.decode(known.content) if known.content else None,
+        ref=known.ref,
     )
 
 
@@ -390,6 +392,7 @@ def _configuration(variant: Variant) -> VariantConfiguration | None:
         provider=known.provider,
         model=known.model,
         temperature=known.temperature,
+        ref=known.ref,
     )
 
 

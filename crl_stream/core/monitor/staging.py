@@ -14,8 +14,8 @@ from typing import Final
 from crl_stream.core.monitor.promise import Promise, promise_of
 from crl_stream.core.monitor.row import ERROR, MICRO, STAGED, SUCCESS, Stratum, Sums, TaskRow, Variant
 
-_ELSEWHERE: Final = frozenset(("stale", "file", "default"))
-"""Variant sources of runtimes that do not know the present weights."""
+_ELSEWHERE: Final = frozenset(("stale", "file", "default", "session"))
+"""Variant sources of invocations whose variant the present weights did not determine."""
 _FINE: Final = 20
 """Number of bits kept after the binary point when counts are divided."""
 
@@ -23,7 +23,7 @@ _FINE: Final = 20
 def stage(row: TaskRow, variant: Variant, source: str | None, reward: int, flags: int, size: int) -> int:
     """Count a judged outcome in the rollout in progress, and return ``STAGED``; 0 if the outcome is not part of it.
 
-    Outcomes from a ``source`` that does not know the weights are not compared.  ``reward`` is in millionths, and
+    Outcomes whose ``source`` is not the weights are not compared.  ``reward`` is in millionths, and
     ``flags`` are as in ``row``.  A block of recent outcomes ends when it has ``size`` outcomes of the candidate.
     """
     rollout = row.rollout
