@@ -56,7 +56,7 @@ lock: dev ## update the pinned requirements (ARGS=--upgrade uses the newest vers
 	@$(BIN)/python scripts/lock.py $(ARGS)
 
 clean: ## remove the virtual environments and all files created by checks and builds (the demo's data stays)
-	@rm -rf .venv .venv-bench build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-* build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 runtime dev:

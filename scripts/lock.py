@@ -2,7 +2,7 @@
 
     lock.py             write requirements/*.txt, keeping the pins that still fit
     lock.py --upgrade   the same, with the newest versions that fit
-    lock.py --check     check that the pins match pyproject.toml and bench.in (no network, no uv)
+    lock.py --check     check that the pins match pyproject.toml and requirements/*.in (no network, no uv)
 
 The files name neither an index nor a local path: the person who installs them chooses where packages come from.
 """
@@ -64,13 +64,26 @@ def locks() -> list[Lock]:
         Lock(FOLDER / "build.txt", "the tools that build the package", build),
         Lock(FOLDER / "compiler.txt", "the tools that build the package with compiled modules", [*build, *compiler]),
         Lock(FOLDER / "compose.txt", "packages that the container tests may need besides Docker", COMPOSE_PLUGIN),
-        Lock(FOLDER / BENCH, "the alternatives that `make bench` measures, in a separate environment", bench()),
+        Lock(FOLDER / BENCH, "the alternatives that `make bench` measures, in a separate environment", group("bench")),
+        *[
+            Lock(
+                FOLDER / f"{name}.txt",
+                f"the packages of other projects that tests/joins needs as `{name}`, in a separate environment",
+                [*runtime, *group(name)],
+            )
+            for name in groups()
+        ],
     ]
 
 
-def bench() -> list[str]:
-    """Return the requirements of the benchmarks: other people's libraries, which the package itself never needs."""
-    lines = (FOLDER / "bench.in").read_text(encoding="utf-8").splitlines()
+def groups() -> list[str]:
+    """Return the names of the environments that `scripts/environment` creates beside `.venv`."""
+    return sorted(path.stem for path in FOLDER.glob("*.in") if path.stem != "bench")
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements in ``requirements/NAME.in``: libraries of others, which the package itself never needs."""
+    lines = (FOLDER / f"{name}.in").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -89,7 +102,8 @@ def write(lock: Lock, options: list[str]) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("UV_") or k == "UV_CACHE_DIR"}
         subprocess.run([Path(sys.executable).parent / "uv", *arguments], cwd=folder, env=environment, check=True)
         body = pins.read_text(encoding="utf-8")
-    source_name = "requirements/bench.in" if lock.path.name == BENCH else "pyproject.toml"
+    beside = lock.path.with_suffix(".in")
+    source_name = f"requirements/{beside.name}" if beside.exists() else "pyproject.toml"
     header = f"# {lock.purpose}; made by `make lock` from {source_name} for Python 3.11 and newer\n"
     header += "".join(f"{DIRECT}{requirement}\n" for requirement in lock.requirements)
     lock.path.parent.mkdir(exist_ok=True)
@@ -137,7 +151,7 @@ def main() -> int:
     first, *rest = locks()
     write(first, ["--upgrade"] if arguments.upgrade else [])
     for lock in rest:
-        if lock.path.name == BENCH:
+        if lock.path.with_suffix(".in").exists():
             write(lock, ["--upgrade"] if arguments.upgrade else [])
         else:
             write(lock, ["--upgrade", "--constraints", str(first.path)])
