@@ -82,7 +82,7 @@ def groups() -> list[str]:
 
 
 def group(name: str) -> list[str]:
-    """Return the requirements in ``requirements/NAME.in``: libraries of others, which the package itself never needs."""
+    """Return the requirements in ``requirements/NAME.in``: libraries that the package itself never needs."""
     lines = (FOLDER / f"{name}.in").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
