@@ -35,7 +35,7 @@ def window(
         return
     active = found["active_variant"] or "nothing"
     show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
-    lines = (standing_orders, verification, common_cause, rollout, task_scorecard)
+    lines = (standing_orders, verification, common_cause, rollout, task_scorecard, judges)
     for words in (line for about in lines for line in about(found)):
         show(words)
     if why := found.get("no_rollback"):
@@ -71,6 +71,15 @@ def window(
             )
     as_of = found["as_of"]
     show(f"as of crl.invocations {as_of['partition']}:{as_of['offset']}, {found['timestamp']}")
+
+
+def judges(found: dict[str, Any]) -> Iterator[str]:
+    """Return a line about each judge whose scores are brought to the scale of the task's first judge."""
+    for judge in found.get("judges") or []:
+        shifts = [(name, judge[f"{name}_shift"]) for name in ("quality", "reward")]
+        words = [f"{name} {shift:+.3g}" for name, shift in shifts if shift]
+        if words:
+            yield f"scores of {judge['evaluator']} are shifted to the scale of the first judge: {', '.join(words)}"
 
 
 def guardrails(variant: dict[str, Any]) -> Iterator[str]:

@@ -37,3 +37,15 @@ def _work(task: Task, outcomes: int, cost: float) -> None:
             metrics={"tool_calls": 3.0, "groundedness": 0.9},
             evaluator="judge@1",
         )
+
+
+def judges(scribe: Scribe, agent: str) -> None:
+    """Let a judge get new versions, for outcomes and for late scores."""
+    task = scribe.task(agent, "judged")
+    task.run("a", "S" * 30, reward=0.8, quality=0.9, evaluator="judge@1")
+    task.run("a", "S" * 25, reward=0.3, evaluator="judge@2")
+    late = task.run("a", "S" * 3, evaluator="judge@2")
+    task.score(late[0], quality=0.4, evaluator="judge@3")
+    task.score(late[1], reward=0.2, evaluator="judge@2")
+    for number in range(10):
+        task.run("a", "S", reward=0.5, evaluator=f"other@{number}")

@@ -53,6 +53,7 @@ def write_hour() -> Scribe:
     guardrails.costs(scribe, "backend-architect")
     guardrails.costs(scribe, "thrifty")
     guardrails.costs(scribe, "shadow-runner")
+    guardrails.judges(scribe, "backend-architect")
     rollbacks.verified(scribe, "bounded")
     rollbacks.bounded(scribe, "bounded")
     rollbacks.shared_outages(scribe, "backend-architect")

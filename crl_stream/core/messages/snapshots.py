@@ -384,6 +384,16 @@ class CommonCause(msgspec.Struct, frozen=True, kw_only=True):
     """The variants with this tag, by name."""
 
 
+class JudgeScale(msgspec.Struct, frozen=True, kw_only=True):
+    """How the scores of one judge are brought to the scale of the task's first judge."""
+
+    evaluator: str
+    quality_shift: float | None
+    """What is added to each of its qualities; absent while too few are known, which then count as the usual level."""
+    reward_shift: float | None
+    """What is added to each of its rewards, in the same way."""
+
+
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a task at ``as_of`` (topic ``crl.tasks`` and the web views)."""
 
@@ -441,6 +451,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The only runtime that makes the active variant look degraded; absent unless this prevents a rollback."""
     common_cause: CommonCause | None = None
     """The task's incident, while a provider or model that its variants share is failing."""
+    judges: list[JudgeScale] | None = None
+    """The judges of the task, the latest last; absent if no outcome has named one."""
     schema_version: int = 1
 
 

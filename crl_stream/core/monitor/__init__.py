@@ -11,6 +11,7 @@ Read the modules in the order in which an outcome passes through them:
     record             records an outcome
     dedupe             which ids a task has seen before
     learning           the reward of an outcome
+    judges             the scores of different judges on one scale
     evidence           how strongly outcomes suggest that a variant has become worse
     baseline           what a window is compared with
     likelihood         the arithmetic behind the evidence

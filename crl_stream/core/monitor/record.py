@@ -11,6 +11,7 @@ from crl_stream.core.monitor.changes import Activated, HoldEnded
 from crl_stream.core.monitor.dedupe import is_known, new_mark, remember
 from crl_stream.core.monitor.evidence import update
 from crl_stream.core.monitor.feedback import settle_waiting
+from crl_stream.core.monitor.judges import on_scale
 from crl_stream.core.monitor.learning import reward_of, speed_of
 from crl_stream.core.monitor.lifecycle import apply
 from crl_stream.core.monitor.row import (
@@ -72,10 +73,13 @@ def record(
         flags |= ERROR | FAILED
     elif errors:
         flags |= ERROR
-    if given is None:
+    told = None if given is None else round(given * MICRO)
+    if invocation.evaluator is not None:
+        quality, told = _on_scale(turn, invocation.evaluator, quality, told)
+    if told is None:
         reward = reward_of(success, quality, speed, errors, formula)
     else:
-        reward, flags = round(given * MICRO), flags | EXPLICIT
+        reward, flags = told, flags | EXPLICIT
     if invocation.role == "shadow":
         _count_shadow(variant.shadow, success, reward)
         return "applied", None, None, False
@@ -108,6 +112,12 @@ def record(
     if held is not None and is_over(held, row):
         apply(turn, [HoldEnded()])
     return "applied", None, variant, flags & JUDGED != 0
+
+
+def _on_scale(turn: Turn, evaluator: str, quality: int, reward: int | None) -> tuple[int, int | None]:
+    """Return quality (or ``ABSENT``) and reward on the scale of the task's first judge."""
+    found, reward = on_scale(turn.row, evaluator, None if quality == ABSENT else quality, reward)
+    return ABSENT if found is None else found, reward
 
 
 def _measure(turn: Turn, variant: Variant, invocation: Invocation) -> None:

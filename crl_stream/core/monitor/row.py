@@ -186,6 +186,22 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """By guardrail metric."""
 
 
+class Scores(msgspec.Struct, array_like=True, gc=False):
+    """Sums over some scores, in millionths."""
+
+    n: int = 0
+    total: int = 0
+    shift: int | None = None
+    """What is added to each score of this judge; None while too few are known."""
+
+
+class Judge(msgspec.Struct, array_like=True, gc=False):
+    """The first scores of one judge (``judges``), or the usual scores of the task."""
+
+    quality: Scores = msgspec.field(default_factory=Scores)
+    reward: Scores = msgspec.field(default_factory=Scores)
+
+
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
     """A pin or a hold; times in milliseconds, ``until_n`` in outcomes of the task.
 
@@ -485,6 +501,10 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     told: list[str] = []
     """The tags that the task last announced for its active variant."""
     shown_on_change: str = "next_turn"
+    judges: dict[str, Judge] = {}
+    """By name, in the order of their last use; the first one of the task set the scale."""
+    level: Judge = msgspec.field(default_factory=Judge)
+    """The usual scores of the task on that scale; old ones fade."""
 
     @property
     def key(self) -> TaskKey:

@@ -17,6 +17,7 @@ from crl_stream.core.messages import (
     CommonCause,
     FailureKinds,
     GuardrailLevel,
+    JudgeScale,
     Modification,
     OneRuntime,
     Order,
@@ -56,6 +57,7 @@ from crl_stream.core.monitor.row import (
     SIZE,
     SUCCESS,
     Configuration,
+    Judge,
     Rollout,
     StandingOrder,
     TaskRow,
@@ -125,6 +127,16 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         rollout=None if row.rollout is None else _rollout(row, row.rollout, at, policy),
         scorecard=None if row.card is None else _scorecard(row, rules_of(policy)),
         one_runtime=_one_runtime(row),
+        judges=[_scale(name, judge) for name, judge in row.judges.items()] or None,
+    )
+
+
+def _scale(name: str, judge: Judge) -> JudgeScale:
+    quality, reward = judge.quality.shift, judge.reward.shift
+    return JudgeScale(
+        evaluator=name,
+        quality_shift=None if quality is None else quality / MICRO,
+        reward_shift=None if reward is None else reward / MICRO,
     )
 
 
