@@ -39,6 +39,7 @@ from crl_stream.core.messages.commands import (
 )
 from crl_stream.core.messages.facts import (
     Activation,
+    Adoption,
     Alert,
     CommandResult,
     Decision,
@@ -73,6 +74,7 @@ from crl_stream.core.messages.parts import (
 from crl_stream.core.messages.snapshots import (
     ActiveRollout,
     ActiveVariant,
+    AdoptionSnapshot,
     BaselineSnapshot,
     CommonCause,
     FailureKinds,
@@ -104,6 +106,8 @@ __all__ = [
     "Activation",
     "ActiveRollout",
     "ActiveVariant",
+    "Adoption",
+    "AdoptionSnapshot",
     "Alert",
     "AlertNote",
     "AnyCommand",
