@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 
@@ -38,6 +39,11 @@ class Wanted(NamedTuple):
     name: str
     convert: Callable[[Any], Any]
     """Returns the value, or raises ``TypeError`` if the field has another type."""
+
+
+def _copy(value: Any) -> Any:
+    """Return a copy of a JSON value, because an agent may change what it gets."""
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _exactly(*kinds: type) -> Callable[[Any], Any]:
@@ -97,14 +103,15 @@ def answer(flag: Flag, wanted: Wanted, default: Any, found: Resolution, default_
             "value is used; register it with `crl register --configuration`, or evaluate the flag as a string",
         )
     if flag.field is None:
-        return Answer(dict(configuration))
+        return Answer(_copy(configuration))
     if flag.field not in configuration:
         return Answer(
             error=ErrorCode.FLAG_NOT_FOUND,
             message=f"the configuration of {found.variant_id} has no field {flag.field!r:.100}",
         )
     try:
-        return Answer(wanted.convert(configuration[flag.field]))
+        value = wanted.convert(configuration[flag.field])
+        return Answer(_copy(value) if wanted.name == OBJECT else value)
     except TypeError:
         return Answer(
             error=ErrorCode.TYPE_MISMATCH,
