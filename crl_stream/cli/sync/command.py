@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from msgspec.structs import replace
 
 from crl_stream.cli.silence import KafkaSilence
 from crl_stream.cli.sync.documents import FORMATS, without_configuration
@@ -16,6 +17,7 @@ from crl_stream.cli.sync.follower import Follower, stopped
 from crl_stream.cli.sync.whole_file import WholeFile
 from crl_stream.cli.talk import say
 from crl_stream.client.following import View
+from crl_stream.client.resolver import STALE_SECONDS
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import Unavailable, UsageError
 from crl_stream.settings import Settings
@@ -152,7 +154,7 @@ async def _write_once(follower: Follower, writer: _Writer, where: str, timeout: 
 
 async def _write_always(follower: Follower, writer: _Writer, silence: KafkaSilence) -> None:
     failed_at: float | None = None
-    said = ""
+    said, alone = "", False
     while True:
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
@@ -161,9 +163,16 @@ async def _write_always(follower: Follower, writer: _Writer, silence: KafkaSilen
             silence.note(follower.silence)
         if follower.trouble != said and (said := follower.trouble):
             say(said)
+        was_alone, alone = alone, follower.silence >= STALE_SECONDS
         again = failed_at is not None and time.monotonic() - failed_at >= _AGAIN_SECONDS
-        if follower.view is not None and (follower.changed.is_set() or again):
+        if follower.view is not None and (follower.changed.is_set() or again or (alone and not was_alone)):
             follower.changed.clear()
+            view = _without_weights(follower.view) if alone else follower.view
             # A copy, because the follower goes on reading while a slow disk is written.
-            view = View(dict(follower.view.active), dict(follower.view.known))
+            view = View(dict(view.active), dict(view.known))
             failed_at = None if await asyncio.to_thread(writer.write, view) else time.monotonic()
+
+
+def _without_weights(view: View) -> View:
+    """Return a view in which everyone uses the active variant: without Kafka, an aborted rollout would go unnoticed."""
+    return View({key: replace(active, weights=None) for key, active in view.active.items()}, view.known)
