@@ -15,6 +15,8 @@ from crl_stream.core.identity import TaskKey, is_identifier
 
 OBJECT: Final = "object"
 STRING: Final = "string"
+VARIANT: Final = "variant"
+"""A field that every configuration has: the variant's id. flagd, whose flags have one type, gets it as a flag."""
 
 
 class Flag(NamedTuple):
@@ -86,7 +88,7 @@ def answer(flag: Flag, wanted: Wanted, default: Any, found: Resolution, default_
     ``default_variant`` names the agent's own configuration: it needs no registered one. Any other variant without a
     configuration or ref cannot be used, so that outcomes of the agent's own configuration are not credited to it.
     """
-    if flag.field is None and wanted.name == STRING:
+    if flag.field in {None, VARIANT} and wanted.name == STRING:
         return Answer(found.variant_id)
     if flag.field is None and wanted.name != OBJECT:
         return Answer(

@@ -33,6 +33,7 @@ from crl_stream.openfeature.flags import (
     INTEGER_FLAG,
     OBJECT_FLAG,
     STRING_FLAG,
+    VARIANT,
     Answer,
     Flag,
     Wanted,
@@ -290,7 +291,7 @@ class CrlProvider(AbstractProvider):
             invocation_id = uuid.uuid4().hex
         began_with = attributes.get("began_with")
         fallback = self._default_variant
-        if flag.field is None and wanted is STRING_FLAG and is_identifier(default):
+        if flag.field in {None, VARIANT} and wanted is STRING_FLAG and is_identifier(default):
             fallback = default
         found = client.resolver.resolve(
             *flag.key,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from builders import AT
 from installation import Installation
-from source_tree import ROOT
+from source_tree import ROOT, environment_of_this_checkout
 
 from crl_stream.core import messages as m
 from crl_stream.wire.codec import encode
@@ -88,6 +88,21 @@ async def test_the_provider_passes_every_scenario_of_openfeatures_own_suite_that
     applied = [one for one in scenarios if "failed" in one]
     assert [one for one in applied if one["failed"]] == []
     assert (len(applied), len(scenarios) - len(applied)) == (55, 35), "scenarios that apply, and that do not"
+
+
+def test_the_provider_keeps_the_laws_of_the_client_and_links_outcomes_to_evaluations() -> None:
+    words = ["-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", str(HERE / "provider_cases.py")]
+    done = subprocess.run(
+        [str(python_of("openfeature")), *words],
+        cwd=ROOT,
+        env=environment_of_this_checkout(),
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5_000:]
+    assert "52 passed" in done.stdout
 
 
 async def test_an_agent_joined_by_openfeature_collapses_and_its_next_session_uses_the_other_variant(
