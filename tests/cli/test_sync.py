@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,8 @@ def test_a_writer_that_is_killed_leaves_a_whole_file_and_the_next_one_removes_wh
         )
         assert writer.stdout is not None
         writer.stdout.readline()
-        while len(names(tmp_path)) == 1 + leftovers and writer.poll() is None:
+        until = time.monotonic() + 10.0
+        while len(names(tmp_path)) == 1 + leftovers and time.monotonic() < until:
             pass  # the writer has not begun to write a new file
         writer.kill()
         writer.wait()

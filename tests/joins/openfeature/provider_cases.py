@@ -24,6 +24,7 @@ from openfeature.track import TrackingEventDetails
 
 from crl_stream.client import background, following, resolver
 from crl_stream.client.following import View
+from crl_stream.client.keeping import keep
 from crl_stream.client.publisher import Publisher
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
@@ -31,6 +32,7 @@ from crl_stream.openfeature import CrlProvider, outcome_of, tracked
 from crl_stream.openfeature import provider as module
 from crl_stream.settings import Settings, load_settings
 from crl_stream.wire.codec import encode
+from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS
 
 KEY = TaskKey("refund-agent", "answer")
 NAME = str(KEY)
@@ -339,6 +341,15 @@ def test_the_status_is_error_until_kafka_answers_and_ready_after(
     monkeypatch.setattr(kafka, "answers", True)
     assert eventually(lambda: client.get_provider_status() is ProviderStatus.READY)
     assert evaluate().variant is None or evaluate().reason is Reason.STATIC
+
+
+def test_a_start_without_kafka_from_the_variants_of_an_earlier_run_is_stale(settings: Settings) -> None:
+    kept = {ACTIVE_VARIANTS: [an_active()], VARIANTS: [a_catalogue(v1={"t": 1})]}
+    assert keep(settings, kept) is None
+    # While initialize waits, the state is announced; the SDK then announces READY.
+    api.set_provider_and_wait(CrlProvider(settings, wait_seconds=0.3))
+    assert eventually(lambda: api.get_client().get_provider_status() is ProviderStatus.STALE)
+    assert (evaluate().value, evaluate().reason) == ({"t": 1}, Reason.STALE)
 
 
 # -- tracking --------------------------------------------------------------------------------------
