@@ -22,6 +22,14 @@ Read in this order:
     tracking     what agents use to track: ``outcome_of`` and ``tracked``
 """
 
+try:
+    import openfeature.provider as _needed  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"crl_stream.openfeature needs the package openfeature-sdk ({error}): pip install 'crl-stream[openfeature]'",
+        name=error.name,
+    ) from None
+
 from crl_stream.openfeature.provider import CrlProvider
 from crl_stream.openfeature.tracking import Outcome, outcome_of, tracked
 

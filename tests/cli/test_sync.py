@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from client.silent_kafka import an_active_variant
+from client.silent_kafka import an_active_variant, use_silent_kafka
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from source_tree import environment_of_this_checkout
 
 from cli.program import Program
+from crl_stream.cli.sync import command
 from crl_stream.cli.sync.documents import flagd, plain, without_configuration
+from crl_stream.cli.sync.follower import stopped
 from crl_stream.cli.sync.whole_file import WholeFile
 from crl_stream.cli.sync.yaml_text import yaml_of
 from crl_stream.client.following import View
 from crl_stream.core import messages as m
 from crl_stream.core.drills import DRILL_AGENT
 from crl_stream.core.identity import TaskKey
+from crl_stream.settings import Settings, load_settings
+from crl_stream.wire.codec import encode
 
 KEY = TaskKey("refund-agent", "answer")
 NAME = str(KEY)
@@ -110,6 +118,7 @@ CONTENTS = (b"a" * 1_500_000, b"b" * 1_700_000)
 _WRITES = """
 import sys
 from pathlib import Path
+from crl_stream.cli.sync.follower import stopped
 from crl_stream.cli.sync.whole_file import WholeFile
 contents = b"a" * 1_500_000, b"b" * 1_700_000
 print("ready", flush=True)
@@ -195,3 +204,74 @@ def test_without_kafka_once_says_so_and_keeps_the_file(tmp_path: Path) -> None:
     assert done.code == 69 and f"{path} was not changed" in done.err
     assert path.read_text() == "what it was"
     assert not any("crl-part" in name for name in names(tmp_path))
+
+
+# -- following -------------------------------------------------------------------------------------
+async def follow(settings: Settings, to: Path) -> asyncio.Task[None]:
+    """Begin to keep a file up to date."""
+    writer = command._Writer(to, "json")
+    task = asyncio.create_task(command._sync(settings, writer, once=False, timeout=0.0))
+    await until(to.exists)
+    return task
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+def task_in(path: Path) -> Any:
+    return json.loads(path.read_bytes())["tasks"][NAME]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(command, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(command, "_AGAIN_SECONDS", 0.1)
+    flags = {"kafka.bootstrap_servers": "127.0.0.1:1", "client.cache_dir": str(tmp_path / "cache")}
+    return load_settings(environment={}, flags=flags)
+
+
+async def test_without_kafka_for_long_the_file_has_no_weights_because_an_abort_would_go_unnoticed(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (record,) = a_view({}, variant_id="v1", weights={"v1": 900, "v2": 100}).active.values()
+    kafka = use_silent_kafka(monkeypatch, record)
+    monkeypatch.setattr(command, "STALE_SECONDS", 0.5)
+    path = tmp_path / "variants.json"
+    task = await follow(settings, path)
+    assert task_in(path)["weights"] == {"v1": 900, "v2": 100}
+    monkeypatch.setattr(kafka, "answers", False)
+    await until(lambda: "weights" not in task_in(path))
+    assert task_in(path)["variant_id"] == "v1"
+    monkeypatch.setattr(kafka, "answers", True)
+    monkeypatch.setattr(kafka, "first", 2)  # it reads the topics again
+    await until(lambda: "weights" in task_in(path))
+    await stopped(task)
+
+
+async def test_a_write_that_fails_is_said_once_and_repeated_until_it_succeeds(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (record,) = a_view({}, variant_id="v1").active.values()
+    kafka = use_silent_kafka(monkeypatch, record)
+    path = tmp_path / "variants.json"
+    task = await follow(settings, path)
+    path.unlink()
+    path.mkdir()
+    later = replace(record, variant_id="v2", epoch=record.epoch + 1)
+    monkeypatch.setattr(kafka, "records", [*kafka.records, encode(later)])
+    said = ""
+
+    def read() -> str:
+        nonlocal said
+        said += capsys.readouterr().err
+        return said
+
+    await until(lambda: "cannot be written" in read())
+    path.rmdir()
+    await until(path.exists)
+    assert task_in(path)["variant_id"] == "v2"
+    assert read().count("cannot be written") == 1
+    await stopped(task)
