@@ -22,7 +22,7 @@ from openfeature.flag_evaluation import Reason
 from openfeature.provider import ProviderStatus
 from openfeature.track import TrackingEventDetails
 
-from crl_stream.client import background, following, resolver
+from crl_stream.client import Client, background, following, resolver
 from crl_stream.client.following import View
 from crl_stream.client.keeping import keep
 from crl_stream.client.publisher import Publisher
@@ -202,6 +202,17 @@ def test_after_a_shutdown_the_provider_is_not_ready_and_may_be_set_again(setting
     assert provider.client is not None
     provider.client.resolver.show(View({KEY: an_active()}, {KEY: a_catalogue(v1={"t": 1})}))
     assert provider.resolve_object_details(NAME, DEFAULTS).value == {"t": 1}
+
+
+def test_a_client_that_is_given_is_used_and_not_closed(settings: Settings, sent: list[Any]) -> None:
+    with Client(settings) as client:
+        client.resolver.show(View({KEY: an_active()}, {KEY: a_catalogue(v1={"t": 1})}))
+        provider = CrlProvider(client=client)
+        api.set_provider_and_wait(provider)
+        assert (evaluate().value, api.get_client().get_provider_status()) == ({"t": 1}, ProviderStatus.READY)
+        provider.shutdown()
+        assert client.publisher.invocation(*KEY, "v1", "success") and len(sent) == 1
+        assert client.resolver.state == "live"
 
 
 # -- evaluations -----------------------------------------------------------------------------------
