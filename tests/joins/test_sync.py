@@ -229,15 +229,24 @@ async def test_an_agent_in_node_follows_through_flagds_provider(installation: In
             async with asyncio.timeout(60):
                 first = json.loads(await agent.stdout.readline())
                 assert (first["variantId"], first["epoch"]) == ("calm", 1)
-                await activate(installation, "wild")
-                while json.loads(await agent.stdout.readline())["variantId"] != "wild":
+                weights = await roll_out(installation)
+                while (line := json.loads(await agent.stdout.readline()))["variantId"] != "wild":
                     pass
+                for _ in range(60):
+                    assert line["variantId"] == variant_of(weights, "calm", line["sessionId"])
+                    line = json.loads(await agent.stdout.readline())
+                code, _, err = await installation.run_crl("rollout", "abort", TASK, "--reason", "enough")
+                assert code == 0, err
+                await activate(installation, "wild")
+                while (line := json.loads(await agent.stdout.readline()))["epoch"] != 3:
+                    pass
+                assert line["variantId"] == "wild"
         finally:
             agent.terminate()
             await agent.wait()
         code, _, err = await installation.run_crl("publish", "--file", str(outcomes))
         assert code == 0, err
-    receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == 2)
+    receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == 3)
     assert (receipt.runtime_id, receipt.variant_id) == ("node-agent", "wild")
 
 
