@@ -17,8 +17,9 @@ import yaml
 from client.silent_kafka import an_active_variant, use_silent_kafka
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from msgspec.structs import replace
-from source_tree import environment_of_this_checkout
+from source_tree import ROOT, environment_of_this_checkout
 
 from cli.program import Program
 from crl_stream.cli.sync import command
@@ -64,6 +65,17 @@ def test_the_plain_document_has_what_a_runtime_needs_to_choose_and_to_report() -
     assert (task["variant_id"], task["epoch"], task["weights"]) == ("v1", 7, {"v1": 900, "v2": 100})
     assert task["variants"]["v2"] == {"state": "registered", "configuration": {"t": 2}}
     assert task["rollback_id"] == task_cause(view)
+
+
+def test_the_plain_document_and_its_yaml_fit_the_schema_in_the_docs() -> None:
+    schema = json.loads((ROOT / "docs" / "sync.v1.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    full = a_view({"v1": {"t": 1}, "v2": None}, variant_id="v1", weights={"v1": 900, "v2": 100})
+    for view in (full, a_view({}, weights=None), View({}, {})):
+        Draft202012Validator(schema).validate(plain(view))
+        assert yaml.safe_load(yaml_of(plain(view))) == plain(view)
+    task = schema["$defs"]["task"]
+    assert task["properties"].keys() == plain(full)["tasks"][NAME].keys(), "every field is described"
 
 
 def task_cause(view: View) -> str:

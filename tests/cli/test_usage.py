@@ -79,6 +79,7 @@ WRONG = [
     "activate a/t",
     "sync",
     "sync --to nowhere/variants.json",
+    "sync --to -",
     "sync --to home",
     "sync --to variants.json --format toml",
     "sync --to variants.json --timeout -1",

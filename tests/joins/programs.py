@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -31,3 +32,11 @@ def install_packages(folder: Path) -> None:
     )
     if done.returncode:
         pytest.skip(f"npm cannot install the packages of {folder.name}: {done.stderr.strip()[-300:]}")
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Terminate a program, and read what it still says, so that its pipes are closed."""
+    if process.returncode is None:
+        process.terminate()
+    async with asyncio.timeout(60):
+        await process.communicate()

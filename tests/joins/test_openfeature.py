@@ -17,6 +17,7 @@ from crl_stream.core import messages as m
 from crl_stream.wire.codec import encode
 from crl_stream.wire.topics import ACTIVE_VARIANTS, DEAD_LETTERS, RECEIPTS, ROLLBACKS, VARIANTS
 from tests.joins.environments import python_of
+from tests.joins.programs import end
 
 pytestmark = pytest.mark.integration
 HERE = Path(__file__).parent / "openfeature"
@@ -102,7 +103,7 @@ def test_the_provider_keeps_the_laws_of_the_client_and_links_outcomes_to_evaluat
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5_000:]
-    assert "54 passed" in done.stdout
+    assert "55 passed" in done.stdout
 
 
 async def test_an_agent_joined_by_openfeature_collapses_and_its_next_session_uses_the_other_variant(
@@ -125,20 +126,19 @@ async def test_an_agent_joined_by_openfeature_collapses_and_its_next_session_use
     )
     assert agent.stdout is not None
     try:
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(240):
             await lines(agent.stdout, "calm", 60)
             code, _, err = await installation.run_crl("activate", TASK, "wild", "--untested")
             assert code == 0, err
             await lines(agent.stdout, "wild", 1)
-            rollback = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
+            rollback = await installation.wait_for(ROLLBACKS, m.RollbackEvent, seconds=120.0)
             assert (rollback.from_variant, rollback.to_variant) == ("wild", "calm")
             (line,) = await lines(agent.stdout, f"'rollback_id': '{rollback.rollback_id}'", 1)
             assert " calm " in line and f"'epoch': {rollback.epoch}" in line
-            receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == rollback.epoch)
+            receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == rollback.epoch, 120.0)
             assert (receipt.runtime_id, receipt.variant_id) == ("of-1", "calm")
     finally:
-        agent.terminate()
-        await agent.wait()
+        await end(agent)
     assert await installation.messages(DEAD_LETTERS) == []
 
 

@@ -20,7 +20,7 @@ from crl_stream.core import messages as m
 from crl_stream.wire.topics import ACTIVE_VARIANTS, DEAD_LETTERS, RECEIPTS, ROLLBACKS
 from crl_stream.wire.weights import variant_of
 from tests.joins.environments import python_of
-from tests.joins.programs import install_packages, program
+from tests.joins.programs import end, install_packages, program
 
 pytestmark = pytest.mark.integration
 TASK = "refund-agent/answer"
@@ -41,15 +41,13 @@ async def syncing(installation: Installation, *words: str) -> AsyncIterator[asyn
     try:
         yield process
     finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+        await end(process)
 
 
 async def told(process: asyncio.subprocess.Process, text: str) -> str:
     """Wait until the process says something with this text."""
     assert process.stderr is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         while line := (await process.stderr.readline()).decode():
             if text in line:
                 return line
@@ -92,7 +90,7 @@ async def roll_out(installation: Installation) -> dict[str, int]:
     """Begin a rollout of ``wild``, and return the weights."""
     code, _, err = await installation.run_crl("rollout", "start", TASK, "wild", "--stages", "30,50", "--reason", "try")
     assert code == 0, err
-    active = await installation.wait_for(ACTIVE_VARIANTS, m.ActiveVariant, lambda one: one.weights is not None)
+    active = await installation.wait_for(ACTIVE_VARIANTS, m.ActiveVariant, lambda one: one.weights is not None, 120.0)
     assert active.weights is not None
     return dict(active.weights)
 
@@ -116,7 +114,7 @@ async def test_flagds_provider_adopts_a_rewritten_file_and_gives_sessions_the_sh
 
         async def ask(**question: Any) -> list[Any]:
             reader.stdin.write(json.dumps({"sessions": ["s"], "ours": False} | question).encode() + b"\n")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 found: list[Any] = json.loads(await reader.stdout.readline())
             return found
 
@@ -139,8 +137,7 @@ async def test_flagds_provider_adopts_a_rewritten_file_and_gives_sessions_the_sh
             (found,) = await ask(until="wild")
             assert (found["value"]["temperature"], found["error"]) == (1.8, None)
         finally:
-            reader.terminate()
-            await reader.wait()
+            await end(reader)
 
 
 async def test_an_agent_in_node_without_kafka_collapses_and_its_next_session_uses_the_other_variant(
@@ -165,10 +162,10 @@ async def test_an_agent_in_node_without_kafka_collapses_and_its_next_session_use
         await activate(installation, "wild")
         assert "uses wild" in await told(sync, "wrote")
         assert await work(40) == {"wild"}
-        rollback = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
+        rollback = await installation.wait_for(ROLLBACKS, m.RollbackEvent, seconds=120.0)
         assert f"uses calm, epoch {rollback.epoch} ({rollback.rollback_id})" in await told(sync, "wrote")
         assert await work(1) == {"calm"}
-        receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == rollback.epoch)
+        receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == rollback.epoch, 120.0)
         assert (receipt.runtime_id, receipt.variant_id) == ("node-1", "calm")
     assert await installation.messages(DEAD_LETTERS) == []
 
@@ -226,7 +223,7 @@ async def test_an_agent_in_node_follows_through_flagds_provider(installation: In
         )
         assert agent.stdout is not None
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(150):
                 first = json.loads(await agent.stdout.readline())
                 assert (first["variantId"], first["epoch"]) == ("calm", 1)
                 weights = await roll_out(installation)
@@ -242,11 +239,10 @@ async def test_an_agent_in_node_follows_through_flagds_provider(installation: In
                     pass
                 assert line["variantId"] == "wild"
         finally:
-            agent.terminate()
-            await agent.wait()
+            await end(agent)
         code, _, err = await installation.run_crl("publish", "--file", str(outcomes))
         assert code == 0, err
-    receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == 3)
+    receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == 3, 120.0)
     assert (receipt.runtime_id, receipt.variant_id) == ("node-agent", "wild")
 
 

@@ -51,6 +51,8 @@ def sync(
     The file is replaced as a whole, and only when something has changed. While Kafka does not answer, it keeps the
     last state. Runtimes without Kafka read it themselves or through flagd; crl publish sends their outcomes.
     """
+    if str(to) == "-":
+        raise UsageError("--to names a file, and - is none.", hint="write it to a file with --once, then print that")
     writer = _Writer(to, kind.value)
     asyncio.run(_sync(context.obj.connected, writer, once=once, timeout=timeout))
 

@@ -215,6 +215,18 @@ def test_a_client_that_is_given_is_used_and_not_closed(settings: Settings, sent:
         assert client.resolver.state == "live"
 
 
+def test_an_evaluation_and_an_outcome_add_less_than_a_millisecond_each(settings: Settings, sent: list[Any]) -> None:
+    knows(settings, an_active(), v1={str(n): "x" * 50 for n in range(250)})
+    for work in (evaluate, lambda: track(0.5)):
+        times = []
+        for _ in range(500):
+            began = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - began)
+        # The median, because other processes share the machine.
+        assert sorted(times)[250] < 0.001
+
+
 # -- evaluations -----------------------------------------------------------------------------------
 def test_the_object_is_the_configuration_and_the_string_is_the_variant(settings: Settings) -> None:
     knows(settings, an_active(epoch=3, cause="rollback", cause_id="rb-1"), v1={"t": 1})
