@@ -152,7 +152,9 @@ def main() -> int:
     write(first, ["--upgrade"] if arguments.upgrade else [])
     for lock in rest:
         if lock.path.with_suffix(".in").exists():
-            write(lock, ["--upgrade"] if arguments.upgrade else [])
+            # scripts/environment installs the build tools beside these pins, so both must agree.
+            beside = [] if lock.path.name == BENCH else ["--constraints", str(FOLDER / "build.txt")]
+            write(lock, beside + (["--upgrade"] if arguments.upgrade else []))
         else:
             write(lock, ["--upgrade", "--constraints", str(first.path)])
     return 0

@@ -27,7 +27,7 @@ from source_tree import OF_THIS_CHECKOUT, PACKAGE, ROOT
 
 _SERVER: Final = Path(__file__).with_name("forking_server.py")
 _LEFT_OUT: Final = (f"{PACKAGE}.__main__", f"{PACKAGE}.contract.generator", f"{PACKAGE}.worker.stores.rocksdb")
-"""Modules that are programs, or that load native code which starts threads."""
+"""Modules that are programs, or that load native code which starts threads; ``openfeature`` is an optional extra."""
 _AT_START: Final = ("LANG", "LC_", "PYTHON", "TYPER", "_TYPER", "FORCE_COLOR", "PY_COLORS", "GITHUB_", "TERMINAL_")
 """Prefixes of environment variables that are read only when Python starts or a library is loaded."""
 
@@ -124,7 +124,7 @@ def modules_of_the_program(*, worker: bool) -> list[str]:
     import crl_stream
 
     names = [found.name for found in pkgutil.walk_packages(crl_stream.__path__, f"{PACKAGE}.")]
-    names = [name for name in names if name not in _LEFT_OUT]
+    names = [name for name in names if name not in _LEFT_OUT and not name.startswith(f"{PACKAGE}.openfeature")]
     return [name for name in names if worker or not name.startswith(f"{PACKAGE}.worker")]
 
 

@@ -37,6 +37,9 @@ LONG: Final = (
     "integration/test_up.py",
     "test_compiled.py",
     # Third-party libraries, in a separate environment.
+    "joins/test_openfeature.py::test_the_provider_keeps_the_laws_",
+    "joins/test_sync.py::test_an_agent_in_node_follows_through_flagds_provider",
+    "joins/test_sync.py::test_node_and_go_choose_",
     "test_detection_rivals.py::test_rivers_detectors_",
     # Every variation of one case; some variations are also tested without a broker.
     "integration/test_any_batch.py",

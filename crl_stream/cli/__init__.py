@@ -49,6 +49,7 @@ Commands about files and settings:
     replay           runs the engine over a file; replay_clock: the clock of a replay; replay_order: its messages
     trial            compares two policies on a log; trial_input: what it reads; trial_text: its report as text
     chosen_policy    the words that name a policy
+    sync/            keeps a file with the active variants, for runtimes without Kafka
     calibrate/       measures policies with a task's own history
     archive          compresses old telemetry
     config           the settings

@@ -30,6 +30,7 @@ PLACES: Final[dict[str, str]] = {
     "publish": "publish:publish",
     "replay": "replay:replay",
     "drill": "drill.command:drill_protection",
+    "sync": "sync.command:sync",
     "calibrate": "calibrate.command:calibrate",
     "tail": "tail:tail",
     "status": "status:status",

@@ -12,9 +12,9 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 from crl_stream.client.address import reason_of
 from crl_stream.client.background import Background
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 STALE_SECONDS: Final = 30.0
 """Seconds without a response from Kafka after which known variants count as stale."""
+State: TypeAlias = Literal["live", "stale", "unknown"]
+"""``live``: changes are followed; ``stale``: what was known before is used; ``unknown``: nothing is known."""
 
 
 class Resolution(NamedTuple):
@@ -98,6 +100,9 @@ class Resolver:
         """Id of the cluster that the known variants come from."""
         self._heard = float("-inf")
         self._listeners: list[Callable[[m.ActiveVariant], None]] = []
+        self._catalogue_listeners: list[Callable[[m.VariantCatalogue], None]] = []
+        self._state_listeners: list[Callable[[State], None]] = []
+        self._told: State = "unknown"
         self._closed = False
         self._fresh()
         if self._owns_troubles:
@@ -179,6 +184,29 @@ class Resolver:
         """Call ``listener`` with every new active variant, in the resolver's thread; it must not block."""
         self._listeners.append(listener)
 
+    def on_catalogue(self, listener: Callable[[m.VariantCatalogue], None]) -> None:
+        """Call ``listener`` with every new catalogue of variants, in the resolver's thread; it must not block."""
+        self._catalogue_listeners.append(listener)
+
+    def on_state(self, listener: Callable[[State], None]) -> None:
+        """Call ``listener`` whenever ``state`` changes, in the resolver's thread; it must not block."""
+        self._state_listeners.append(listener)
+
+    @property
+    def state(self) -> State:
+        """Return whether changes are followed, or else whether anything is known."""
+        if self._caught_up.is_set() and time.monotonic() - self._heard < STALE_SECONDS:
+            return "live"
+        return "stale" if self._active else "unknown"
+
+    def active_variant(self, agent_name: str, task_type: str) -> m.ActiveVariant | None:
+        """Return the latest known record of a task's active variant; None if there is none."""
+        return self._active.get(TaskKey(agent_name, task_type))
+
+    def catalogue(self, agent_name: str, task_type: str) -> m.VariantCatalogue | None:
+        """Return the latest known catalogue of a task's variants; None if there is none."""
+        return self._known.get(TaskKey(agent_name, task_type))
+
     @property
     def tasks(self) -> int:
         """Return the number of tasks with a known active variant."""
@@ -209,7 +237,7 @@ class Resolver:
         self._sessions.forked()
         if self._owns_troubles:
             self._troubles.forked()
-        if self._listeners:
+        if self._listeners or self._catalogue_listeners or self._state_listeners:
             self._start()
 
     def at_exit(self, deadline: float) -> None:
@@ -262,6 +290,7 @@ class Resolver:
         if self._caught_up.is_set() and silent >= STALE_SECONDS:
             self._following_since = None
             self._troubles.say("stale", f"Kafka has not answered for {silent:.0f} s; {self._used_meanwhile()}")
+        self._tell_state()
 
     # -- looking up --------------------------------------------------------------------------------
     def _look_up(
@@ -386,10 +415,11 @@ class Resolver:
         if self._following_since is None and self._caught_up.is_set():
             self._following_since = utc_now()
         self._keeper.look()
+        self._tell_state()
 
     def show(self, view: View) -> None:
         """Replace all known variants with those of a view that has been read to the end."""
-        before = self._active
+        before, known = self._active, self._known
         with self._changed:
             self._active, self._known, self._from_file = view.active, view.known, set()
             self._heard = time.monotonic()
@@ -408,7 +438,11 @@ class Resolver:
             )
         for key, message in view.active.items():
             if before.get(key) != message:
-                self._call_listeners(message)
+                self._call(self._listeners, message)
+        for key, catalogue in view.known.items():
+            if self._catalogue_listeners and known.get(key) != catalogue:
+                self._call(self._catalogue_listeners, catalogue)
+        self._tell_state()
 
     def tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
         """Pass a record that was just added to the view to the file, to waiting callers and to listeners."""
@@ -416,10 +450,19 @@ class Resolver:
         if isinstance(message, m.ActiveVariant):
             with self._changed:
                 self._changed.notify_all()
-            self._call_listeners(message)
+            self._call(self._listeners, message)
+        else:
+            self._call(self._catalogue_listeners, message)
 
-    def _call_listeners(self, message: m.ActiveVariant) -> None:
-        for listener in list(self._listeners):
+    def _tell_state(self) -> None:
+        """Tell listeners if the state has changed."""
+        now = self.state
+        if now != self._told:
+            self._told = now
+            self._call(self._state_listeners, now)
+
+    def _call(self, listeners: Iterable[Callable[[Any], None]], message: Any) -> None:
+        for listener in list(listeners):
             try:
                 listener(message)
             except BaseException as error:  # a failing listener must not end the thread or the program

@@ -56,6 +56,7 @@ CALLS = {
     "rollout start": "a/t v",
     "retire": "a/t v",
     "accept": "a/t",
+    "sync": "--to variants.json --once --timeout 0.2",
     "undo": "a/t",
     "unpin": "a/t",
     "window": "a/t",
@@ -76,6 +77,12 @@ WRONG = [
     "--set kafka.partitions=0 topics diff",
     "--set kafka.partitions config show",
     "activate a/t",
+    "sync",
+    "sync --to nowhere/variants.json",
+    "sync --to -",
+    "sync --to home",
+    "sync --to variants.json --format toml",
+    "sync --to variants.json --timeout -1",
     "activate a v",
     "activate a/t v --epoch soon",
     "broker start --port 0",
@@ -188,7 +195,7 @@ def test_what_a_command_reports_is_there_as_json(crl: Program) -> None:
     results = crl.run_all([[*path, "--help"] for path in commands()])
     without = {" ".join(r.call[:-1]) for r in results if "--json" not in r.out}
     # They only run.
-    assert without == {"up", "worker"}
+    assert without == {"sync", "up", "worker"}
 
 
 def test_the_first_help_says_what_every_exit_code_means(crl: Program) -> None:

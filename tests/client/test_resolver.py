@@ -13,6 +13,8 @@ from client.waiting import eventually
 from crl_stream.client import background, following, keeping, resolver
 from crl_stream.client.keeping import keep, kept_file, read_kept
 from crl_stream.client.resolver import Resolver
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
 from crl_stream.settings import Settings, load_settings
 from crl_stream.wire.codec import encode
 from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS
@@ -154,6 +156,35 @@ def test_a_listener_that_raises_anything_ends_nothing(monkeypatch: pytest.Monkey
         assert followed.wait_until_ready(20.0)
         monkeypatch.setattr(kafka, "records", [encode(ACTIVE)])
         assert eventually(lambda: heard)
+
+
+def test_listeners_hear_of_new_catalogues_and_of_each_change_of_the_state(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    kafka = use_silent_kafka(monkeypatch)
+    monkeypatch.setattr(resolver, "STALE_SECONDS", 0.2)
+    catalogue = m.VariantCatalogue(
+        agent_name=WHO[0],
+        task_type=WHO[1],
+        timestamp="2026-01-01T00:00:00Z",
+        variants=[],
+        incarnation=1,
+        position=ACTIVE.position,
+    )
+    states: list[str] = []
+    heard: list[Any] = []
+    with Resolver(settings, exploration=0.0) as followed:
+        followed.on_state(states.append)
+        followed.on_catalogue(heard.append)
+        assert followed.wait_until_ready(20.0)
+        assert followed.state == "live"
+        followed.show(following.View({TaskKey(*WHO): ACTIVE}, {TaskKey(*WHO): catalogue}))
+        assert heard == [catalogue] == [followed.catalogue(*WHO)]
+        assert followed.active_variant(*WHO) == ACTIVE
+        monkeypatch.setattr(kafka, "answers", False)
+        assert eventually(lambda: states[-1:] == ["stale"])
+        monkeypatch.setattr(kafka, "answers", True)
+        assert eventually(lambda: states[-2:] == ["stale", "live"])
 
 
 @pytest.mark.parametrize("name", [None, 7, ["list"], {"a": 1}, b"bytes", "\ud800"])

@@ -1,0 +1,3 @@
+module example.com/plain_go
+
+go 1.21
