@@ -16,6 +16,9 @@ from crl_stream.client.invocation import Client, RunningInvocation, is_abandonme
 Judge = Callable[[RunningInvocation, Any], object]
 """Called with the invocation and the framework's result before the outcome is published."""
 
+NO_RESULT: Final = object()
+"""Stands for the result of a run that has none."""
+
 MOST_ERRORS: Final = 1_000
 """Number of errors of one run that are kept; more are not counted."""
 
@@ -66,7 +69,7 @@ class Run:
             if len(self._errors) < MOST_ERRORS and not any(error is seen for seen in self._errors):
                 self._errors.append(error)
 
-    def end(self, error: BaseException | None = None, *, result: Any = None, failed: bool = False) -> bool:
+    def end(self, error: BaseException | None = None, *, result: Any = NO_RESULT, failed: bool = False) -> bool:
         """Publish the outcome; return False if the run has already ended.
 
         ``error`` ends the run as an error, or abandons it if the work was ended from outside. ``failed`` marks a result
@@ -87,7 +90,7 @@ class Run:
                 running.error_count += sum(not any(seen is cause for cause in causes) for seen in errors)
             if failed:
                 running.failed()
-            if error is None:
+            if error is None and result is not NO_RESULT:
                 self.hook.judge(running, result)
         finally:
             self._block.__exit__(None if error is None else type(error), error, None)
@@ -237,6 +240,11 @@ class Hook:
     def _resolved(self) -> tuple[str, dict[str, Any] | None]:
         found = self.client.resolver.resolve(self.agent_name, self.task_type, self.default)
         return (self.default, None) if found is None else (found.variant_id, found.configuration)
+
+
+def innermost_run(kind: type[Hook]) -> Run | None:
+    """Return the innermost run, of any hook of this kind, that the calling code is part of."""
+    return next((run for run in reversed(_open.get()) if isinstance(run.hook, kind) and not run.ended), None)
 
 
 def session_of(value: object) -> str | None:

@@ -44,7 +44,8 @@ class Recorder:
 
     @property
     def trouble(self) -> str:
-        return self.client.publisher.troubles.last
+        """Return everything that the client has logged."""
+        return "\n".join(kind.text for kind in list(self.client.publisher.troubles._kinds.values()))
 
     def activate(self, variant_id: str, configuration: dict[str, Any]) -> None:
         """Make a variant with a configuration the active one, epoch 7, as if Kafka had said so."""
