@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ class Run:
         self._errors: list[BaseException | str] = []
         self._input = self._output = 0
         self._counted = False
+        self._cost: float | None = None
 
     def count_tokens(self, tokens_input: Any, tokens_output: Any) -> None:
         """Add the tokens of one call of a model; what is not a number counts as 0."""
@@ -49,6 +51,12 @@ class Run:
             self._counted = self._counted or bool(read or written)
             self._input += read
             self._output += written
+
+    def count_cost(self, cost: Any) -> None:
+        """Add what a part of the run cost; what is not a number counts as 0."""
+        if isinstance(cost, int | float | Decimal) and math.isfinite(cost):
+            with self._lock:
+                self._cost = (self._cost or 0.0) + max(0.0, float(cost))
 
     def note_model(self, provider: object, model: object) -> None:
         """Name the provider and model, unless the run or the hook has already named them."""
@@ -85,6 +93,7 @@ class Run:
             if self._counted:
                 running.tokens_input = self._input if running.tokens_input is None else running.tokens_input
                 running.tokens_output = self._output if running.tokens_output is None else running.tokens_output
+            running.cost = self._cost if running.cost is None else running.cost
             if self.hook.counts_errors:
                 causes = _chain(error)
                 running.error_count += sum(not any(seen is cause for cause in causes) for seen in errors)
