@@ -150,7 +150,7 @@ class _Watch(RunHooks):
             elif isinstance(error, InputGuardrailTripwireTriggered) or getattr(result, "interruptions", None):
                 run.abandon()  # the input was refused, or the run waits for a person
             elif isinstance(error, OutputGuardrailTripwireTriggered):
-                run.end(failed=True)
+                run.end(status="failure")
             else:
                 run.end(error, result=result)
 

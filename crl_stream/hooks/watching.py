@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from crl_stream.client.invocation import Client, RunningInvocation, is_abandonment
+from crl_stream.core.messages.inputs import Status
 
 Judge = Callable[[RunningInvocation, Any], object]
 """Called with the invocation and the framework's result before the outcome is published."""
@@ -77,11 +78,11 @@ class Run:
             if len(self._errors) < MOST_ERRORS and not any(error is seen for seen in self._errors):
                 self._errors.append(error)
 
-    def end(self, error: BaseException | None = None, *, result: Any = NO_RESULT, failed: bool = False) -> bool:
+    def end(self, error: BaseException | None = None, *, result: Any = NO_RESULT, status: Status | None = None) -> bool:
         """Publish the outcome; return False if the run has already ended.
 
-        ``error`` ends the run as an error, or abandons it if the work was ended from outside. ``failed`` marks a result
-        that the framework itself calls bad.
+        ``error`` ends the run as an error, or abandons it if the work was ended from outside. ``status`` is the
+        framework's own verdict on a run that did not raise.
         """
         with self._lock:
             if self.ended:
@@ -97,8 +98,8 @@ class Run:
             if self.hook.counts_errors:
                 causes = _chain(error)
                 running.error_count += sum(not any(seen is cause for cause in causes) for seen in errors)
-            if failed:
-                running.failed()
+            if status is not None:
+                running.status = status
             if error is None and result is not NO_RESULT:
                 self.hook.judge(running, result)
         finally:
