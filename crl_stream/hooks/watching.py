@@ -96,8 +96,7 @@ class Run:
                 running.tokens_output = self._output if running.tokens_output is None else running.tokens_output
             running.cost = self._cost if running.cost is None else running.cost
             if self.hook.counts_errors:
-                causes = _chain(error)
-                running.error_count += sum(not any(seen is cause for cause in causes) for seen in errors)
+                running.error_count += _recovered(errors, error)
             if status is not None:
                 running.status = status
             if error is None and result is not NO_RESULT:
@@ -267,6 +266,15 @@ def _whole(value: Any) -> int:
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return max(0, int(value))
     return 0
+
+
+def _recovered(errors: list[BaseException | str], end: BaseException | None) -> int:
+    """Count the errors that are not the one that ended the run, or what led to it."""
+    causes = _chain(end)
+    texts = {str(cause) for cause in causes}
+    return sum(
+        one not in texts if isinstance(one, str) else not any(one is cause for cause in causes) for one in errors
+    )
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

@@ -17,6 +17,8 @@ from source_tree import ROOT, environment_of_this_checkout
 
 from joins.environments import python_of
 
+SECONDS = 150.0
+"""Time limit for all checks of a file."""
 CHECKS = Path(__file__).parent / "hook_checks"
 
 
@@ -26,23 +28,31 @@ def names_in(file: str) -> list[str]:
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
 
 
+def _run(environment: str, file: str, folder: str, report: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(str(python_of(environment)), "-m", "pytest", str(CHECKS / file), "-v", "--noconftest"),
+            *("-c", "/dev/null", "--rootdir", str(ROOT), "-p", "no:cacheprovider", f"--junitxml={report}"),
+        ],
+        capture_output=True,
+        text=True,
+        env=environment_of_this_checkout() | {"HOME": folder, "OTEL_SDK_DISABLED": "true"},
+        cwd=folder,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
 @cache
 def _reports(environment: str, file: str) -> dict[str, str]:
     """Run a file of checks once; return what is wrong with each, or nothing if it passed."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        done = subprocess.run(
-            [
-                *(str(python_of(environment)), "-m", "pytest", str(CHECKS / file), "-q", "--noconftest"),
-                *("-c", "/dev/null", "--rootdir", str(ROOT), "-p", "no:cacheprovider", f"--junitxml={report}"),
-            ],
-            capture_output=True,
-            text=True,
-            env=environment_of_this_checkout() | {"HOME": folder, "OTEL_SDK_DISABLED": "true"},
-            cwd=folder,
-            timeout=280,
-            check=False,
-        )
+        try:
+            done = _run(environment, file, folder, report)
+        except subprocess.TimeoutExpired as late:
+            return {"": f"{file} did not finish within {late.timeout:.0f} s:\n{(late.stdout or b'').decode()[-4000:]}"}
+
         if not report.exists():
             return {"": done.stdout[-4000:] + done.stderr[-4000:]}
         found = {}
