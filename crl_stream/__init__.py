@@ -8,6 +8,7 @@ To read the code, read in this order:
     kafka/        every Kafka client except the worker's transport and the runtimes' client
     worker/       runs the stages on Faust and Kafka, without loss or double counting; nothing else imports Faust
     client/       what an agent runtime uses: ``Publisher`` and ``Resolver``
+    hooks/        join agents of LangGraph, OpenAI, pydantic-ai, Claude and CrewAI with two lines, over the same client
     guide/        the Python API of the safety guide, word for word, over the same engine
 
 What people use:

@@ -37,6 +37,7 @@ LONG: Final = (
     "integration/test_up.py",
     "test_compiled.py",
     # Third-party libraries, in a separate environment.
+    "joins/test_hook_stories.py::test_the_same_agent_with_any_other_framework_",
     "test_detection_rivals.py::test_rivers_detectors_",
     # Every variation of one case; some variations are also tested without a broker.
     "integration/test_any_batch.py",

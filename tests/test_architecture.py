@@ -40,6 +40,7 @@ MAPPED = (
     "core/overview",
     "core/proposer",
     "guide",
+    "hooks",
     "kafka",
     "notifiers",
     "proposals",
