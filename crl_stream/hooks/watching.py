@@ -31,10 +31,12 @@ _open: ContextVar[tuple[Run, ...]] = ContextVar("crl_runs", default=())
 class Run:
     """One watched run of an agent. It can end only once; thread-safe."""
 
-    def __init__(self, hook: Hook, session_id: str | None, *, block: bool = False) -> None:
+    def __init__(
+        self, hook: Hook, session_id: str | None, *, began_with: str | None = None, block: bool = False
+    ) -> None:
         self.hook, self.is_block = hook, block
         self._block = hook.client.invocation(
-            hook.agent_name, hook.task_type, default=hook.default, session_id=session_id
+            hook.agent_name, hook.task_type, default=hook.default, session_id=session_id, began_with=began_with
         )
         self.invocation = self._block.__enter__()
         self.invocation.fields |= hook.fields
@@ -166,7 +168,7 @@ class Hook:
 
     @property
     def variant_id(self) -> str:
-        """The variant of the current run; outside of a run, the variant that a new one would get."""
+        """The variant of the current run; outside of a run, one that a new run may get."""
         running = self.current
         return running.variant_id if running is not None else self._resolved()[0]
 
@@ -177,12 +179,15 @@ class Hook:
         return running.configuration if running is not None else self._resolved()[1]
 
     @contextmanager
-    def invocation(self, session_id: str | None = None) -> Iterator[RunningInvocation]:
+    def invocation(
+        self, session_id: str | None = None, *, began_with: str | None = None
+    ) -> Iterator[RunningInvocation]:
         """Make everything inside the block one invocation, for agents that need the variant before their run starts.
 
-        Runs of the framework inside the block add their tokens and errors to it.
+        Runs of the framework inside the block add their tokens and errors to it. ``began_with`` is the variant with
+        which the session began, if you have kept it.
         """
-        run = Run(self, session_id, block=True)
+        run = Run(self, session_id, began_with=began_with, block=True)
         self.enter(run)
         try:
             yield run.invocation

@@ -96,6 +96,29 @@ def test_a_stream_is_one_outcome_at_its_end() -> None:
         assert (crl.outcome["status"], crl.outcome["tokens_input"]) == ("success", 10)
 
 
+def test_a_batch_is_one_outcome_for_each_input_and_a_stream_of_events_is_one() -> None:
+    async def main() -> None:
+        graph = answering(*[says("fine")] * 5)
+        graph.batch([QUESTION] * 2, {"callbacks": [hook]})
+        await graph.abatch([QUESTION] * 2, {"callbacks": [hook]})
+        events = [event async for event in graph.astream_events(QUESTION, {"callbacks": [hook]}, version="v2")]
+        assert len(events) > 3
+        assert [found["status"] for found in crl.outcomes] == ["success"] * 5
+
+    with recorded() as crl:
+        hook = CrlCallback(crl.client, AGENT, TASK)
+        asyncio.run(main())
+
+
+def test_a_session_keeps_the_variant_that_it_began_with() -> None:
+    with recorded() as crl:
+        crl.activate("v2", {"prompt": "new"}, on_change="next_session")
+        hook = CrlCallback(crl.client, AGENT, TASK)
+        with hook.invocation("old-session", began_with="v1"):
+            answering(says("fine")).invoke(QUESTION, {"callbacks": [hook]})
+        assert (crl.outcome["variant_id"], crl.outcome["variant_source"]) == ("v1", "session")
+
+
 def test_a_stream_that_its_reader_leaves_is_abandoned_and_hides_no_later_run() -> None:
     async def main() -> None:
         hook = CrlCallback(crl.client, AGENT, TASK)

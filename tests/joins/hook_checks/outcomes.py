@@ -47,11 +47,11 @@ class Recorder:
         """Return everything that the client has logged."""
         return "\n".join(kind.text for kind in list(self.client.publisher.troubles._kinds.values()))
 
-    def activate(self, variant_id: str, configuration: dict[str, Any]) -> None:
+    def activate(self, variant_id: str, configuration: dict[str, Any], **fields: Any) -> None:
         """Make a variant with a configuration the active one, epoch 7, as if Kafka had said so."""
         named = {"agent_name": AGENT, "task_type": TASK}
         active = msgspec.json.decode((EXAMPLES / "crl.active-variants" / "ActiveVariant.json").read_bytes())
-        active |= named | {"variant_id": variant_id, "epoch": 7, "exploration": 0.0, "quarantined": []}
+        active |= named | {"variant_id": variant_id, "epoch": 7, "exploration": 0.0, "quarantined": []} | fields
         variant = {"variant_id": variant_id, "state": "registered", "quarantined": False}
         known = msgspec.json.decode((EXAMPLES / "crl.variants" / "VariantCatalogue.json").read_bytes())
         known |= named | {"variants": [variant | {"configuration": configuration}]}
