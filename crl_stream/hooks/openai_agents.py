@@ -20,7 +20,6 @@ from crl_stream.hooks.watching import NO_RESULT, Hook, Judge, Run, innermost_run
 try:
     from agents import (
         InputGuardrailTripwireTriggered,
-        MaxTurnsExceeded,
         OutputGuardrailTripwireTriggered,
         RunHooks,
         Runner,
@@ -161,12 +160,8 @@ class _Watch(RunHooks):
                 self.end(asyncio.CancelledError())
             elif (error := task.exception() or vars(result).get("_stored_exception")) is not None:
                 self.end(error)
-            elif result.interruptions or result.final_output is not None:
-                self.end(None, result)
-            elif vars(result).get("_cancel_mode", "none") != "none":
-                self.end(asyncio.CancelledError())
-            elif result.max_turns is not None and result.current_turn > result.max_turns:
-                self.end(MaxTurnsExceeded(f"Max turns ({result.max_turns}) exceeded"))
+            elif result.final_output is None and vars(result).get("_cancel_mode", "none") != "none":
+                self.end(asyncio.CancelledError())  # the reader has asked it to stop after a turn
             else:
                 self.end(None, result)
 

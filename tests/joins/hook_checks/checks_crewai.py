@@ -139,6 +139,19 @@ def test_a_nested_crew_is_part_of_the_run_and_one_with_its_own_hook_is_its_own_i
         assert own.current is None
 
 
+def test_a_nested_crew_is_no_invocation_for_a_listener_of_all_crews() -> None:
+    with listening() as (crl, _hook):
+
+        @tool("ask")
+        def ask() -> str:
+            """Ask another crew."""
+            return str(crew_of(answer("42")).kickoff())
+
+        crew_of(uses("ask"), answer("It is 42."), tools=(ask,)).kickoff()
+        crewai_event_bus.flush()
+        assert crl.outcome["tokens_input"] == 30
+
+
 def test_a_listener_hears_only_its_own_crew() -> None:
     with listening(crew="refunds") as (crl, _hook):
         crew_of(answer("x"), name="other").kickoff()

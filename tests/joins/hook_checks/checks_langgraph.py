@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -166,6 +167,33 @@ def test_a_nested_graph_is_part_of_the_outer_run() -> None:
 
         graph_of(node).invoke(QUESTION, {"callbacks": [hook]})
         assert (crl.outcome["tokens_input"], crl.outcome["tokens_output"]) == (20, 6)
+
+
+def test_a_nested_chain_with_the_same_callback_is_part_of_the_outer_run() -> None:
+    with recorded() as crl:
+        hook = CrlCallback(crl.client, AGENT, TASK)
+        inner = RunnableLambda(lambda text: model_of(says("x")).invoke(text))
+        RunnableLambda(lambda text: inner.invoke(text, {"callbacks": [hook]})).invoke("?", {"callbacks": [hook]})
+        assert crl.outcome["tokens_input"] == 10
+
+
+def test_a_nested_run_that_the_agent_cuts_short_is_no_error() -> None:
+    async def main() -> None:
+        hook = CrlCallback(crl.client, AGENT, TASK)
+
+        async def slow(_: Any) -> Any:
+            await asyncio.sleep(60)
+
+        async def node(state: Any) -> Any:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(graph_of(slow).ainvoke(state), 0.01)
+            return {"messages": [says("without it")]}
+
+        await graph_of(node).ainvoke(QUESTION, {"callbacks": [hook]})
+        assert (crl.outcome["status"], crl.outcome["error_count"]) == ("success", 0)
+
+    with recorded() as crl:
+        asyncio.run(main())
 
 
 def test_a_nested_agent_with_its_own_hook_is_its_own_invocation() -> None:
