@@ -5,6 +5,7 @@ It uses CRL_BOOTSTRAP_SERVERS, else the Kafka of `crl up`.
 
 from __future__ import annotations
 
+import time
 from itertools import cycle
 from typing import Any
 
@@ -24,6 +25,7 @@ def answer(state: MessagesState) -> dict[str, Any]:
     """Answer with the prompt of the variant, if it was registered with one."""
     prompt = (hook.configuration or {}).get("prompt", "Answer kindly.")
     print(f"{hook.variant_id}: {prompt}")
+    time.sleep(0.2)  # a real model takes longer
     return {"messages": [model.invoke([SystemMessage(prompt), *state["messages"]])]}
 
 

@@ -31,6 +31,7 @@ async def main() -> None:
     answer = ModelResponse([assistant_message("Your refund is on its way.")], usage, response_id=None)
     agent = Agent(name="refunds", instructions=instructions, model=ScriptedModel([answer] * 10))
     for number in range(10):
+        await asyncio.sleep(0.2)  # a real model takes longer
         session = SQLiteSession(f"conversation-{number}")
         await hook.run(agent, "Where is my refund?", session=session)  # joined: instead of Runner.run
 
