@@ -180,6 +180,14 @@ class _Reader:
 
     def _conclude(self, run: Run, message: Any) -> None:
         """Read a result message, then end the run."""
+        with self._hook.guarded():
+            self._measure(run, message)
+        if message.terminal_reason in _STOPPED:
+            self._fail(GeneratorExit())
+        else:
+            self._end(_status_of(message), message)
+
+    def _measure(self, run: Run, message: Any) -> None:
         invocation, usage = run.invocation, message.usage or {}
         run.count_tokens(sum(usage.get(name) or 0 for name in _READ), usage.get("output_tokens"))
         if message.total_cost_usd is not None:
@@ -189,10 +197,6 @@ class _Reader:
         invocation.metrics.setdefault("num_turns", float(message.num_turns))
         if message.api_error_status is not None:
             invocation.metrics.setdefault("api_error_status", float(message.api_error_status))
-        if message.terminal_reason in _STOPPED:
-            self._fail(GeneratorExit())
-        else:
-            self._end(_status_of(message), message)
 
     def _end(self, status: Status, result: Any = NO_RESULT) -> None:
         with self._hook.guarded():

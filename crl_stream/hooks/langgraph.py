@@ -37,7 +37,7 @@ except ImportError:  # LangChain without LangGraph, or a LangGraph that does not
 SESSION_KEYS: Final = ("thread_id", "session_id", "conversation_id")
 """Where a conversation's id is found in ``configurable`` or ``metadata``, the first that is there."""
 
-MOST_TREES: Final = 1_000
+MOST_TREES: Final = 100
 """Number of ended trees of runs that are remembered, so that runs that end late do not count as new ones."""
 
 

@@ -124,7 +124,10 @@ class _Watch(RunHooks):
 
     def __init__(self, hook: CrlRunner, run: Run | None, model: Any, inner: Any, *, owns: bool) -> None:
         self._hook, self._run, self._owns, self._model = hook, run, owns, model
-        self._inner = inner if inner is not None else RunHooks()
+        self._inner = inner if isinstance(inner, RunHooksBase) else RunHooks()
+        for name in dir(RunHooksBase):  # also those that a later version of the SDK adds
+            if name.startswith("on_") and name not in vars(_Watch):
+                setattr(self, name, getattr(self._inner, name))
         self._usage: Any = None
         self._before = (0, 0)
 
@@ -140,9 +143,10 @@ class _Watch(RunHooks):
             if (run := self._run) is None:
                 return
             self.leave()
-            if self._usage is not None:
-                read, written = self._before
-                run.count_tokens(self._usage.input_tokens - read, self._usage.output_tokens - written)
+            with self._hook.guarded():
+                if self._usage is not None:
+                    read, written = self._before
+                    run.count_tokens(self._usage.input_tokens - read, self._usage.output_tokens - written)
             if not self._owns:
                 if error is not None:
                     run.note_error(error)
@@ -181,30 +185,10 @@ class _Watch(RunHooks):
         self._look(context, agent)
         await self._inner.on_agent_start(context, agent)
 
-    async def on_agent_end(self, context: Any, agent: Any, output: Any) -> None:
-        """Call the agent's own hook."""
-        await self._inner.on_agent_end(context, agent, output)
-
     async def on_llm_start(self, context: Any, agent: Any, system_prompt: Any, input_items: Any) -> None:
         """Note model, trace and usage of a run that was resumed, then call the agent's own hook."""
         self._look(context, agent)
         await self._inner.on_llm_start(context, agent, system_prompt, input_items)
-
-    async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
-        """Call the agent's own hook."""
-        await self._inner.on_llm_end(context, agent, response)
-
-    async def on_handoff(self, context: Any, from_agent: Any, to_agent: Any) -> None:
-        """Call the agent's own hook."""
-        await self._inner.on_handoff(context, from_agent, to_agent)
-
-    async def on_tool_start(self, context: Any, agent: Any, tool: Any) -> None:
-        """Call the agent's own hook."""
-        await self._inner.on_tool_start(context, agent, tool)
-
-    async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
-        """Call the agent's own hook."""
-        await self._inner.on_tool_end(context, agent, tool, result)
 
 
 class _ToolErrors(TracingProcessor):

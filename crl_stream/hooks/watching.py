@@ -91,21 +91,26 @@ class Run:
                 return False
             self.ended = True
             errors, self._errors = self._errors, []
-        running = self.invocation
         try:
-            if self._counted:
-                running.tokens_input = self._input if running.tokens_input is None else running.tokens_input
-                running.tokens_output = self._output if running.tokens_output is None else running.tokens_output
-            running.cost = self._cost if running.cost is None else running.cost
-            if self.hook.counts_errors:
-                running.error_count += _recovered(errors, error)
-            if status is not None:
-                running.status = status
+            with self.hook.guarded():
+                self._conclude(errors, error, status)
             if error is None and result is not NO_RESULT:
-                self.hook.judge(running, result)
+                self.hook.judge(self.invocation, result)
         finally:
             self._block.__exit__(None if error is None else type(error), error, None)
         return True
+
+    def _conclude(self, errors: list[BaseException | str], error: BaseException | None, status: Status | None) -> None:
+        """Give the invocation what was counted; figures that the agent has set itself stay."""
+        running = self.invocation
+        if status is not None:
+            running.status = status
+        if self._counted:
+            running.tokens_input = self._input if running.tokens_input is None else running.tokens_input
+            running.tokens_output = self._output if running.tokens_output is None else running.tokens_output
+        running.cost = self._cost if running.cost is None else running.cost
+        if self.hook.counts_errors:
+            running.error_count += _recovered(errors, error)
 
     def abandon(self) -> None:
         """End the run without an outcome, because it says nothing about the variant; it counts as abandoned."""

@@ -17,7 +17,7 @@ from source_tree import ROOT, environment_of_this_checkout
 
 from joins.environments import python_of
 
-SECONDS = 150.0
+SECONDS = 270.0
 """Time limit for all checks of a file."""
 CHECKS = Path(__file__).parent / "hook_checks"
 

@@ -343,6 +343,28 @@ def test_the_judge_sees_the_result_and_its_own_errors_lose_nothing() -> None:
         assert "the judge failed: AssertionError: cannot judge" in crl.trouble
 
 
+def test_what_the_agent_measures_itself_is_kept_and_what_cannot_be_measured_loses_no_outcome() -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    with recorded() as crl:
+        hook = CrlCallback(crl.client, AGENT, TASK)
+        with hook.invocation() as inv:
+            answering(says("fine")).invoke(QUESTION, {"callbacks": [hook]})
+            inv.tokens_input, inv.cost = 7, 0.5
+
+        def node(state: Any) -> Any:
+            raise Unspeakable
+
+        with pytest.raises(Unspeakable):
+            graph_of(node).invoke(QUESTION, {"callbacks": [hook]})
+        first, second = crl.outcomes
+        assert (first["tokens_input"], first["tokens_output"], first["cost"]) == (7, 3, 0.5)
+        assert second["status"] == "error"
+        assert "RuntimeError: no text" in crl.trouble
+
+
 def test_an_error_of_the_hook_itself_does_not_reach_the_agent_and_is_logged() -> None:
     with recorded() as crl:
         hook = CrlCallback(crl.client, AGENT, TASK)
