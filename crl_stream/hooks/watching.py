@@ -69,15 +69,17 @@ class Run:
 
     def note_trace(self, trace_id: str | None) -> None:
         """Name the trace: that of OpenTelemetry if there is one, else the framework's."""
-        if self.invocation.trace_id is None:
-            self.invocation.trace_id = _open_telemetry_trace() or trace_id or None
+        with self.hook.guarded():
+            if self.invocation.trace_id is None:
+                self.invocation.trace_id = _open_telemetry_trace() or trace_id or None
 
     def note_error(self, error: BaseException | str) -> None:
         """Record an error that may not end the run; the same exception counts once, however often it is seen."""
         if isinstance(error, BaseException) and is_abandonment(error):
             return
         with self._lock:
-            if len(self._errors) < MOST_ERRORS and not any(error is seen for seen in self._errors):
+            known = isinstance(error, BaseException) and any(error is seen for seen in self._errors)
+            if not known and len(self._errors) < MOST_ERRORS:
                 self._errors.append(error)
 
     def end(self, error: BaseException | None = None, *, result: Any = NO_RESULT, status: Status | None = None) -> bool:

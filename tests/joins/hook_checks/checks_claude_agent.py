@@ -217,9 +217,9 @@ def test_subagents_and_retried_tools_are_part_of_the_turn() -> None:
         wrong = {"type": "tool_result", "tool_use_id": "t1", "content": "no such file", "is_error": True}
         told = {"type": "user", "message": {"role": "user", "content": [wrong]}, "session_id": "session-7"}
         inner = says("I look.", parent_tool_use_id="t0")
-        transport = ScriptedTransport([says("Let us see."), inner, told, says("Done."), result()])
+        transport = ScriptedTransport([says("Let us see."), inner, told, told, says("Done."), result()])
         await read(hook.query(prompt="?", transport=transport))
-        assert (crl.outcome["status"], crl.outcome["error_count"]) == ("success", 1)
+        assert (crl.outcome["status"], crl.outcome["error_count"]) == ("success", 2)
 
     with recorded() as crl:
         asyncio.run(main())

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 from outcomes import AGENT, TASK, recorded
 from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ModelRetry, RunContext, UsageLimits
 from pydantic_ai.capabilities import Hooks
@@ -62,6 +63,14 @@ def test_a_run_is_one_outcome_with_its_variant_session_tokens_model_and_trace() 
         assert (found["session_id"], found["tokens_input"], found["tokens_output"]) == ("conversation-7", 10, 3)
         assert (found["provider"], found["model"], found["trace_id"]) == ("function", "scripted", result.run_id)
         assert hook.current is None
+
+
+def test_the_trace_of_open_telemetry_is_named_if_there_is_one() -> None:
+    with recorded() as crl:
+        span = NonRecordingSpan(SpanContext(trace_id=0xABC, span_id=1, is_remote=False))
+        with use_span(span):
+            agent_of(CrlHooks(crl.client, AGENT, TASK), says("Yes.")).run_sync("?")
+        assert crl.outcome["trace_id"] == f"{0xABC:032x}"
 
 
 def test_the_cost_that_the_framework_knows_is_published() -> None:
