@@ -9,6 +9,7 @@ To read the code, read in this order:
     worker/       runs the stages on Faust and Kafka, without loss or double counting; nothing else imports Faust
     client/       what an agent runtime uses: ``Publisher`` and ``Resolver``
     openfeature/  the OpenFeature provider, over ``client``
+    hooks/        join agents of LangGraph, OpenAI, pydantic-ai, Claude and CrewAI with two lines, over the same client
     guide/        the Python API of the safety guide, word for word, over the same engine
 
 What people use:

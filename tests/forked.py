@@ -26,6 +26,8 @@ from typing import IO, Any, Final, NamedTuple
 from source_tree import OF_THIS_CHECKOUT, PACKAGE, ROOT
 
 _SERVER: Final = Path(__file__).with_name("forking_server.py")
+_EXTRA: Final = (f"{PACKAGE}.hooks.", f"{PACKAGE}.openfeature")
+"""Prefixes of modules that need other projects' packages."""
 _LEFT_OUT: Final = (f"{PACKAGE}.__main__", f"{PACKAGE}.contract.generator", f"{PACKAGE}.worker.stores.rocksdb")
 """Modules that are programs, or that load native code which starts threads; ``openfeature`` is an optional extra."""
 _AT_START: Final = ("LANG", "LC_", "PYTHON", "TYPER", "_TYPER", "FORCE_COLOR", "PY_COLORS", "GITHUB_", "TERMINAL_")
@@ -124,7 +126,7 @@ def modules_of_the_program(*, worker: bool) -> list[str]:
     import crl_stream
 
     names = [found.name for found in pkgutil.walk_packages(crl_stream.__path__, f"{PACKAGE}.")]
-    names = [name for name in names if name not in _LEFT_OUT and not name.startswith(f"{PACKAGE}.openfeature")]
+    names = [name for name in names if name not in _LEFT_OUT and not name.startswith(_EXTRA)]
     return [name for name in names if worker or not name.startswith(f"{PACKAGE}.worker")]
 
 

@@ -40,6 +40,7 @@ LONG: Final = (
     "joins/test_openfeature.py::test_the_provider_keeps_the_laws_",
     "joins/test_sync.py::test_an_agent_in_node_follows_through_flagds_provider",
     "joins/test_sync.py::test_node_and_go_choose_",
+    "joins/test_hook_stories.py::test_the_same_agent_with_any_other_framework_",
     "test_detection_rivals.py::test_rivers_detectors_",
     # Every variation of one case; some variations are also tested without a broker.
     "integration/test_any_batch.py",

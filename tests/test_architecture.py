@@ -41,6 +41,7 @@ MAPPED = (
     "core/overview",
     "core/proposer",
     "guide",
+    "hooks",
     "kafka",
     "notifiers",
     "openfeature",

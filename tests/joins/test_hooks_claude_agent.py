@@ -1,0 +1,14 @@
+"""The hook for the Claude Agent SDK, with the real package and a scripted process behind it."""
+
+from __future__ import annotations
+
+import pytest
+
+from joins.hook_running import names_in, report_of
+
+CHECKS = "checks_claude_agent.py"
+
+
+@pytest.mark.parametrize("name", names_in(CHECKS))
+def test_with_the_real_packages(name: str) -> None:
+    report_of("hooks", CHECKS, name)
