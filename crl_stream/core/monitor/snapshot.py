@@ -41,6 +41,7 @@ from crl_stream.core.monitor.decision_matrix import (
     reasoning,
 )
 from crl_stream.core.monitor.evidence import e_value
+from crl_stream.core.monitor.filing import proposal_in
 from crl_stream.core.monitor.grounds import sentence, source_of
 from crl_stream.core.monitor.promise import Promise, delivered_as
 from crl_stream.core.monitor.rollout import WHOLE, is_offered, waits_for, weights_of
@@ -123,6 +124,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         rollout=None if row.rollout is None else _rollout(row, row.rollout, at, policy),
         scorecard=None if row.card is None else _scorecard(row, rules_of(policy)),
         one_runtime=_one_runtime(row),
+        filed=[] if row.filings is None else [proposal_in(filed) for filed in row.filings.open],
     )
 
 
