@@ -25,10 +25,12 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import Modification, ProposeVariant
 from crl_stream.errors import Unavailable, UsageError
 from crl_stream.kafka.commands import active_variant, give, task_command
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import KafkaSession
 from crl_stream.proposals.candidate import configuration_of, evidence_of, modifications_of
 from crl_stream.settings import load_client_settings
 from crl_stream.settings.model import Kafka
+from crl_stream.wire.topics import COMMANDS
 
 
 def propose(
@@ -107,7 +109,9 @@ def propose(
 
 
 async def _file(kafka: Kafka, key: TaskKey, timeout: float, fields: dict[str, Any]) -> str:
-    async with KafkaSession(kafka) as session:
+    # A script may know only the address, and a task's partition follows from the real number of partitions.
+    partitions = await TopicReader(kafka).partitions(COMMANDS)
+    async with KafkaSession(kafka.model_copy(update={"partitions": partitions})) as session:
         await active_variant(session, key)  # a command for a mistyped name would create that task permanently
         result = await give(session, task_command(ProposeVariant, key, **fields), timeout)
     if result.proposal_id is None:

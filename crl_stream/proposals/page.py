@@ -48,7 +48,7 @@ def page(
         *_indented(proposal.reasoning),
         "",
         "Evidence",
-        *(f"  {name}: {number(value)}" for name, value in proposal.supporting_data.items()),
+        *(f"  {name}: {number(value)}{_claimed(proposal, name)}" for name, value in proposal.supporting_data.items()),
         f"  up to outcome {proposal.position.partition}:{proposal.position.offset} of the log",
     ]
     if proposal.recommended_modifications:
@@ -173,6 +173,11 @@ def _change(change: Change) -> list[str]:
     for modification in change.modifications:
         lines += _modification(modification)
     return lines
+
+
+def _claimed(proposal: Proposal, name: str) -> str:
+    """Mark the only figure of a filed proposal that its source claims."""
+    return " (claimed)" if proposal.filing is not None and name == "potential_improvement" else ""
 
 
 def _filing(filing: Filing | None) -> list[str]:

@@ -116,6 +116,7 @@ async def test_a_script_gets_the_id_or_the_reason_even_inside_a_running_event_lo
     await begin(installation)
     for name, value in installation.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CRL_KAFKA_PARTITIONS", "7")  # a script that knows only the address has the default
     first = propose(NAME, "v2", source="dspy@3", parent="default", configuration=NEW, evidence={"n": 20}, actor="bot")
     await installation.wait_for(PROPOSALS, m.Proposal, lambda p: p.proposal_id == first)
     with pytest.raises(CommandRefused, match=f"already proposed as {first}"):

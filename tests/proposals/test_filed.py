@@ -59,6 +59,7 @@ def test_the_page_tells_claims_from_figures_and_shows_what_is_different() -> Non
         "  url: https://example.com/7",
     ]
     assert claims < text.index("Evidence")
+    assert "  potential_improvement: 0.15 (claimed)" in text
     compared = text.index("The configuration, compared with default")
     assert text[compared + 1 : compared + 9] == [
         "    prompt:",
@@ -114,7 +115,7 @@ def test_the_same_configuration_is_no_difference() -> None:
 
 # -- what is exported and kept ---------------------------------------------------------------------
 def test_exports_say_who_filed_it_and_a_filing_is_no_review() -> None:
-    filed = a_filed_proposal(actor="nightly", why="filed with gepa@0.1.4")
+    filed = a_filed_proposal(actor="nightly", why="filed, source: gepa@0.1.4")
     [entry] = json.loads(FORMATS["tracker"].write([filed], NOW))["entries"]
     assert (entry["type"], entry["source"], entry["filed_by"]) == (
         "crl_create_specialized_variant",

@@ -33,7 +33,7 @@ def draft_of(view: View, filed: FiledProposal) -> Draft:
         f"{filing.actor}.{said}\n"
         + (f"It claims: {claim}." if claim else "It gives no evidence.")
         + " No live invocation has used the candidate yet.",
-        f"filed with {filing.source}" + (f": {claim}" if claim else ""),
+        f"filed, source: {filing.source}" + (f": {claim}" if claim else ""),
         active.q_value,
         gain_of(filing.evidence),
         active.reward_variance,

@@ -175,7 +175,7 @@ class _Look:
             now = snapshot.active_variant or "nothing"
             return f"made for epoch {proposal.epoch}; {now} has since become active (epoch {snapshot.epoch})"
         for filed in snapshot.filed:
-            if proposal.proposal_type in _MAKING and filed.change.variant_id == target:
+            if filed.change.variant_id == target:
                 return f"{filed.filing.actor} has proposed {target} as {filed.proposal_id}"
         if self.view is None:
             return None
