@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from builders import AGENT, TASK, invocations
+from builders import AGENT, TASK, a_command, invocations
 from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation
 from services_oracle import (
@@ -18,6 +19,7 @@ from services_oracle import (
 )
 
 from crl_stream.core import messages as m
+from crl_stream.core.proposer.step import approval_of
 from crl_stream.errors import CommandRefused, NotFound, UsageError
 from crl_stream.proposals import propose
 from crl_stream.wire.topics import DEAD_LETTERS, DECISIONS, PROPOSALS, VARIANTS
@@ -108,6 +110,49 @@ async def check(installation: Installation) -> None:
     await assert_services_equal_the_fold(installation)
     await assert_files_and_alerts_equal_the_topics(installation)
     assert await installation.messages(DEAD_LETTERS) == []
+
+
+async def tell(installation: Installation) -> AsyncIterator[str]:
+    """Play the story of one candidate, and yield after every step, so that the caller can kill the processes."""
+    await installation.publish(*invocations("default", "S" * 30))
+    yield "a task without a candidate"
+    candidate = {"variant_id": "v2", "source": "gepa@0.1.4", "parent": "default", "configuration": NEW}
+    await installation.order(a_command(m.ProposeVariant, command_id="file-1", actor="nightly", **candidate))
+    yield "the candidate has been sent"
+    filed = await installation.wait_for(PROPOSALS, m.Proposal, lambda p: p.trigger == "external")
+    yield "it is proposed"
+    await installation.publish(*invocations("v3", "S" * 12, variant_source="explore"))
+    await installation.order(a_command(m.ActivateVariant, command_id="activate-1", variant_id="v3"))
+    yield "another variant has been activated"
+    moved = await installation.wait_for(PROPOSALS, m.Proposal, lambda p: p.trigger == "external" and p.epoch == 2)
+    assert (moved.proposal_id, moved.status) == (filed.proposal_id, "pending")
+    yield "the proposal has followed"
+    fields = {"command_id": "approve-1", "timestamp": moved.timestamp, "actor": "ada", "reason": "tried"}
+    await installation.order(approval_of(moved, schema_version=1, **fields))
+    yield "the approval has been sent"
+    await installation.wait_for(
+        PROPOSALS, m.Proposal, lambda p: p.proposal_id == filed.proposal_id and p.status == "approved"
+    )
+
+
+@pytest.mark.faults
+async def test_killed_at_every_point_a_candidate_is_filed_once_and_never_lost(installation: Installation) -> None:
+    workers, points = await start_all(installation), []
+    async for point in tell(installation):
+        for worker in workers:
+            worker.kill()
+        workers = await start_all(installation)
+        points.append(point)
+    assert len(points) == 6
+    await check(installation)
+    filed = [p for p in await installation.messages(PROPOSALS) if p.trigger == "external"]
+    assert len({p.proposal_id for p in filed}) == 1
+    assert [p.status for p in sorted(filed, key=lambda p: p.revision)] == ["pending", "pending", "approved"]
+    answered = [r for r in await installation.messages(DECISIONS) if isinstance(r, m.CommandResult)]
+    assert [(r.command, r.outcome) for r in answered if r.command in {"ProposeVariant", "ApproveProposal"}] == [
+        ("ProposeVariant", "applied"),
+        ("ApproveProposal", "applied"),
+    ]
 
 
 async def test_a_script_gets_the_id_or_the_reason_even_inside_a_running_event_loop(
