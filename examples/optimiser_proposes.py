@@ -13,8 +13,6 @@ import sys
 from importlib.metadata import version
 from typing import Any
 
-import gepa
-
 from crl_stream.client import Resolver
 from crl_stream.errors import CrlError
 from crl_stream.proposals import propose
@@ -55,12 +53,14 @@ def reflect(question: str) -> str:
 
 def main(task: str, variant_id: str) -> int:
     """Improve the active variant's prompt, and file the result if it is better."""
+    import gepa
+
     agent_name, _, task_type = task.partition("/")
     with Resolver() as resolver:
-        resolver.wait_for_epoch(agent_name, task_type, 1, 30.0)
+        resolver.wait_for_epoch(agent_name, task_type, 1, 10.0)
         active = resolver.resolve(agent_name, task_type)
-    if active is None or active.configuration is None:
-        print(f"{task} has no active variant with a configuration: crl register --configuration", file=sys.stderr)
+    if active is None or "prompt" not in (active.configuration or {}):
+        print(f"{task} has no active variant whose configuration has a prompt: see crl register", file=sys.stderr)
         return 4
     found: Any = gepa.optimize(
         seed_candidate={"prompt": active.configuration["prompt"]},
@@ -103,8 +103,14 @@ class Silent:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        print("name a task and the new variant: support/refund refund-gepa-1", file=sys.stderr)
+        sys.exit(2)
     try:
-        sys.exit(main(*sys.argv[1:3]))
+        sys.exit(main(*sys.argv[1:]))
+    except ImportError:
+        print("This example needs the package gepa: pip install gepa", file=sys.stderr)
+        sys.exit(2)
     except CrlError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -79,7 +79,8 @@ def propose(
         CommandRefused: The monitor does not accept the candidate; the message says why.
         UsageError: The candidate is not valid.
         NotFound: The task is not known.
-        Unavailable: Kafka or a worker does not respond.
+        Unavailable: Kafka or a worker does not respond. If you call again and the candidate was filed after all, the
+            refusal names its proposal.
         ConfigError: The settings are not valid.
 
     """

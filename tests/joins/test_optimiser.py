@@ -151,8 +151,10 @@ async def assert_the_ledger(installation: Installation, proposal_id: str) -> Non
     assert await installation.messages(DEAD_LETTERS) == []
 
 
-async def test_an_optimiser_without_kafka_ends_with_a_sentence_and_no_traceback(installation: Installation) -> None:
+async def test_an_optimiser_of_an_unknown_task_ends_with_a_sentence_and_no_traceback(
+    installation: Installation,
+) -> None:
     python_of("optimiser")
     done = await run_optimiser(installation, "support/unknown", NEW)
     assert (done.returncode, "Traceback" in done.stderr) == (4, False)
-    assert "support/unknown has no active variant with a configuration" in done.stderr
+    assert "support/unknown has no active variant whose configuration has a prompt" in done.stderr

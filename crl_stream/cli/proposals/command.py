@@ -58,13 +58,14 @@ def list_proposals(
             f"{proposal.agent_name}/{proposal.task_type}",
             proposal.proposal_type,
             proposal.target_variant,
+            "proposer" if proposal.filing is None else proposal.filing.source,
             f"{proposal.confidence:.0%}",
             status_at(proposal, now),
             proposal.expires_at,
         )
         for proposal in found
     ]
-    columns = ("id", "task", "type", "target", "confidence", "status", "expires")
+    columns = ("id", "task", "type", "target", "source", "confidence", "status", "expires")
     show_table(columns, rows, empty="No proposal is waiting." if status is None else "No proposal matches.")
 
 
