@@ -60,6 +60,8 @@ def window(
     )
     for v in variants:
         show(f"{v['variant_id']}: {v['reason']}. {v['reasoning']}.")
+        for line in guardrails(v):
+            show(f"  {line}")
         if why := v.get("not_applied"):
             show(f"  not applied yet: {why}")
         if late := v.get("feedback_too_late"):
@@ -69,6 +71,16 @@ def window(
             )
     as_of = found["as_of"]
     show(f"as of crl.invocations {as_of['partition']}:{as_of['offset']}, {found['timestamp']}")
+
+
+def guardrails(variant: dict[str, Any]) -> Iterator[str]:
+    """Return a line about each guardrail metric of a variant: its level, and what it is compared with."""
+    for name, level in (variant.get("guardrails") or {}).items():
+        if level["recent"] is None:
+            continue
+        against = "no baseline yet" if level["baseline"] is None else f"baseline {level['baseline']:.4g}"
+        alert = "; an alert is open" if level["broken"] else ""
+        yield f"{name} {level['recent']:.4g} over the last {level['outcomes']} outcomes, {against}{alert}"
 
 
 def verification(found: dict[str, Any]) -> Iterator[str]:

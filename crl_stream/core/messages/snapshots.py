@@ -186,6 +186,21 @@ class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
     enforce_precision: float = 0.9
 
 
+class GuardrailLevel(msgspec.Struct, frozen=True, kw_only=True):
+    """The level of one guardrail metric of a variant, such as its cost."""
+
+    recent: float | None
+    """Mean over the window; absent without a judged value."""
+    outcomes: int
+    """Number of values in the window."""
+    baseline: float | None
+    """The mean that the window is compared with; absent if there are too few values."""
+    e_value: float
+    """The evidence that the metric became worse; it must reach 1.25 times ``degradation.false_alarm_budget``."""
+    broken: bool
+    """Whether an alert about the metric is open."""
+
+
 class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The state and figures of one variant."""
 
@@ -227,6 +242,8 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Why the variant is not active yet although its decision is ``auto_apply``; absent for any other decision."""
     degraded_since: Timestamp | None = None
     """When the variant became ``degraded``; absent if it is not degraded, or if an older engine found it degraded."""
+    guardrails: dict[str, GuardrailLevel] | None = None
+    """By metric: ``cost``, ``duration``, ``tokens``, or a named one; absent if no outcome had any."""
 
 
 class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,9 @@ Read the modules in the order in which an outcome passes through them:
     scorecard          whether a rollback that shadow mode only reported was right
     common_cause       whether variants fell together because of a provider or model that they share
     protection         what follows from a verdict: alert, rollback or recovery
+    guardrails         what follows if cost, duration or a named metric becomes worse
+    guardrail          what a guardrail metric is
+    gauges             the level of a guardrail metric, and the evidence that it rose
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines
     detectors/         one file for each metric

@@ -6,6 +6,7 @@ from typing import Literal
 
 from crl_stream.core.ids import name_digest
 from crl_stream.core.messages import Invocation
+from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.changes import Activated, HoldEnded
 from crl_stream.core.monitor.dedupe import is_known, new_mark, remember
 from crl_stream.core.monitor.evidence import update
@@ -21,6 +22,7 @@ from crl_stream.core.monitor.row import (
     MICRO,
     RETIRED,
     SUCCESS,
+    Gauge,
     Sums,
     Variant,
 )
@@ -90,6 +92,8 @@ def record(
         flags |= update(variant, reward, flags, rules.size, rules.claims, rules.weighs)
         if row.rollout is not None:
             flags |= stage(row, variant, invocation.variant_source, reward, flags, rules.size)
+        if rules.guardrails:
+            _measure(turn, variant, invocation)
     packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
     take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims, rules.memory, rules.weighs)
     if variant.life.n == 1:
@@ -104,6 +108,25 @@ def record(
     if held is not None and is_over(held, row):
         apply(turn, [HoldEnded()])
     return "applied", None, variant, flags & JUDGED != 0
+
+
+def _measure(turn: Turn, variant: Variant, invocation: Invocation) -> None:
+    """Add the outcome's guardrail values, and note in ``turn.measured`` what each then shows."""
+    rules, known = turn.rules, variant.gauges
+    for guardrail in rules.guardrails:
+        value = guardrail.value_of(invocation)
+        if value is None:
+            continue
+        gauge = known.get(guardrail.name)
+        if gauge is None:
+            if not known:
+                variant.gauges = known = {}
+            gauge = known[guardrail.name] = Gauge()
+        found = gauges.measure(
+            gauge, guardrail.sign * value, rules.size, rules.gauge_memory, guardrail.limit, guardrail.floor
+        )
+        if gauge.open_alert or found >= rules.threshold:
+            turn.measured.append(guardrail)
 
 
 def _attribute(turn: Turn, variant: Variant, invocation: Invocation, reward: int, flags: int) -> None:
