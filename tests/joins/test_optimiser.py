@@ -49,18 +49,16 @@ def settings_of(installation: Installation) -> Settings:
 
 
 def serve(client: Client, *, until_epoch: int = 0, times: int = 10_000) -> set[str]:
-    """Run the agent with the prompt that it gets; it succeeds if the prompt names the refund policy.
+    """Run the agent with the prompt that it gets; it is better if the prompt names the refund policy.
 
     Returns the variants that it used, once its runtime follows ``until_epoch`` or after ``times`` invocations.
     """
     used: set[str] = set()
     end = time.monotonic() + 90
-    for number in range(times):
+    for _ in range(times):
         assert time.monotonic() < end, f"epoch {until_epoch} was not reached"
         with client.invocation(AGENT, KIND, default=OLD) as running:
-            knows = "Deny" in (running.configuration or SEED)["prompt"]
-            if not knows and number % 3 == 0:
-                running.failed()
+            running.quality = 0.9 if "Deny" in (running.configuration or SEED)["prompt"] else 0.6
             time.sleep(0.005)
         used.add(running.variant_id)
         if until_epoch and (running.epoch or 0) >= until_epoch:
