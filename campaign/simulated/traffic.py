@@ -36,6 +36,7 @@ _ORDERS: Final = (
     m.LiftQuarantine,
     m.RetireVariant,
     m.RegisterVariant,
+    m.ProposeVariant,
     m.PinVariant,
     m.HoldTask,
     m.ResumeTask,
@@ -188,6 +189,8 @@ class Traffic:
             fields["rollback_id"] = found.rollback_id if found is not None else "rb-1"
         elif kind not in {m.ResumeTask, m.UnpinVariant, m.UndoRollback}:
             fields["variant_id"] = rng.choice(VARIANTS)
+        if kind is m.ProposeVariant:
+            fields |= {"variant_id": f"c{rng.randint(1, 6)}", "source": "gepa@1", "configuration": {"n": rng.random()}}
         return kind(**fields)
 
     def _review(self) -> Any:

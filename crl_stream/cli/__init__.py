@@ -38,6 +38,7 @@ Commands that change the state:
     quarantine       variants in quarantine
     rollout          rollouts in stages
     proposals/       proposed changes and their reviews
+    propose          files a candidate as a proposal
     policy           the policy in force
     topics           creates and corrects topics
     dead_letters/    records that could not be used

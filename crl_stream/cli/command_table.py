@@ -22,6 +22,7 @@ PLACES: Final[dict[str, str]] = {
     "activate": "orders:activate",
     "register": "orders:register",
     "retire": "orders:retire",
+    "propose": "propose:propose",
     "accept": "orders:accept",
     "demo": "demo.command:demo",
     "up": "up:up",

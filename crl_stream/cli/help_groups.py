@@ -37,6 +37,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "retire",
         "rollout",
         "accept",
+        "propose",
         "proposals",
         "policy",
     ),

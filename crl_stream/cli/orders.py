@@ -213,13 +213,13 @@ def register(
         may_be_new=True,
         variant_id=variant,
         temperature=temperature,
-        configuration=None if configuration is None else _object_of(configuration),
+        configuration=None if configuration is None else object_of(configuration),
         ref=ref,
         **fields,
     )
 
 
-def _object_of(given: str) -> dict[str, Any]:
+def object_of(given: str, option: str = "configuration", example: str = '{"model": "m-1"}') -> dict[str, Any]:
     """Return the JSON object in ``given``, or in the file that it names after an ``@``."""
     if given.startswith("@"):
         try:
@@ -227,15 +227,15 @@ def _object_of(given: str) -> dict[str, Any]:
         except OSError as error:
             raise UsageError(
                 f"{given[1:]} cannot be read: {error.strerror or error}.",
-                hint="--configuration @FILE names a JSON file",
+                hint=f"--{option} @FILE names a JSON file",
             ) from None
     else:
         data = given.encode(errors="replace")
     found = parse_object(data)
     if isinstance(found, Bad):
         raise UsageError(
-            f"The configuration is not a JSON object: {found.detail}.",
-            hint="""write --configuration '{"model": "m-1"}', or @FILE to read it from a file""",
+            f"The {option} is not a JSON object: {found.detail}.",
+            hint=f"write --{option} '{example}', or @FILE to read it from a file",
         )
     return found
 

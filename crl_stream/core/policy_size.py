@@ -24,13 +24,17 @@ _PER_REVIEW: Final = 50_000
 _PER_RUNTIME: Final = 300
 _OTHERWISE: Final = 700_000
 """Bytes for the pin, the holds and all configurations (``core.monitor.registration.MAX_CONFIGURATIONS``)."""
+_FILED: Final = 100_000
+"""Bytes for the proposals from outside: ``MAX_OPEN`` of at most ``MAX_FILED`` bytes (``core.monitor.filing``)."""
 
 
 def task_bytes(policy: Policy) -> int:
     """Return the largest size in bytes of a task's snapshot or row under ``policy``."""
     limits = policy.limits
     variant = _PER_VARIANT + _PER_OUTCOME * policy.degradation.lookback_window
-    return _OTHERWISE + limits.variants * variant + limits.reviews * _PER_REVIEW + limits.runtimes * _PER_RUNTIME
+    return (
+        _OTHERWISE + _FILED + limits.variants * variant + limits.reviews * _PER_REVIEW + limits.runtimes * _PER_RUNTIME
+    )
 
 
 def too_large(policies: PolicySet) -> str | None:

@@ -1,4 +1,4 @@
-"""Lists, shows, weekly summaries and exports of proposals, for people.
+"""Lists, shows, weekly summaries and exports of proposals, for people; and ``propose``, for scripts.
 
 Read in this order:
 
@@ -8,5 +8,13 @@ Read in this order:
     rows      proposals as rows of a table, for spreadsheets
     export    one file per export format, found by listing the folder
 
-Nothing here reads a topic or a clock: proposals and the time are passed in.
+    comparison  how a candidate's configuration differs from its parent's
+    candidate   what a script gives as a candidate, checked
+    filing      files a candidate as a proposal
+
+Only ``filing`` uses Kafka.  Nothing else here reads a topic or a clock: proposals and the time are passed in.
 """
+
+from crl_stream.proposals.filing import propose
+
+__all__ = ["propose"]

@@ -6,15 +6,28 @@ import json
 from typing import Any
 
 from crl_stream.core.instant import from_text
-from crl_stream.core.messages import ActiveVariant, Change, Modification, Order, Proposal
+from crl_stream.core.messages import (
+    ActiveVariant,
+    Change,
+    Filing,
+    Modification,
+    Order,
+    Proposal,
+    RegisteredVariant,
+    VariantCatalogue,
+)
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
+from crl_stream.proposals.comparison import differences
 from crl_stream.proposals.standing import status_at
 
 
-def page(proposal: Proposal, now: int, active: ActiveVariant | None = None) -> str:
+def page(
+    proposal: Proposal, now: int, active: ActiveVariant | None = None, variants: VariantCatalogue | None = None
+) -> str:
     """Return everything known about a proposal, as text.
 
-    ``now`` is in milliseconds since the epoch; for ``active`` see ``effect``.
+    ``now`` is in milliseconds since the epoch; for ``active`` see ``effect``. ``variants`` are those of the task, with
+    whose configurations a new one is compared.
     """
     status = status_at(proposal, now)
     lines = [
@@ -29,12 +42,13 @@ def page(proposal: Proposal, now: int, active: ActiveVariant | None = None) -> s
             f"  epoch: {proposal.epoch}"
         ),
         f"  Tracker: {proposal.tracker_type}",
+        *_filing(proposal.filing),
         "",
         "Reasoning",
         *_indented(proposal.reasoning),
         "",
         "Evidence",
-        *(f"  {name}: {number(value)}" for name, value in proposal.supporting_data.items()),
+        *(f"  {name}: {number(value)}{_claimed(proposal, name)}" for name, value in proposal.supporting_data.items()),
         f"  up to outcome {proposal.position.partition}:{proposal.position.offset} of the log",
     ]
     if proposal.recommended_modifications:
@@ -42,6 +56,8 @@ def page(proposal: Proposal, now: int, active: ActiveVariant | None = None) -> s
         for modification in proposal.recommended_modifications:
             lines += _modification(modification)
     lines += ["", "The exact change", *_change(proposal.change)]
+    if proposal.change.configuration is not None:
+        lines += _configuration(proposal.change, variants)
     if proposal.history:
         lines += ["", "History"]
         for step in proposal.history:
@@ -64,6 +80,7 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
         "register": [
             f"registers {change.variant_id} for {task}" + (f", made from {change.parent}." if change.parent else "."),
             "The variant becomes active only after its own outcomes justify it; until then it can only be explored.",
+            f"To give it a small share at once: crl proposals approve {proposal.proposal_id} --rollout",
             *(f"The variant does not become active while the task is {why}." for why in orders_in_force(active, now)),
         ],
         "activate": [
@@ -149,13 +166,50 @@ def _change(change: Change) -> list[str]:
     lines = [f"  {change.action} {change.variant_id}"]
     if change.action == "enforce":
         return ['  operations.mode = "enforce" for this task']
-    for name in ("parent", "model_tier", "temperature"):
+    for name in ("parent", "model_tier", "provider", "model", "temperature", "ref"):
         value = getattr(change, name)
         if value is not None:
-            lines.append(f"  {name}: {value}")
+            lines.append(f"  {name}: {_one_line(str(value))}")
     for modification in change.modifications:
         lines += _modification(modification)
     return lines
+
+
+def _claimed(proposal: Proposal, name: str) -> str:
+    """Mark the only figure of a filed proposal that its source claims."""
+    return " (claimed)" if proposal.filing is not None and name == "potential_improvement" else ""
+
+
+def _filing(filing: Filing | None) -> list[str]:
+    """Return who filed the proposal and what they claim; the claim is nothing that crl-stream has measured."""
+    if filing is None:
+        return []
+    lines = [f"  Filed by: {_one_line(filing.actor)}", f"  Source: {_one_line(filing.source)}"]
+    evidence = filing.evidence
+    if evidence is not None:
+        claims = [(name, getattr(evidence, name)) for name in evidence.__struct_fields__]
+        lines += ["", f"Claimed by {_one_line(filing.source)}, not measured by crl-stream"]
+        lines += [f"  {name}: {_one_line(str(value))}" for name, value in claims if value is not None]
+    return lines
+
+
+def _configuration(change: Change, variants: VariantCatalogue | None) -> list[str]:
+    """Return how the candidate's configuration differs from its parent's, or all of it if that is not known."""
+    parent = _parent(change, variants)
+    if parent is not None and parent.configuration is not None:
+        head = f"The configuration, compared with {change.parent}"
+    elif change.parent:
+        head = f"The whole configuration ({change.parent} has none to compare it with)"
+    else:
+        head = "The whole configuration (it names no parent to compare it with)"
+    lines = differences(None if parent is None else parent.configuration, change.configuration)
+    return ["", head, *(f"  {_one_line(line)}" for line in lines or ["no difference"])]
+
+
+def _parent(change: Change, variants: VariantCatalogue | None) -> RegisteredVariant | None:
+    if variants is None:
+        return None
+    return next((one for one in variants.variants if one.variant_id == change.parent), None)
 
 
 def _modification(modification: Modification) -> list[str]:

@@ -34,6 +34,9 @@ COLUMNS: Final = (
     "revision",
     "updated_at",
     "expires_at",
+    "source",
+    "filed_by",
+    "evidence",
 )
 """The guide's fields in the guide's order, followed by ours."""
 
@@ -41,6 +44,7 @@ COLUMNS: Final = (
 def row(proposal: Proposal, now: int) -> list[Cell]:
     """Return the cells of one proposal, in the order of ``COLUMNS``."""
     actor, why = ending(proposal)
+    filing = proposal.filing
     figures: list[Cell] = []
     for name in FIGURES:
         value = proposal.supporting_data.get(name)
@@ -66,6 +70,9 @@ def row(proposal: Proposal, now: int) -> list[Cell]:
         proposal.revision,
         updated_at(proposal),
         proposal.expires_at,
+        None if filing is None else filing.source,
+        None if filing is None else filing.actor,
+        None if filing is None or filing.evidence is None else _json(filing.evidence),
     ]
 
 

@@ -78,6 +78,9 @@ def proposal_line(proposal: m.Proposal) -> bytes:
         "position": {"partition": proposal.position.partition, "offset": proposal.position.offset},
         "engine_version": proposal.engine_version,
     }
+    if (filing := proposal.filing) is not None:
+        evidence = {} if filing.evidence is None else msgspec.to_builtins(filing.evidence)
+        fields |= {"source": filing.source, "filed_by": filing.actor, "evidence": evidence}
     return _fit(fields, PROPOSAL_BYTES, _PROPOSAL_STEPS)
 
 
@@ -162,7 +165,7 @@ def _modifications(count: int, bytes_: int) -> _Step:
 
 def _change_in_short(fields: Fields) -> None:
     # The line lists the modifications already. An approval applies the complete ones, which are on the topic.
-    kept = ("action", "variant_id", "parent", "temperature")
+    kept = ("action", "variant_id", "parent", "temperature", "ref")
     fields["change"] = {name: value for name, value in fields["change"].items() if name in kept}
 
 
@@ -181,11 +184,11 @@ _PROPOSAL_STEPS: Final[tuple[_Step, ...]] = (
     _texts(400, "reasoning", "status_reason"),
     _modifications(8, 160),
     _modifications(4, 100),
-    _texts(160, "reasoning", "status_reason", "actor"),
+    _texts(160, "reasoning", "status_reason", "actor", "filed_by"),
     _modifications(2, 60),
-    _without("engine_version", "position"),
+    _without("engine_version", "position", "evidence"),
     _modifications(0, 0),
-    _texts(60, "reasoning", "status_reason", "actor"),
+    _texts(60, "reasoning", "status_reason", "actor", "filed_by", "source"),
     _without("change"),
     _first_figures("supporting_data", 4),
     _first_figures("supporting_data", 0),

@@ -45,6 +45,7 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
         m.AbortRollout,
         m.RegisterVariant,
         m.RetireVariant,
+        m.ProposeVariant,
         m.ApproveProposal,
         m.RejectProposal,
         m.DeferProposal,

@@ -28,6 +28,7 @@ EVERY_ORDER = {
     "activate": ["activate", "TASK", "v2"],
     "retire": ["retire", "TASK", "v2"],
     "accept": ["accept", "TASK", "v2"],
+    "propose": ["propose", "TASK", "v2"],
     "quarantine lift": ["quarantine", "lift", "TASK", "v2"],
     "rollout start": ["rollout", "start", "TASK", "v2"],
     "pin a variant": ["pin", "TASK", "v2"],

@@ -29,13 +29,15 @@ class Installation:
         self.topics: dict[str, list[Any]] = {"crl.proposals": [the_guide_s()], "crl.tasks": []}
         self.given: list[Any] = []
         self.refusal: str | None = None
+        self.accepts: type | None = None
+        """A kind of command that is not refused."""
 
     async def read(self, topic: str) -> list[Received]:
         return [Received(topic, None, message) for message in self.topics[topic]]
 
     async def give(self, _: Any, command: Any, timeout: float) -> m.CommandResult:
         self.given.append((command, timeout))
-        if self.refusal is not None:
+        if self.refusal is not None and type(command) is not self.accepts:
             raise CommandRefused(f"{type(command).__name__} was refused: {self.refusal}.", hint="look")
         return m.CommandResult(
             result_id="cmdr-1",
@@ -47,7 +49,7 @@ class Installation:
             actor=command.actor,
             reason=command.reason,
             outcome="applied",
-            detail=f"{command.proposal_id} done",
+            detail=f"{getattr(command, 'proposal_id', 'it')} done",
             epoch=1,
             position=m.Position(0, 1),
             policy_hash="0" * 16,
@@ -127,6 +129,33 @@ def test_an_approval_orders_the_change_word_for_word_for_its_epoch_and_until_it_
     )
     assert (command.proposal_id, command.actor, timeout) == (ID, "ada", 3.0)
     assert result["outcome"] == "applied"
+
+
+def test_an_approval_with_a_rollout_begins_it_in_the_reviewers_name_for_the_epoch_of_the_answer(
+    there: Installation,
+) -> None:
+    result = there.json("approve", ID, "--rollout", "--actor", "ada", "--reason", "try it")
+    (_, _), (command, _) = there.given
+    assert isinstance(command, m.StartRollout)
+    assert (command.variant_id, command.actor, command.expected_epoch) == ("default-v2", "ada", 1)
+    assert command.reason == f"{ID} approved: try it"
+    assert (result["outcome"], result["rollout"]["command"]) == ("applied", "StartRollout")
+
+
+def test_a_rollout_that_is_refused_leaves_the_approval_and_says_so(there: Installation) -> None:
+    there.refusal, there.accepts = "default is pinned by bob", m.ApproveProposal
+    with pytest.raises(CommandRefused) as caught:
+        there.call("approve", ID, "--rollout")
+    assert caught.value.message.startswith(f"{ID} is approved and default-v2 is registered, but no rollout began: ")
+    assert "default is pinned by bob" in caught.value.message
+    assert caught.value.hint == "crl rollout start backend-architect/security-audit default-v2"
+
+
+def test_nothing_is_approved_for_a_rollout_of_what_is_no_new_variant(there: Installation) -> None:
+    there.topics["crl.proposals"] = [the_guide_s(change={"action": "retire", "variant_id": "default-v2"})]
+    with pytest.raises(UsageError, match="makes no new variant"):
+        there.call("approve", ID, "--rollout")
+    assert there.given == []
 
 
 def test_a_rejection_needs_a_reason_and_carries_it(there: Installation) -> None:

@@ -54,6 +54,14 @@ def _orders() -> st.SearchStrategy[Any]:
         *[st.builds(a_command, st.just(kind), variant_id=st.sampled_from(VARIANTS), **common) for kind in named],
         *[st.builds(a_command, st.just(kind), **common) for kind in plain],
         *[st.builds(a_command, st.just(kind), proposal_id=st.sampled_from(["p1", "p2"])) for kind in reviews],
+        st.builds(
+            a_command,
+            st.just(m.ProposeVariant),
+            variant_id=st.sampled_from([*VARIANTS, "v4", "v5"]),
+            source=st.just("gepa@1"),
+            parent=st.none() | st.sampled_from(VARIANTS),
+            configuration=st.none() | st.fixed_dictionaries({"prompt": st.sampled_from(["p", "q"])}),
+        ),
         st.builds(a_command, st.just(m.ApproveProposal), proposal_id=st.sampled_from(["p1", "p2"]), change=changes),
     )
 

@@ -91,6 +91,12 @@ APPLIED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     (m.AbortRollout, {}, rolling, "aborted: all invocations use default again; v2 is not quarantined"),
     (m.ApproveProposal, {"proposal_id": "p1", "change": PROMOTE}, two, "p1 approved: v2 is active, epoch 2"),
     (
+        m.ProposeVariant,
+        {"variant_id": "v9", "source": "gepa@0.1.4", "parent": "default", "configuration": {"prompt": "p"}},
+        two,
+        "v9 is proposed as prop-20251119-",
+    ),
+    (
         m.ApproveProposal,
         {"proposal_id": "p1", "change": m.Change(action="register", variant_id="v9")},
         two,
@@ -203,6 +209,19 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     ),
     (m.RetireVariant, {"variant_id": "default"}, two, "default is active; activate another variant first"),
     (m.RetireVariant, {"variant_id": "v2"}, refused_after(m.RetireVariant, variant_id="v2"), "already retired"),
+    (
+        m.ProposeVariant,
+        {"variant_id": "v9", "source": "s"},
+        Task,
+        "register it instead: crl register backend-architect",
+    ),
+    (m.ProposeVariant, {"variant_id": "v2", "source": "s"}, two, "v2 already exists; choose a new variant_id"),
+    (
+        m.ProposeVariant,
+        {"variant_id": "v9", "source": "s", "parent": "v8"},
+        two,
+        "variant v8 is unknown; register it first (known variants: default, v2)",
+    ),
     (
         m.ApproveProposal,
         {"proposal_id": "p1", "change": PROMOTE, "valid_until": "2025-11-19T14:00:00Z"},

@@ -49,10 +49,11 @@ orders = st.tuples(
     ),
     st.sampled_from(VARIANTS),
 )
+filings = st.tuples(st.just("propose"), st.sampled_from([*VARIANTS, "v4", "v5"]), st.sampled_from(["p", "q"]))
 pauses = st.tuples(st.just("pause"), st.integers(1, 30))
 modes = st.tuples(st.just("mode"), st.sampled_from(["enforce", "shadow"]))
 collapses = st.tuples(st.just("collapse"), st.sampled_from(["E" * 30, "F" * 60]))
-_actions = runs | runs | runs | reviews | reviews | orders | pauses | modes | collapses
+_actions = runs | runs | runs | filings | reviews | reviews | orders | pauses | modes | collapses
 sessions = st.lists(_actions, min_size=4, max_size=20)
 
 
@@ -98,6 +99,9 @@ def _messages(action: str, arguments: list[Any], row: TaskRow, data: bytes | Non
     if action == "order":
         kind, variant_id = arguments
         return [a_command(kind, variant_id=variant_id)]
+    if action == "propose":
+        name, prompt = arguments
+        return [a_command(m.ProposeVariant, variant_id=name, source="gepa@1", configuration={"prompt": prompt})]
     waiting = [] if data is None else proposals_of(data)
     if not waiting:
         return []

@@ -11,10 +11,14 @@ from settings.resolving import refusal, resolve
 from core.test_policy import sets
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.monitor.filing import MAX_FILED, MAX_OPEN
 from crl_stream.core.monitor.registration import MAX_CONFIGURATIONS
 from crl_stream.core.monitor.row import (
     OUTCOME,
     Configuration,
+    Declined,
+    Filed,
+    Filings,
     Review,
     Runtime,
     StandingOrder,
@@ -48,6 +52,24 @@ def named(letter: str, number: int) -> str:
     return f"{letter}{number}".ljust(128, "x")
 
 
+def the_largest_filing(number: int) -> Filed:
+    """Build a filed proposal of exactly the largest size."""
+    change = m.Change(action="register", variant_id=named("f", number), configuration={"p": ""})
+    filing = m.Filing(command_id="c" * 128, actor=LONG, source=LONG[:256], reason="")
+    filed = m.FiledProposal(
+        proposal_id="p" * 40,
+        timestamp="2025-11-19T14:30:00.000Z",
+        expires_at="2025-11-19T14:30:00.000Z",
+        change=change,
+        filing=filing,
+    )
+    rest = MAX_FILED - len(msgspec.json.encode(filed))
+    change = msgspec.structs.replace(change, configuration={"p": "p" * rest})
+    content = msgspec.json.encode(msgspec.structs.replace(filed, change=change))
+    assert len(content) == MAX_FILED
+    return Filed("p" * 40, change.variant_id, 2**41, content)
+
+
 def the_largest_row(policy: Policy) -> TaskRow:
     """Build a row in which everything is as long as possible, at a very high position in the log."""
     row = new_row(TaskKey("a" * 128, "t" * 128))
@@ -70,6 +92,9 @@ def the_largest_row(policy: Policy) -> TaskRow:
     row.runtimes = {named("r", number): Runtime(1, 2**41, far, 2**41) for number in range(policy.limits.runtimes)}
     row.epoch = far
     row.ids = bytearray(8 * policy.limits.duplicate_ids)
+    row.filings = Filings(
+        [the_largest_filing(number) for number in range(MAX_OPEN)], [Declined(b"8" * 8, 10**9, "p" * 40)] * 16
+    )
     return row
 
 

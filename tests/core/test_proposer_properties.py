@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.messages.snapshots import OPEN_STATUSES, ProposalStatus, ProposalType, Trigger
+from crl_stream.core.monitor.filing import MAX_OPEN
 from crl_stream.core.monitor.row import TaskRow
 from crl_stream.core.monitor.step import step
 from crl_stream.core.proposer.row import encode_row, new_row
@@ -17,7 +18,7 @@ from crl_stream.core.proposer.rules import RULE_OF
 from crl_stream.core.proposer.step import proposals_of, review_task
 from crl_stream.core.proposer.step import step as look
 
-from .review_sessions import CATALOGUE, approval, play, sessions
+from .review_sessions import CATALOGUE, Seen, approval, play, sessions
 from .task import KEY
 
 
@@ -34,10 +35,17 @@ def test_whatever_happens_at_most_one_is_open_per_type_and_target_and_ids_are_un
         assert {p.epoch for p in waiting} <= {seen.snapshot.epoch}
     for life in revisions.values():
         assert [p.revision for p in life] == list(range(1, len(life) + 1))
-        assert len({(p.proposal_type, p.target_variant, p.timestamp, p.expires_at, p.epoch) for p in life}) == 1
+        assert len({(p.proposal_type, p.target_variant, p.timestamp, p.expires_at) for p in life}) == 1
+        assert life[0].filing is not None or len({p.epoch for p in life}) == 1, "only a filed one lives on"
+        assert len({(p.filing is None, p.trigger == "external") for p in life}) == 1
         assert [p.status in OPEN_STATUSES for p in life[:-1]] == [True] * (len(life) - 1), "what is closed stays closed"
         assert len(life[-1].history) == min(len(life), 20)
-        assert {p.trigger for p in life} <= set(RULE_OF[life[0].proposal_type].triggers)
+        triggers = {"external"} if life[0].filing else set(RULE_OF[life[0].proposal_type].triggers)
+        assert {p.trigger for p in life} <= triggers
+
+
+def _active(seen: Seen) -> str | None:
+    return seen.snapshot.active_variant
 
 
 @settings(deadline=None, max_examples=150)
@@ -47,7 +55,9 @@ def test_the_monitor_never_refuses_a_proposal_that_is_approved_when_it_is_made_o
 ) -> None:
     for seen in play(session):
         for proposal in seen.published:
-            if proposal.revision > 1 and not proposal.history[-1].reason.startswith("new evidence"):
+            if proposal.revision > 1 and not proposal.history[-1].reason.startswith(
+                ("new evidence", f"{_active(seen)} is active now")
+            ):
                 continue
             row = msgspec.msgpack.decode(seen.task, type=TaskRow)
             at = msgspec.structs.replace(seen.position, offset=seen.position.offset + 1)
@@ -70,6 +80,20 @@ def test_what_is_published_follows_from_the_monitors_word_on_the_reviews(session
         for proposal in proposals_of(seen.data):
             review = applied.get(proposal.proposal_id)
             assert review is None or review.review == "deferred"
+
+
+@settings(deadline=None, max_examples=100)
+@given(sessions)
+def test_what_is_open_from_outside_is_the_same_at_the_monitor_and_at_the_proposer(session: list[Any]) -> None:
+    """And it is what a person would list who reads only the results of the commands."""
+    for seen in play(session):
+        listed = {filed.proposal_id: filed.change for filed in seen.snapshot.filed}
+        assert {p.proposal_id: p.change for p in proposals_of(seen.data) if p.filing is not None} == listed
+        assert len({change.variant_id for change in listed.values()}) == len(listed) <= MAX_OPEN
+        reviewed = {r.proposal_id for r in seen.snapshot.reviews if r.outcome == "applied" and r.review != "deferred"}
+        assert not reviewed & listed.keys()
+        used = {v.variant_id for v in seen.snapshot.variants if v.n_visits or v.configuration is not None or v.retired}
+        assert not used & {change.variant_id for change in listed.values()}
 
 
 @settings(deadline=None, max_examples=60)

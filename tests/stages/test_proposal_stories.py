@@ -258,6 +258,39 @@ def test_shadow_mode_earns_trust_and_is_left_when_a_person_approves_and_the_poli
     assert_proposals_exact(driver)
 
 
+@pytest.mark.parametrize("crash", CRASHES, ids=str)
+def test_a_candidate_from_outside_is_proposed_once_approved_and_rolled_out_whatever_crashes(crash: Any) -> None:
+    driver = a_driver()
+
+    def chapter(*messages: Any) -> None:
+        driver.pipe(*messages[:1], *([] if crash is None else [crash]))
+        driver.pipe_each(messages[1:])
+
+    driver.pipe_each(invocations("default", "S" * 30))
+    given = {"variant_id": "v2", "source": "gepa@0.1.4", "parent": "default", "configuration": {"prompt": "better"}}
+    chapter(a_command(m.ProposeVariant, command_id="file-1", actor="nightly", **given))
+    [filed] = pending(driver)
+    assert (filed.trigger, filed.target_variant, filed.epoch) == ("external", "v2", 1)
+    assert results(driver)[-1].proposal_id == filed.proposal_id
+
+    # Another variant becomes active: the candidate is not lost, and its old approval is not valid any more.
+    driver.pipe_each(invocations("v3", "S" * 12, variant_source="explore"))
+    chapter(a_command(m.ActivateVariant, variant_id="v3"), approval(filed))
+    assert "the epoch is 2, not 1" in results(driver)[-1].detail
+    moved = newest(driver, filed)
+    assert (moved.status, moved.epoch, moved.change) == ("pending", 2, filed.change)
+
+    chapter(approval(moved), a_command(m.StartRollout, variant_id="v2"))
+    assert newest(driver, filed).status == "approved"
+    [made] = [v for v in driver.read(topics.VARIANTS)[-1].variants if v.variant_id == "v2"]
+    assert (made.state, made.configuration) == ("registered", {"prompt": "better"})
+    assert driver.snapshot(AGENT, TASK).rollout is not None
+    assert [p.proposal_id for p in driver.proposals() if p.trigger == "external"] == [filed.proposal_id]
+    assert driver.snapshot(AGENT, TASK).filed == []
+    assert_exact(driver)
+    assert_proposals_exact(driver)
+
+
 def test_an_approval_of_what_the_policy_already_enforces_is_refused() -> None:
     driver = a_driver()
     driver.pipe_each(invocations("default", "S" * 12))

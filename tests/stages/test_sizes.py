@@ -9,6 +9,8 @@ from builders import a_command, an_invocation
 
 from crl_stream.contract import load_catalog
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.filing import MAX_OPEN
+from crl_stream.settings import load_remedies
 from crl_stream.stages.driver import TopologyDriver
 from crl_stream.wire.records import record_size
 from crl_stream.wire.topics import COMMANDS, DECISIONS, VARIANTS
@@ -33,7 +35,7 @@ def assert_every_record_fits(driver: TopologyDriver) -> None:
         limit = catalog[topic].max_message_bytes - MARGIN
         sizes = [record_size(r.key, r.value, r.headers) for log in logs for r in log]
         assert max(sizes, default=0) <= limit, topic
-    for changelog in driver.changelog:
+    for changelog in [*driver.changelog, *driver.proposals_changelog]:
         assert all(len(row) < 3_900_000 for row in changelog.values())
 
 
@@ -57,6 +59,27 @@ def test_what_was_refused_for_its_size_is_accepted_when_it_is_smaller_and_replac
     driver.pipe(a_registration(10, 59_000), a_registration(10, 500), a_registration(0, 59_500))
     *_, refused, smaller, again = [r for r in driver.read(DECISIONS) if isinstance(r, m.CommandResult)]
     assert (refused.outcome, smaller.outcome, again.outcome) == ("refused", "applied", "applied")
+
+
+def test_the_largest_candidates_from_outside_fit_with_everything_that_reviewers_say() -> None:
+    """They are in the snapshot, in both rows, and in each revision of their proposals."""
+    driver = TopologyDriver(partitions=1, remedies=load_remedies())
+    driver.pipe(an_invocation("default"))
+    for number in range(MAX_OPEN):
+        change = m.Modification(section="system", operation="replace", content="p" * 7_000)
+        prompt = {"prompt": "p" * 16_300}
+        driver.pipe(
+            a_command(
+                m.ProposeVariant, variant_id=f"c{number}", source="s", configuration=prompt, modifications=[change]
+            )
+        )
+    waiting = [p for p in driver.proposals() if p.trigger == "external"]
+    assert len(waiting) == MAX_OPEN
+    for _ in range(25):
+        for proposal in waiting:
+            driver.pipe(a_command(m.DeferProposal, proposal_id=proposal.proposal_id, actor=LONG, reason=LONG))
+    assert {p.revision for p in driver.proposals() if p.trigger == "external"} == {26}
+    assert_every_record_fits(driver)
 
 
 @pytest.mark.parametrize("batched", [True, False])

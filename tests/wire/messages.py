@@ -121,6 +121,18 @@ changes = st.builds(
     modifications=modifications,
     configuration=maybe(configurations),
     ref=maybe(foreign),
+    provider=maybe(texts),
+    model=maybe(texts),
+)
+measures = st.floats(-1e9, 1e9)
+claims = st.builds(
+    m.CandidateEvidence,
+    n=maybe(st.integers(0, 10**9)),
+    metric=maybe(foreign),
+    score_before=maybe(measures),
+    score_after=maybe(measures),
+    dataset=maybe(foreign),
+    url=maybe(texts),
 )
 policy_sets = st.builds(
     PolicySet,
@@ -168,6 +180,8 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "tag": texts.filter(bool),
     "failing": st.booleans(),
     "incident_id": names,
+    "source": foreign,
+    "evidence": maybe(claims),
 }
 _NEEDED: dict[type, dict[str, st.SearchStrategy[Any]]] = {m.ReportTag: {"valid_until": instants}}
 """Fields that some commands may leave out and others may not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -11,10 +12,10 @@ import typer
 from crl_stream.cli.clock import now_ms
 from crl_stream.cli.proposals.exporting import export
 from crl_stream.cli.proposals.reviewing import approve, defer, reject
-from crl_stream.cli.proposals.source import find, read_all, wanted_statuses
+from crl_stream.cli.proposals.source import catalogue_of, find, read_all, wanted_statuses
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.messages import ActiveVariant, Proposal
+from crl_stream.core.messages import ActiveVariant, Proposal, VariantCatalogue
 from crl_stream.errors import CrlError, UsageError
 from crl_stream.kafka.commands import active_variant
 from crl_stream.kafka.session import KafkaSession
@@ -57,13 +58,14 @@ def list_proposals(
             f"{proposal.agent_name}/{proposal.task_type}",
             proposal.proposal_type,
             proposal.target_variant,
+            "proposer" if proposal.filing is None else proposal.filing.source,
             f"{proposal.confidence:.0%}",
             status_at(proposal, now),
             proposal.expires_at,
         )
         for proposal in found
     ]
-    columns = ("id", "task", "type", "target", "confidence", "status", "expires")
+    columns = ("id", "task", "type", "target", "source", "confidence", "status", "expires")
     show_table(columns, rows, empty="No proposal is waiting." if status is None else "No proposal matches.")
 
 
@@ -76,21 +78,27 @@ def show_proposal(
     json: Json = False,
 ) -> None:
     """Show one proposal: evidence, modifications, the exact change, history, and what approving it would do."""
-    (proposal, active), now = asyncio.run(_look(context.obj.kafka, proposal_id)), now_ms()
+    (proposal, active, variants), now = asyncio.run(_look(context.obj.kafka, proposal_id)), now_ms()
     if json:
         show_json(document(proposal, now) | {"approving": effect(proposal, status_at(proposal, now), active, now)})
     else:
-        show(page(proposal, now, active))
+        show(page(proposal, now, active, variants))
 
 
-async def _look(kafka: Kafka, proposal_id: str) -> tuple[Proposal, ActiveVariant | None]:
-    """Return a proposal, and its task's active variant with the operators' commands in force there."""
+async def _look(kafka: Kafka, proposal_id: str) -> tuple[Proposal, ActiveVariant | None, VariantCatalogue | None]:
+    """Return a proposal, and its task's active variant and catalogue of variants.
+
+    The proposal is shown even if these cannot be read.
+    """
     async with KafkaSession(kafka) as session:
         proposal = await find(session, proposal_id)
-        try:
-            return proposal, await active_variant(session, TaskKey(proposal.agent_name, proposal.task_type))
-        except CrlError:  # show the proposal even if the active variant cannot be read
-            return proposal, None
+        key, active, variants = TaskKey(proposal.agent_name, proposal.task_type), None, None
+        with suppress(CrlError):
+            active = await active_variant(session, key)
+        if proposal.change.configuration is not None:
+            with suppress(CrlError):
+                variants = await catalogue_of(session, key)
+        return proposal, active, variants
 
 
 @app.command("digest")

@@ -32,13 +32,16 @@ Why = Annotated[str, typer.Option("--reason", "-m", help="Your reason; it is pub
 def approve(
     context: typer.Context,
     proposal_id: Id,
+    rollout: Annotated[
+        bool, typer.Option("--rollout", help="Also begin a rollout of the new variant, with a small share first.")
+    ] = False,
     reason: Why = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
     """Approve a proposal; refused if the active variant has changed since, or if someone else reviewed it first."""
-    _review(context, proposal_id, m.ApproveProposal, reason, actor, timeout, json)
+    _review(context, proposal_id, m.ApproveProposal, reason, actor, timeout, json, rollout=rollout)
 
 
 def reject(
@@ -96,28 +99,62 @@ def _review(
     actor: str | None,
     timeout: float,
     json: bool,
+    *,
+    rollout: bool = False,
     **fields: Any,
 ) -> None:
-    async def reviewed() -> tuple[m.CommandResult, Enforced | None]:
+    async def reviewed() -> tuple[m.CommandResult, Enforced | None, m.CommandResult | None]:
         async with KafkaSession(context.obj.kafka) as session:
             proposal = await find(session, proposal_id)
+            if rollout:
+                _check_rollout(proposal)
             result = await _send(session, proposal, kind, reason, actor, timeout, fields)
-            if kind is not m.ApproveProposal or proposal.change.action != "enforce":
-                return result, None
-            key = TaskKey(proposal.agent_name, proposal.task_type)
             why = f"{proposal_id} approved" + (f": {reason}" if reason else "")
-            return result, await enforce(context.obj.connected, session, key, actor=result.actor, reason=why)
+            if rollout:
+                return result, None, await _begin(session, proposal, result, why, timeout)
+            if kind is not m.ApproveProposal or proposal.change.action != "enforce":
+                return result, None, None
+            key = TaskKey(proposal.agent_name, proposal.task_type)
+            return result, await enforce(context.obj.connected, session, key, actor=result.actor, reason=why), None
 
-    result, policy = asyncio.run(reviewed())
+    result, policy, began = asyncio.run(reviewed())
     task = f"{result.agent_name}/{result.task_type}"
     if json:
-        show_json(result if policy is None else msgspec.to_builtins(result) | {"policy": policy.as_json()})
+        more: dict[str, Any] = {} if policy is None else {"policy": policy.as_json()}
+        more |= {} if began is None else {"rollout": msgspec.to_builtins(began)}
+        show_json(msgspec.to_builtins(result) | more if more else result)
         return
     show(f"{task}: {result.detail} ({result.result_id}, epoch {result.epoch})")
+    if began is not None:
+        show(f"{task}: {began.detail} ({began.result_id}, epoch {began.epoch})")
     if policy is not None:
         show(f"policy {policy.digest} is set by {policy.actor}: {policy.words}")
         for line in enforcing_lines(task):
             say(line)
+
+
+def _check_rollout(proposal: m.Proposal) -> None:
+    if proposal.change.action != "register":
+        raise UsageError(
+            f"{proposal.proposal_id} makes no new variant, so there is nothing to roll out.", hint="leave out --rollout"
+        )
+
+
+async def _begin(
+    session: KafkaSession, proposal: m.Proposal, approved: m.CommandResult, why: str, timeout: float
+) -> m.CommandResult:
+    """Begin the rollout of a variant that was just registered, in the reviewer's name."""
+    key, name = TaskKey(proposal.agent_name, proposal.task_type), proposal.change.variant_id
+    command = task_command(
+        m.StartRollout, key, variant_id=name, expected_epoch=approved.epoch, actor=approved.actor, reason=why[:2_000]
+    )
+    try:
+        return await give(session, command, timeout)
+    except CommandRefused as refused:
+        raise CommandRefused(
+            f"{proposal.proposal_id} is approved and {name} is registered, but no rollout began: {refused.message}",
+            hint=f"crl rollout start {key} {name}",
+        ) from None
 
 
 async def review(

@@ -6,10 +6,11 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.errors import NotFound, UsageError
+from crl_stream.kafka.commands import home_of
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.proposals.standing import STATUSES, latest
-from crl_stream.wire.topics import PROPOSALS, TASKS
+from crl_stream.wire.topics import PROPOSALS, TASKS, VARIANTS
 
 
 async def read_all(access: Access) -> list[m.Proposal]:
@@ -25,6 +26,18 @@ async def find(access: Access, proposal_id: str) -> m.Proposal:
     raise NotFound(
         f"There is no proposal {proposal_id}.", hint="crl proposals list shows them; --status all includes closed ones"
     )
+
+
+async def catalogue_of(access: Access, key: TaskKey) -> m.VariantCatalogue | None:
+    """Return the newest catalogue of a task's variants; None if there is none."""
+    newest = None
+    for received in await TopicReader(access).read(VARIANTS, home_of(access, key)):
+        found = received.message
+        if isinstance(found, m.VariantCatalogue) and (found.agent_name, found.task_type) == key:
+            place = found.incarnation, found.position.offset
+            if newest is None or place >= (newest.incarnation, newest.position.offset):
+                newest = found
+    return newest
 
 
 async def deciding_review(access: Access, proposal: m.Proposal) -> m.ReviewResult | None:

@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from crl_stream.core.messages.parts import (
+    Count,
     ForeignText,
     Identifier,
+    Measure,
     Modification,
     Ordinal,
     SchemaVersion,
@@ -164,6 +166,49 @@ class RetireVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, 
     variant_id: Identifier
 
 
+class CandidateEvidence(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the source of a candidate claims about it. crl-stream shows this to the reviewer and decides nothing by it.
+
+    Scores are on the source's own scale.
+    """
+
+    n: Count | None = None
+    """Number of examples or runs behind the scores."""
+    metric: ForeignText | None = None
+    """What the scores measure."""
+    score_before: Measure | None = None
+    """Score of the parent, or of whatever the candidate was made from."""
+    score_after: Measure | None = None
+    """Score of the candidate."""
+    dataset: ForeignText | None = None
+    url: ShortText | None = None
+    """Where the full report is."""
+
+
+class ProposeVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """File a candidate that was made elsewhere as a proposal. Nothing changes until a person approves it.
+
+    The result on ``crl.decisions`` names the proposal. ``reason`` is shown to the reviewer.
+    """
+
+    variant_id: Identifier
+    """Id of the new variant."""
+    source: ForeignText
+    """What made the candidate, as ``name@version``; or who, if a person wrote it."""
+    parent: Identifier | None = None
+    """The variant that the candidate was made from."""
+    model_tier: ShortText | None = None
+    provider: ShortText | None = None
+    model: ShortText | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
+    modifications: list[Modification] = []
+    configuration: dict[str, Any] | None = None
+    """What runtimes would get for this variant: any JSON object of at most 16 KiB."""
+    ref: ForeignText | None = None
+    """Where the configuration is kept, such as ``langfuse:refund@12``."""
+    evidence: CandidateEvidence | None = None
+
+
 class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The exact effect of an approved proposal."""
 
@@ -176,6 +221,8 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     modifications: list[Modification] = []
     configuration: dict[str, Any] | None = None
     ref: ForeignText | None = None
+    provider: ShortText | None = None
+    model: ShortText | None = None
 
 
 class ApproveProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -259,6 +306,7 @@ AnyTaskCommand = (
     | AbortRollout
     | RegisterVariant
     | RetireVariant
+    | ProposeVariant
     | ApproveProposal
     | RejectProposal
     | DeferProposal

@@ -236,6 +236,8 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     engine_version: str
     tasks: int | None = None
     """Number of tasks in the partition, for a command that covers the whole fleet; absent for every other command."""
+    proposal_id: Identifier | None = None
+    """The proposal that the command has filed or reviewed; absent for every other command."""
     schema_version: int = 1
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from crl_stream.core.messages.commands import Change
+from crl_stream.core.messages.commands import CandidateEvidence, Change
 from crl_stream.core.messages.parts import (
     ActivationCause,
     BaselineSource,
@@ -261,6 +261,29 @@ class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
     """When a deferred proposal becomes pending again, if the reviewer gave a time."""
 
 
+class Filing(msgspec.Struct, frozen=True, kw_only=True):
+    """Who filed a proposal with ``ProposeVariant``, and what they claim about the candidate."""
+
+    command_id: Identifier
+    actor: str
+    """Who filed the proposal: a person or a program."""
+    source: str
+    """What made the candidate, as ``name@version``, or who."""
+    reason: str
+    evidence: CandidateEvidence | None = None
+
+
+class FiledProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """An open proposal that was filed with ``ProposeVariant``; the proposer publishes it on ``crl.proposals``."""
+
+    proposal_id: Identifier
+    timestamp: Timestamp
+    """When the proposal was filed."""
+    expires_at: Timestamp
+    change: Change
+    filing: Filing
+
+
 class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
     """A runtime that has not yet reported an outcome of the current epoch."""
 
@@ -472,6 +495,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """How far the runtimes have followed the latest change; absent if none was expected to."""
     judges: list[JudgeScale] | None = None
     """The judges of the task, the latest last; absent if no outcome has named one."""
+    filed: list[FiledProposal] = []
+    """Open proposals that were filed with ``ProposeVariant``, oldest first; at most 4."""
     schema_version: int = 1
 
 
@@ -493,6 +518,7 @@ Trigger = Literal[
     "low_q",
     "rolled_back",
     "shadow_precision",
+    "external",
 ]
 
 
@@ -504,7 +530,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Timestamp
     reason: str
     actor: str | None = None
-    """Who reviewed the proposal; absent if the step came from the proposer itself."""
+    """Who filed or reviewed the proposal; absent if the step came from the proposer itself."""
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -524,7 +550,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     supporting_data: dict[str, float]
     """The guide's ``n_invocations``, ``avg_q_default``, ``potential_improvement``, ``variance``.
 
-    A proposal to enforce rollbacks adds the scorecard: ``judged``, ``right``, ``avoidable``, ``caused``."""
+    A proposal to enforce rollbacks adds the scorecard: ``judged``, ``right``, ``avoidable``, ``caused``. If the
+    proposal was filed, ``potential_improvement`` is what its source claims, on the source's own scale."""
     recommended_modifications: list[Modification]
     status: ProposalStatus
     tracker_type: str
@@ -535,7 +562,9 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     change: Change
     """The exact change that an approval applies."""
     epoch: int
-    """Epoch that the proposal was made for; its approval is refused in any other epoch."""
+    """Epoch that the proposal was made for; its approval is refused in any other epoch.
+
+    A filed proposal follows the task: in a new epoch, it gets a revision with that epoch."""
     revision: int
     expires_at: Timestamp
     history: list[Revision]
@@ -545,4 +574,6 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     engine_version: str
     deferred_until: Timestamp | None = None
     """When a deferred proposal becomes pending again; absent if it is not deferred, or was deferred without a time."""
+    filing: Filing | None = None
+    """Who filed the proposal with ``ProposeVariant``, from which source; absent if the proposer made it."""
     schema_version: int = 1

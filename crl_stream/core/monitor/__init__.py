@@ -49,6 +49,7 @@ Everything other than outcomes:
     refusal            why a command is not applied
     rollout_orders     what operators send about rollouts
     registration       what an operator registers about a variant
+    filing             proposals that come from outside, until a person decides
     standing_orders    pins and holds, and when they end
     variants           which variants a task knows
     restatement        records of the compacted topics, published again from a row

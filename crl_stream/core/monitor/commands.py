@@ -28,6 +28,7 @@ from crl_stream.core.monitor.changes import (
 from crl_stream.core.monitor.common_cause import end_of
 from crl_stream.core.monitor.decision_matrix import barred, no_rollback, span_of
 from crl_stream.core.monitor.dedupe import remember
+from crl_stream.core.monitor.filing import check_approval, close_reviewed, file_proposal
 from crl_stream.core.monitor.lifecycle import apply, find_past
 from crl_stream.core.monitor.promise import describe, promise_of
 from crl_stream.core.monitor.refusal import Refused, known
@@ -76,7 +77,12 @@ def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "
         outcome, detail = "refused", str(refusal)
     if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
         _remember_review(turn, command, outcome, detail)
-    turn.facts.append(facts.command_result(turn, command, outcome, detail))
+        if outcome == "applied":
+            close_reviewed(row, command)
+    filed = None
+    if outcome == "applied" and isinstance(command, m.ProposeVariant) and row.filings is not None:
+        filed = row.filings.open[-1].proposal_id
+    turn.facts.append(facts.command_result(turn, command, outcome, detail, filed))
     return "applied"
 
 
@@ -376,6 +382,7 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
             f"{command.proposal_id} was valid until {command.valid_until}; wait for a new proposal, "
             "or send the command yourself if the change is still needed"
         )
+    check_approval(turn.row, command)
     change = command.change
     if change.action == "register":
         return f"{command.proposal_id} approved: {_register(turn, change)}"
@@ -452,6 +459,7 @@ _HANDLERS: Final[dict[type, Callable[[Turn, Any], str]]] = {
     m.AbortRollout: abort_rollout,
     m.RegisterVariant: _register,
     m.RetireVariant: _retire,
+    m.ProposeVariant: file_proposal,
     m.ApproveProposal: _approve,
     m.RejectProposal: _reject,
     m.DeferProposal: _defer,

@@ -685,8 +685,13 @@ def clock_skew(turn: Turn, skew: float) -> Alert:
     )
 
 
-def command_result(turn: Turn, command: Any, outcome: Any, detail: str) -> CommandResult:
-    """Return the result of a command: whether it was applied or refused, and why."""
+def command_result(
+    turn: Turn, command: Any, outcome: Any, detail: str, proposal_id: str | None = None
+) -> CommandResult:
+    """Return the result of a command: whether it was applied or refused, and why.
+
+    ``proposal_id`` is the proposal that the command has filed; a review names its own.
+    """
     kind = type(command).__name__
     return CommandResult(
         result_id=turn.identify("cmdr", kind, command.command_id),
@@ -697,6 +702,7 @@ def command_result(turn: Turn, command: Any, outcome: Any, detail: str) -> Comma
         outcome=outcome,
         detail=detail,
         epoch=turn.row.epoch,
+        proposal_id=getattr(command, "proposal_id", None) if proposal_id is None else proposal_id,
         **common(turn),
     )
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from crl_stream.core.messages import Receipt
 from crl_stream.core.monitor.facts import tag_condition
+from crl_stream.core.monitor.filing import forget_closed
 from crl_stream.core.monitor.row import SILENCE, TaskRow
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.snapshot import active_variant, task_snapshot, variant_catalogue
@@ -57,6 +58,8 @@ def publish_state(turn: Turn, *, due: bool = False) -> None:
     if news or (fresh and is_due(row, rules)):
         row.shown_n, row.shown_time = row.n, row.time
         wake = 0
+        if row.filings is not None:
+            forget_closed(row)
         turn.facts.append(task_snapshot(row, turn.at, turn.policy))
     else:
         wake, silent = row.shown_time + rules.snapshot_ms, row.time + SILENCE

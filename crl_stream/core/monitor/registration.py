@@ -23,8 +23,8 @@ def configuration_of(command: m.RegisterVariant | m.Change) -> Configuration:
     return Configuration(
         command.parent,
         command.model_tier,
-        getattr(command, "provider", None),
-        getattr(command, "model", None),
+        command.provider,
+        command.model,
         command.temperature,
         msgspec.json.encode(command.modifications),
         b"" if command.configuration is None else msgspec.json.encode(command.configuration),

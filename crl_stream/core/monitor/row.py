@@ -268,6 +268,33 @@ class Review(msgspec.Struct, array_like=True, gc=False):
     until: str | None = None
 
 
+class Filed(msgspec.Struct, array_like=True, gc=False):
+    """An open proposal from outside (``filing``)."""
+
+    proposal_id: str
+    variant_id: str
+    expires: int
+    """When the proposal expires, in milliseconds."""
+    content: bytes
+    """The ``FiledProposal`` of the snapshot, as JSON."""
+
+
+class Declined(msgspec.Struct, array_like=True, gc=False):
+    """A candidate from outside that a person rejected."""
+
+    digest: bytes
+    n: int
+    """Number of examples that were claimed as evidence."""
+    proposal_id: str
+
+
+class Filings(msgspec.Struct, array_like=True, gc=False):
+    """The proposals from outside: the open ones, oldest first, and the last ones that were rejected."""
+
+    open: list[Filed]
+    declined: list[Declined]
+
+
 class PastRollback(msgspec.Struct, array_like=True, gc=False):
     """An enforced rollback that a person may review."""
 
@@ -515,6 +542,8 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """By name, in the order of their last use; the first one of the task set the scale."""
     level: Judge = msgspec.field(default_factory=Judge)
     """The usual scores of the task on that scale; old ones fade."""
+    filings: Filings | None = None
+    """The proposals from outside; None until the first one."""
 
     @property
     def key(self) -> TaskKey:

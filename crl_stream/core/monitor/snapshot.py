@@ -45,6 +45,7 @@ from crl_stream.core.monitor.decision_matrix import (
     reasoning,
 )
 from crl_stream.core.monitor.evidence import e_value
+from crl_stream.core.monitor.filing import proposal_in
 from crl_stream.core.monitor.gauges import baseline_of, values_of
 from crl_stream.core.monitor.grounds import sentence, source_of
 from crl_stream.core.monitor.promise import Promise, delivered_as
@@ -130,6 +131,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         scorecard=None if row.card is None else _scorecard(row, rules_of(policy)),
         one_runtime=_one_runtime(row),
         adoption=_adoption(row),
+        filed=[] if row.filings is None else [proposal_in(filed) for filed in row.filings.open],
         judges=[_scale(name, judge) for name, judge in row.judges.items()] or None,
     )
 

@@ -6,23 +6,15 @@ from crl_stream.core.monitor import facts
 from crl_stream.core.monitor.changes import GivenUp
 from crl_stream.core.monitor.dedupe import disown
 from crl_stream.core.monitor.lifecycle import apply
-from crl_stream.core.monitor.row import REGISTERED, Variant
+from crl_stream.core.monitor.row import REGISTERED, TaskRow, Variant
 from crl_stream.core.monitor.turn import Turn
 
 
 def add_variant(turn: Turn, variant_id: str) -> Variant | None:
     """Add an unknown variant; return None if the task is at its variant limit and has no idle variant to drop."""
-    row, limit = turn.row, turn.policy.limits.variants
-    if len(row.variants) >= limit:
-        idle = [
-            v
-            for v in row.variants.values()
-            if v.variant_id != row.active
-            and v.state != REGISTERED
-            and not v.quarantined
-            and v.variant_id != row.previous
-            and (row.rollout is None or v.variant_id != row.rollout.variant_id)
-        ]
+    row = turn.row
+    if len(row.variants) >= turn.policy.limits.variants:
+        idle = _idle(row)
         if not idle:
             turn.facts.append(facts.variant_limit(turn, variant_id))
             return None
@@ -32,3 +24,22 @@ def add_variant(turn: Turn, variant_id: str) -> Variant | None:
     variant = row.variants[variant_id] = Variant(variant_id)
     turn.catalogue_changed = True
     return variant
+
+
+def has_room(turn: Turn, variant_id: str) -> bool:
+    """Return whether a variant with this id could be added now, or exists already."""
+    row = turn.row
+    return variant_id in row.variants or len(row.variants) < turn.policy.limits.variants or bool(_idle(row))
+
+
+def _idle(row: TaskRow) -> list[Variant]:
+    """Return the variants that may be dropped to make room for another."""
+    return [
+        v
+        for v in row.variants.values()
+        if v.variant_id != row.active
+        and v.state != REGISTERED
+        and not v.quarantined
+        and v.variant_id != row.previous
+        and (row.rollout is None or v.variant_id != row.rollout.variant_id)
+    ]

@@ -6,5 +6,6 @@ Read in this order:
     row       what is kept: open proposals, and what must not be proposed again yet
     draft     what a rule looks at, and what it returns
     rules/    one file for each type of proposal
+    filed     the proposals that come from outside
     remedies  what to change in a variant, by kind of failure
 """

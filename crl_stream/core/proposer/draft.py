@@ -116,6 +116,7 @@ def next_variant_id(view: View) -> str:
     active = view.active.variant_id
     base = match[1] if (match := _NUMBERED.fullmatch(active)) else active
     known = {variant.variant_id for variant in view.snapshot.variants}
+    known |= {filed.change.variant_id for filed in view.snapshot.filed}
     number = 2
     while (name := _numbered(base, number)) in known:
         number += 1

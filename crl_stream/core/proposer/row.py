@@ -41,6 +41,8 @@ class ProposalRow(msgspec.Struct, array_like=True, gc=False):
     """What must not be proposed again yet, oldest first."""
     carried: dict[str, list[bytes]] = {}
     """For each variant that an approved proposal created: digests of its own and its parents' modifications."""
+    closed: list[str] = []
+    """Filed proposals that are closed here while the snapshot still lists them, so that they are not opened again."""
 
 
 _DECODER: Final = msgspec.msgpack.Decoder(ProposalRow)

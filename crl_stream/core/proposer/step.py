@@ -8,8 +8,9 @@ approves a proposal.  ``settings.remedies.load_remedies`` reads the catalogue.
 
 Laws: a snapshot that is not newer than the row, by (incarnation, ``as_of.offset``), changes nothing.  At most one
 proposal is open (pending or deferred) per task, type and target.  An open proposal is tied to the epoch it was made
-for, and is superseded when the epoch changes or it no longer applies.  A revision needs 50 % more evidence, or 10 %
-more if the trigger or the confidence has changed.  To prevent flapping, evidence must grow before the same change is
+for, and is superseded when the epoch changes or it no longer applies.  One that was filed from outside instead follows
+the task into the new epoch with a revision.  A revision needs 50 % more evidence, or 10 % more if the trigger or the
+confidence has changed.  To prevent flapping, evidence must grow before the same change is
 proposed again: it must double after a rejection, and grow by half after an expiry or a loss of grounds.
 """
 
@@ -24,8 +25,16 @@ import msgspec
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.ids import fact_id
 from crl_stream.core.instant import from_text, to_text
-from crl_stream.core.messages import ApproveProposal, Proposal, ReviewResult, Revision, TaskSnapshot
+from crl_stream.core.messages import (
+    ApproveProposal,
+    FiledProposal,
+    Proposal,
+    ReviewResult,
+    Revision,
+    TaskSnapshot,
+)
 from crl_stream.core.messages.snapshots import ProposalStatus, ProposalType
+from crl_stream.core.proposer import filed as filed_proposals
 from crl_stream.core.proposer.draft import Draft, view_of
 from crl_stream.core.proposer.remedies import Remedies, digest
 from crl_stream.core.proposer.row import ProposalRow, Quiet, Waiting, decode_row, encode_row, new_row
@@ -88,11 +97,21 @@ class _Look:
         self._forget()
         row.open = [kept for waiting in row.open if (kept := self._settle(waiting)) is not None]
         known = {(waiting.proposal.proposal_type, waiting.proposal.target_variant) for waiting in row.open}
+        self._take_filed()
         quiet = {(q.proposal_type, q.target): q.n for q in row.quiet}
         for (name, target), draft in self.drafts.items():
             if (name, target) not in known and draft.n >= quiet.get((name, target), 0):
                 row.open.append(Waiting(self._open(name, draft)))  # type: ignore[arg-type]
         return self.published
+
+    def _take_filed(self) -> None:
+        """Open what was filed from outside since the last snapshot."""
+        row, snapshot, view = self.row, self.snapshot, self.view
+        row.closed = [one for one in row.closed if any(one == filed.proposal_id for filed in snapshot.filed)]
+        met = {waiting.proposal.proposal_id for waiting in row.open} | set(row.closed)
+        for filed in snapshot.filed:
+            if view is not None and filed.proposal_id not in met and row.time <= from_text(filed.expires_at):
+                row.open.append(Waiting(self._open(filed_proposals.TYPE, filed_proposals.draft_of(view, filed), filed)))
 
     def _forget(self) -> None:
         """Drop what is known about variants that are gone, and about proposed ids that have since been used."""
@@ -103,7 +122,32 @@ class _Look:
     # -- open proposals ----------------------------------------------------------------------------
     def _settle(self, waiting: Waiting) -> Waiting | None:
         """Update an open proposal with this snapshot; return None if that closes it."""
-        row, snapshot = self.row, self.snapshot
+        row = self.row
+        if self._take_reviews(waiting):
+            return None
+        proposal = waiting.proposal
+        if row.time > from_text(proposal.expires_at):
+            self._revise(waiting, "expired", f"not reviewed by {proposal.expires_at}")
+            self._remember(proposal)
+            return None
+        why = self._lapse(proposal)
+        if why is not None:
+            self._revise(waiting, "superseded", why)
+            if proposal.epoch == self.snapshot.epoch or proposal.filing is not None:
+                self._remember(proposal)  # in a new epoch, the proposer may propose the same change at once
+            return None
+        if proposal.deferred_until is not None and row.time >= from_text(proposal.deferred_until):
+            self._revise(waiting, "pending", f"pending again: it was deferred until {proposal.deferred_until}")
+        if proposal.filing is not None:
+            self._follow(waiting)
+            return waiting
+        draft = self.drafts.get((proposal.proposal_type, proposal.target_variant))
+        if draft is not None and _is_worth_it(draft, waiting.proposal):
+            self._update(waiting, draft)
+        return waiting
+
+    def _take_reviews(self, waiting: Waiting) -> bool:
+        """Revise a proposal by its new reviews; return whether one of them closes it."""
         for review in self._new_reviews(waiting):
             waiting.review = review.command_id
             if review.review == "deferred":
@@ -113,35 +157,50 @@ class _Look:
                 continue
             self._revise(waiting, review.review, review.reason, actor=review.actor)
             if review.review == "rejected":
-                self._quieten(waiting.proposal, 2.0)
+                self._remember(waiting.proposal, 2.0)
             else:
                 self._carry(waiting.proposal)
                 if waiting.proposal.change.action == "enforce":
                     # The policy is changed after the review; until then, the evidence for the proposal remains.
                     self._quieten(waiting.proposal, 1.5)
-            return None
-        proposal = waiting.proposal
-        if row.time > from_text(proposal.expires_at):
-            self._revise(waiting, "expired", f"not reviewed by {proposal.expires_at}")
-            self._quieten(proposal, 1.5)
-            return None
+            return True
+        return False
+
+    def _lapse(self, proposal: Proposal) -> str | None:
+        """Return why an open proposal no longer applies; None if it still does."""
+        snapshot, target = self.snapshot, proposal.target_variant
+        if proposal.filing is not None:
+            return filed_proposals.lapse(snapshot, proposal)
         if snapshot.epoch != proposal.epoch:
             now = snapshot.active_variant or "nothing"
-            reason = f"made for epoch {proposal.epoch}; {now} has since become active (epoch {snapshot.epoch})"
-            self._revise(waiting, "superseded", reason)
+            return f"made for epoch {proposal.epoch}; {now} has since become active (epoch {snapshot.epoch})"
+        for filed in snapshot.filed:
+            if filed.change.variant_id == target:
+                return f"{filed.filing.actor} has proposed {target} as {filed.proposal_id}"
+        if self.view is None:
             return None
-        if self.view is not None:
-            lapse = RULE_OF[proposal.proposal_type].lapse(self.view, proposal.target_variant, proposal.trigger)
-            if lapse is not None:
-                self._revise(waiting, "superseded", lapse)
-                self._quieten(proposal, 1.5)
-                return None
-        if proposal.deferred_until is not None and row.time >= from_text(proposal.deferred_until):
-            self._revise(waiting, "pending", f"pending again: it was deferred until {proposal.deferred_until}")
-        draft = self.drafts.get((proposal.proposal_type, proposal.target_variant))
-        if draft is not None and _is_worth_it(draft, waiting.proposal):
-            self._update(waiting, draft)
-        return waiting
+        return RULE_OF[proposal.proposal_type].lapse(self.view, target, proposal.trigger)
+
+    def _remember(self, proposal: Proposal, growth: float = 1.5) -> None:
+        """Remember that what is closed must not be proposed again yet: evidence must first grow by ``growth``."""
+        if proposal.filing is None:
+            self._quieten(proposal, growth)
+        elif any(filed.proposal_id == proposal.proposal_id for filed in self.snapshot.filed):
+            self.row.closed.append(proposal.proposal_id)
+
+    def _follow(self, waiting: Waiting) -> None:
+        """Take a filed proposal along into a new epoch: what it would register is the same, whatever is active."""
+        old, epoch, view = waiting.proposal, self.snapshot.epoch, self.view
+        filed = next(one for one in self.snapshot.filed if one.proposal_id == old.proposal_id)
+        if old.epoch != epoch and view is not None:
+            self._revise(
+                waiting,
+                old.status,
+                f"{view.active.variant_id} is active now (epoch {epoch})",
+                deferred_until=old.deferred_until,
+                epoch=epoch,
+                **_claim(filed_proposals.draft_of(view, filed)),
+            )
 
     def _new_reviews(self, waiting: Waiting) -> Iterator[ReviewResult]:
         """Return the applied reviews of a proposal since the last one that was taken into account."""
@@ -169,16 +228,19 @@ class _Look:
             carried[change.variant_id] = [*carried.get(change.parent or "", []), *own]
 
     # -- what is published -------------------------------------------------------------------------
-    def _open(self, name: ProposalType, draft: Draft) -> Proposal:
+    def _open(self, name: ProposalType, draft: Draft, filed: FiledProposal | None = None) -> Proposal:
         row, snapshot = self.row, self.snapshot
         assert self.view is not None
         now = to_text(row.time)
+        filing = None if filed is None else filed.filing
         task = f"{row.agent_name}/{row.task_type}"
         proposal = Proposal(
             # The id includes the log position at which the proposal was made, so even a proposer that has lost its
             # rows never uses an id twice.
-            proposal_id=fact_id("prop", row.time, task, name, draft.target, row.incarnation, row.offset),
-            timestamp=now,
+            proposal_id=fact_id("prop", row.time, task, name, draft.target, row.incarnation, row.offset)
+            if filed is None
+            else filed.proposal_id,
+            timestamp=now if filed is None else filed.timestamp,
             agent_name=row.agent_name,
             task_type=row.task_type,
             proposal_type=name,
@@ -187,8 +249,17 @@ class _Look:
             target_variant=draft.target,
             epoch=snapshot.epoch,
             revision=1,
-            expires_at=to_text(row.time + self.view.limits.expires_days * _DAY),
-            history=[Revision(revision=1, status="pending", timestamp=now, reason=draft.evidence)],
+            expires_at=to_text(row.time + self.view.limits.expires_days * _DAY) if filed is None else filed.expires_at,
+            history=[
+                Revision(
+                    revision=1,
+                    status="pending",
+                    timestamp=now,
+                    reason=draft.evidence,
+                    actor=None if filing is None else filing.actor,
+                )
+            ],
+            filing=filing,
             position=snapshot.as_of,
             engine_version=ENGINE_VERSION,
             **_claim(draft),

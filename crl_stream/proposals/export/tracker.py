@@ -34,6 +34,8 @@ def entry(proposal: Proposal, now: int) -> dict[str, Any]:
     """Return the tracker entry of one proposal; ``type`` is one of the guide's four ``crl_`` types."""
     task, status = f"{proposal.agent_name}/{proposal.task_type}", status_at(proposal, now)
     actor, why = ending(proposal)
+    filing = proposal.filing
+    reviewed = filing is None or proposal.revision > 1  # the first step of a filed proposal is the filing itself
     return {
         "id": proposal.proposal_id,
         "type": proposal.tracker_type,
@@ -47,8 +49,11 @@ def entry(proposal: Proposal, now: int) -> dict[str, Any]:
         "updated_at": updated_at(proposal),
         "expires_at": proposal.expires_at,
         "revision": proposal.revision,
-        "reviewed_by": actor,
-        "review_reason": why if actor else None,
+        "reviewed_by": actor if reviewed else None,
+        "review_reason": why if reviewed and actor else None,
+        "source": None if filing is None else filing.source,
+        "filed_by": None if filing is None else filing.actor,
+        "evidence": None if filing is None else msgspec.to_builtins(filing.evidence),
         "supporting_data": proposal.supporting_data,
         "recommended_modifications": msgspec.to_builtins(proposal.recommended_modifications),
         "change": msgspec.to_builtins(proposal.change),

@@ -1,0 +1,73 @@
+"""``crl propose``: file a candidate, from a person or a program, as a proposal that a person reviews."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from crl_stream.cli.completing import complete_variant
+from crl_stream.cli.orders import Actor, Json, Task, Timeout, give_order, object_of
+from crl_stream.cli.session import task_key
+from crl_stream.core import messages as m
+from crl_stream.proposals.candidate import configuration_of, evidence_of
+
+
+def propose(
+    context: typer.Context,
+    task: Task,
+    variant: Annotated[str, typer.Argument(help="Name of the new variant.")],
+    configuration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON|@FILE", help="What runtimes would get for it: a JSON object, at most 16 KiB; @- reads it."
+        ),
+    ] = None,
+    ref: Annotated[
+        str | None, typer.Option(help="Where its configuration is kept, such as langfuse:refund@12.")
+    ] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="The variant it was derived from.", autocompletion=complete_variant)
+    ] = None,
+    evidence: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON|@FILE", help="What was measured: n, metric, score_before, score_after, dataset, url."
+        ),
+    ] = None,
+    source: Annotated[str, typer.Option(help="What made it, as name@version, such as gepa@0.1.4.")] = "a person",
+    provider: Annotated[str | None, typer.Option(help="Provider of the model.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model.")] = None,
+    model_tier: Annotated[str | None, typer.Option(help="Class of the model, as your runtimes call it.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature, 0 to 2.")] = None,
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Your reason; it is shown to the reviewer.")] = "",
+    actor: Actor = None,
+    timeout: Timeout = 20.0,
+    json: Json = False,
+) -> None:
+    """File a candidate with its evidence as a proposal; nothing changes until a person approves it.
+
+    The result names the proposal. crl proposals show compares its configuration with that of its parent.
+    """
+    example = '{"n": 120, "score_after": 0.78}'
+    claim = None if evidence is None else evidence_of(object_of(evidence, "evidence", example))
+    give_order(
+        context,
+        m.ProposeVariant,
+        task_key(task),
+        None,
+        reason,
+        actor,
+        timeout,
+        json,
+        variant_id=variant,
+        source=source,
+        parent=parent,
+        provider=provider,
+        model=model,
+        model_tier=model_tier,
+        temperature=temperature,
+        configuration=None if configuration is None else configuration_of(object_of(configuration)),
+        ref=ref,
+        evidence=claim,
+    )
