@@ -87,12 +87,13 @@ class Member:
         for name, topic in place.agents():
             self.add_agent(name, topic, make(topic), partitions=place.partitions(self.settings.kafka.partitions))
 
-    def add_agent(self, name: str, topic: str, stage: Stage, *, partitions: int) -> None:
+    def add_agent(self, name: str, topic: str, stage: Stage, *, partitions: int, full: str = "") -> None:
         """Add an agent for ``topic`` (the catalog's name) that hands each batch to the lane it was polled for.
 
         The lane does the work, one batch at a time for each partition, so that no partition waits for another.
+        ``full`` is the broker's name of a topic that the catalog does not have.
         """
-        app, full = self.app, self.topics(topic)
+        app, full = self.app, full or self.topics(topic)
         app.transport.stages[full] = stage
         source = app.topic(full, schema=BatchSchema(), partitions=partitions, acks=False)
 
