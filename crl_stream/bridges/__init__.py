@@ -1,4 +1,4 @@
-"""Bridges: what other systems say about agents, as messages of the log. Pure, apart from nothing: no I/O happens here.
+"""Bridges: what other systems say about agents, as messages of the log; all pure.
 
 Read in this order:
 
@@ -7,6 +7,11 @@ Read in this order:
     options       the settings that bridges share
     scale         turns scores into quality
     names         turns names from elsewhere into names that the log accepts
+
+For scores:
+
+    scores        a score of another system as feedback
+    polling       the place in a system that is polled
 
 For OpenTelemetry and OpenInference:
 
@@ -17,5 +22,5 @@ For OpenTelemetry and OpenInference:
     protobuf      the wire format of Protocol Buffers
     agents        turns the outermost span of each agent into an invocation
 
-The worker runs the bridges: ``worker.bridge_stages``, ``crl worker --role bridge``.
+The worker runs the bridges: ``worker.bridge_stages`` and ``worker.bridge_inputs``, in ``crl worker --role bridge``.
 """

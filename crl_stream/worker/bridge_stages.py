@@ -12,7 +12,6 @@ from crl_stream.bridges.kinds import Kind
 from crl_stream.bridges.mapping import Fault, Mapped, outputs_of
 from crl_stream.bridges.options import BridgeOptions
 from crl_stream.kafka.reader import TopicReader
-from crl_stream.stages.topology import BRIDGE
 from crl_stream.wire import reasons
 from crl_stream.wire.complaints import plain
 from crl_stream.wire.records import Output, Record
@@ -96,15 +95,3 @@ class InboxStage(BridgeStage):
 
 def _failure(error: Exception) -> Fault:
     return Fault(reasons.FOLD_FAILURE, plain(f"the bridge failed: {error!r}"))
-
-
-def add_bridge(member: Member, name: str, kind: Kind, options: BridgeOptions) -> None:
-    """Add the stage of one bridge to its member."""
-    if foreign := options.source():
-        stage = BridgeStage(name, kind, options, member, foreign)
-        partitions = member.settings.kafka.partitions
-        member.add_agent(f"{BRIDGE.name}.{name}", foreign, stage, partitions=partitions, full=foreign)
-        return
-    [inbox] = BRIDGE.sources
-    waiting = InboxStage(name, kind, options, member, member.topics(inbox))
-    member.add_agent(f"{BRIDGE.name}.{name}", inbox, waiting, partitions=1)

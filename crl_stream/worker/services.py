@@ -22,7 +22,7 @@ from crl_stream.telemetry import TelemetryFiles
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import TOPIC_OF
-from crl_stream.worker.bridge_stages import add_bridge
+from crl_stream.worker.bridge_inputs import add_bridge
 from crl_stream.worker.member import Member
 from crl_stream.worker.review_hours import ReviewHours
 from crl_stream.worker.service_stages import (

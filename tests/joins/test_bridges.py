@@ -10,14 +10,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from builders import a_command
 from installation import Installation
 
+from crl_stream.bridges.kinds import KINDS
+from crl_stream.broker.ports import free_port
 from crl_stream.core import messages as m
+from crl_stream.wire.dead_letter import read_letter
 from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, RECEIPTS, ROLLBACKS
 from joins.collector import collector, program
 from joins.environments import python_of
+from joins.langfuse_double import PASSWORD, USER, Langfuse, langfuse
 
 pytestmark = pytest.mark.integration
 
@@ -141,3 +146,148 @@ async def remove(installation: Installation, topic: str) -> None:
     """Delete the topic of the other system."""
     async with installation.admin._admin() as admin:
         await admin.delete_topics([topic])
+
+
+# -- scores ------------------------------------------------------------------------------------------
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def an_observation(number: int) -> dict[str, Any]:
+    return {"subject": {"kind": "observation", "id": f"{number:016x}", "traceId": TRACE}}
+
+
+async def feedback(installation: Installation, count: int, seconds: float = 60.0) -> list[m.Feedback]:
+    """Wait until the log has so many records of scores, and return them, repeated ones too."""
+    found: list[m.Feedback] = []
+    async with asyncio.timeout(seconds):
+        while len(found) < count:
+            there = [received.message for received in await installation.records(INVOCATIONS)]
+            found = [one for one in there if isinstance(one, m.Feedback)]
+            await asyncio.sleep(0.1)
+    return found
+
+
+async def test_the_stand_in_for_langfuse_keeps_the_contract_of_the_real_package() -> None:
+    async with langfuse() as double:
+        for number in range(1, 8):
+            double.add(
+                "helpful", number, f"2026-11-28T10:00:0{number}Z", metadata={"n": number}, **an_observation(number)
+            )
+        double.add("helpful", True, "2026-11-28T10:01:00Z", subject={"kind": "trace", "id": TRACE})
+        words = [str(PROGRAMS / "langfuse_scores.py"), double.url, USER, PASSWORD, "helpful", "2026-11-28T10:00:02Z"]
+        process = await asyncio.create_subprocess_exec(python_of("bridges"), *words, stdout=subprocess.PIPE)
+        out, _ = await process.communicate()
+        theirs = list(double.asked)
+        double.asked.clear()
+        options = KINDS["langfuse"].options.model_validate(langfuse_options(double))
+        ours: list[Any] = []
+        following = ""
+        async with aiohttp.ClientSession(headers=KINDS["langfuse"].pull.headers(options)) as session:
+            while True:
+                url, query = KINDS["langfuse"].pull.request(options, 1_795_860_002_000, following)
+                async with session.get(url, params=query) as response:
+                    page = KINDS["langfuse"].pull.read(await response.read())
+                ours += page.scores
+                if not (following := page.next):
+                    break
+        assert [{**one, "fromTimestamp": ""} for one in double.asked] == [
+            {**one, "fromTimestamp": ""} for one in theirs
+        ]
+        found = json.loads(out)
+        assert [one[1] for one in found] == [json.loads(one.value)["id"] for one in ours]
+        assert found[0] == ["ScoreV3_Boolean", "score-8", True, "trace", None]
+        assert found[1] == ["ScoreV3_Numeric", "score-7", 7, "observation", {"n": 7}]
+        assert len(found) == 7
+
+
+def langfuse_options(double: Langfuse) -> dict[str, Any]:
+    return {
+        "kind": "langfuse",
+        "url": double.url,
+        "public_key": USER,
+        "secret_key": PASSWORD,
+        "evaluator": "helpful",
+        "score_min": 1,
+        "score_max": 5,
+        "agent_name": AGENT,
+        "task_type": TASK,
+        "poll_seconds": 0.2,
+        "start": "2026-11-28T10:00:00Z",
+    }
+
+
+async def test_scores_of_langfuse_arrive_once_each_although_the_bridge_is_killed(installation: Installation) -> None:
+    async with langfuse() as double:
+        options = langfuse_options(double)
+        for number in range(1, 11):
+            double.add("helpful", 1 + number % 5, f"2026-11-28T10:00:{number:02}Z", **an_observation(number))
+        double.add("other", 1, "2026-11-28T10:00:30Z", **an_observation(1))
+        worker = await a_bridge(installation, "scores", **options)
+        await feedback(installation, 10)
+        worker.kill()
+        double.fails = 2
+        double.add("helpful", 5, "2026-11-28T09:59:59Z", **an_observation(11))  # before the start: not ours
+        double.add("helpful", 5, "2026-11-28T10:00:00Z", **an_observation(12))  # late, within the overlap
+        double.scores[0] |= {"value": 5, "updatedAt": "2026-11-28T10:05:00Z"}  # somebody changed a score
+        await a_bridge(installation, "scores", **options)
+        found = await feedback(installation, 12)
+        double.add("helpful", "good", "2026-11-28T10:02:00Z", **an_observation(13))
+        letter = await a_letter(installation)
+    assert len(found) == len({one.feedback_id for one in found}) == 12
+    assert [(one.quality, one.invocation_id) for one in found[:2]] == [
+        (0.25, f"{TRACE}-{1:016x}"),
+        (0.5, f"{TRACE}-{2:016x}"),
+    ]
+    assert {(one.invocation_id[-2:], one.quality) for one in found[10:]} == {("0c", 1.0), ("01", 1.0)}
+    assert {(one.agent_name, one.task_type, one.evaluator, one.source) for one in found} == {
+        (AGENT, TASK, "helpful", "EVAL")
+    }
+    assert letter.reason == "wrong_type"
+
+
+async def a_letter(installation: Installation, seconds: float = 30.0) -> Any:
+    """Wait for the first dead letter, and return its reason and origin."""
+    async with asyncio.timeout(seconds):
+        while not (found := await installation.records(DEAD_LETTERS)):
+            await asyncio.sleep(0.1)
+    return read_letter(found[0].record.headers)
+
+
+async def test_a_webhook_of_langsmith_is_answered_once_its_scores_cannot_be_lost(installation: Installation) -> None:
+    port, token = free_port("127.0.0.1"), "a-secret-of-the-rule"
+    options = {"kind": "langsmith", "port": port, "secret": token, "evaluator": "correct", "agent_name": AGENT}
+    worker = await a_bridge(installation, "rules", **options, requests_per_second="4")
+    metadata = {"crl.task_type": TASK, "crl.invocation_id": "invocation-1"}
+    stats = {"correct": {"n": 2, "avg": 0.75, "values": {}}, "other": {"n": 1, "avg": 0.0}}
+    run = {"id": "6ab80f10-d79c-4fa2-b441-922ed6feb630", "extra": {"metadata": metadata}, "feedback_stats": stats}
+    payload = {"rule_id": "rule", "runs": [run, {"id": "another", "feedback_stats": None}], "feedback_stats": {}}
+    url, headers = f"http://127.0.0.1:{port}/", {"X-CRL-Secret": token}
+    async with aiohttp.ClientSession() as session:
+        for given, sent, status in (
+            ({}, b"{}", 401),
+            ({"X-CRL-Secret": "wrong"}, b"{}", 401),
+            (headers, b"", 400),
+            (headers, b"x" * 1_000_000, 413),
+            (headers, json.dumps(payload).encode(), 202),
+        ):
+            async with session.post(url, data=sent, headers=given) as response:
+                assert response.status == status
+        worker.kill()
+        [score] = await feedback_after_restart(installation, options)
+        async with session.post(url, data=b"not JSON", headers=headers) as response:
+            assert response.status == 202
+        letter = await a_letter(installation)
+        answers = []
+        for _ in range(40):
+            async with session.post(url, data=json.dumps(payload), headers=headers) as response:
+                answers.append(response.status)
+    assert (score.quality, score.invocation_id, score.evaluator) == (0.75, "invocation-1", "correct")
+    assert letter.reason == "not_json"
+    assert {202, 429} == set(answers)
+    repeated = await feedback(installation, 1 + answers.count(202))
+    assert len({one.feedback_id for one in repeated}) == 1
+
+
+async def feedback_after_restart(installation: Installation, options: dict[str, Any]) -> list[m.Feedback]:
+    await a_bridge(installation, "rules", **options, requests_per_second="4")
+    return await feedback(installation, 1)
