@@ -8,6 +8,7 @@ To read the code, read in this order:
     kafka/        every Kafka client except the worker's transport and the runtimes' client
     worker/       runs the stages on Faust and Kafka, without loss or double counting; nothing else imports Faust
     client/       what an agent runtime uses: ``Publisher`` and ``Resolver``
+    bridges/      what other systems say about agents, as messages of the log; also pure
     guide/        the Python API of the safety guide, word for word, over the same engine
 
 What people use:
