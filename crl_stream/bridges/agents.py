@@ -25,6 +25,8 @@ _NS_PER_MS: Final = 1_000_000
 _LONGEST_SECONDS: Final = 1e9
 _MOST_TOKENS: Final = 1_000_000_000
 _MOST_COST: Final = 1e9
+_MOST_AROUND: Final = 128
+"""How many spans around a span are looked at, so that the work for a record grows only with its number of spans."""
 _FOREIGN: Final = 256
 _LABEL: Final = 200
 _SOURCES: Final = frozenset(("live", "stale", "file", "default", "explore", "session"))
@@ -128,10 +130,10 @@ def _owner(span: Span, family: _Family) -> Span | None:
 
 
 def _ancestors(span: Span, family: _Family) -> Iterator[Span]:
-    """Yield the spans around a span that are in hand, from the inside; a circle ends it."""
+    """Yield the spans around a span that are in hand, from the inside; a circle ends it, and so does the limit."""
     seen = {(span.trace_id, span.span_id)}
     place = (span.trace_id, span.parent_id)
-    while (outer := family.spans.get(place)) is not None and place not in seen:
+    while len(seen) <= _MOST_AROUND and (outer := family.spans.get(place)) is not None and place not in seen:
         yield outer
         seen.add(place)
         place = (outer.trace_id, outer.parent_id)
@@ -178,8 +180,8 @@ def _invocation(span: Span, family: _Family, rules: Rules, received: int) -> Mes
         session_id=_bounded(own, names.SESSION, _FOREIGN),
         provider=_told(span, inner, names.PROVIDER, _LABEL),
         model=_told(span, inner, names.MODEL, _LABEL),
-        tokens_input=_count(own, names.TOKENS_IN),
-        tokens_output=_count(own, names.TOKENS_OUT),
+        tokens_input=_tokens(span, inner, names.TOKENS_IN),
+        tokens_output=_tokens(span, inner, names.TOKENS_OUT),
         cost=_amount(own, names.COST),
         **task,
         **_ours(span),
@@ -372,6 +374,20 @@ def _count(own: Attributes, wanted: Sequence[str]) -> int | None:
         if value is not None and 0 <= value <= _MOST_TOKENS and value == int(value):
             return int(value)
     return None
+
+
+def _tokens(span: Span, inner: list[Span], wanted: Sequence[str]) -> int | None:
+    """Return the tokens that the agent's span states, or else those of its calls of models together."""
+    stated = _count(span.attributes, wanted)
+    if stated is not None:
+        return stated
+    calls = [count for one in inner if _is_model_call(one) and (count := _count(one.attributes, wanted)) is not None]
+    return sum(calls) if calls and sum(calls) <= _MOST_TOKENS else None
+
+
+def _is_model_call(span: Span) -> bool:
+    own = span.attributes
+    return own.get(names.OPERATION) in names.MODEL_CALLS or own.get(names.KIND) == names.KIND_MODEL
 
 
 def _amount(own: Attributes, wanted: Sequence[str]) -> float | None:

@@ -15,6 +15,9 @@ INVOKE_WORKFLOW: Final = "invoke_workflow"
 KIND: Final = "openinference.span.kind"
 """OpenInference's kind of a span, which stands for the operation."""
 KIND_AGENT: Final = "AGENT"
+KIND_MODEL: Final = "LLM"
+MODEL_CALLS: Final = frozenset(("chat", "text_completion", "generate_content"))
+"""Operations that call a model, whose tokens are added up if the agent's span has none."""
 
 AGENT: Final = ("gen_ai.agent.name", "agent.name")
 WORKFLOW: Final = "gen_ai.workflow.name"

@@ -25,6 +25,8 @@ REPEATABLE: Final = 48
 """How many messages of one task may be written between two commits, by all partitions together.
 
 A crash repeats them, and the engine recognises a repeated id among the last 64 of its task (limits.duplicate_ids)."""
+LARGE: Final = 100_000
+"""Size in bytes from which a record is mapped in a thread, so that heartbeats go on meanwhile."""
 PAUSE_SECONDS: Final = 0.02
 """How long records are mapped before other asyncio tasks may run."""
 
@@ -53,7 +55,10 @@ class BridgeStage(CommittedStage):
         """Map the records in order, and write the results in steps that a crash may repeat without harm."""
         step, counts, resumed = list[Output](), Counter[bytes | None](), monotonic()
         for record in batch.records:
-            outputs = self.map(batch.tp.partition, record)
+            if len(record.value or b"") > LARGE:
+                outputs = await asyncio.to_thread(self.map, batch.tp.partition, record)
+            else:
+                outputs = self.map(batch.tp.partition, record)
             own = Counter(output.key for output in outputs)
             if step and any(counts[key] + count > self._most for key, count in own.items()):
                 await self._write(batch, step, record.offset)

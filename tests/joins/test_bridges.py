@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import subprocess
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from builders import a_command
 from installation import Installation
@@ -18,8 +20,10 @@ from installation import Installation
 from crl_stream.bridges.kinds import KINDS
 from crl_stream.broker.ports import free_port
 from crl_stream.core import messages as m
+from crl_stream.core.instant import from_text
+from crl_stream.wire.codec import encode
 from crl_stream.wire.dead_letter import read_letter
-from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, RECEIPTS, ROLLBACKS
+from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, RECEIPTS, ROLLBACKS, TASKS
 from joins.collector import collector, program
 from joins.environments import python_of
 from joins.langfuse_double import PASSWORD, USER, Langfuse, langfuse
@@ -65,7 +69,9 @@ async def agent(installation: Installation, *arguments: str) -> AsyncIterator[Ag
 
 async def a_bridge(installation: Installation, name: str, **options: Any) -> Any:
     """Start a worker with one bridge and nothing else, and wait until it is ready."""
-    environment = {f"bridges_{name}_{field}": str(value) for field, value in options.items()}
+    own = {field: str(value) for field, value in options.items() if not field.startswith("bridges_")}
+    others = {field: value for field, value in options.items() if field not in own}
+    environment = {f"bridges_{name}_{field}": value for field, value in own.items()} | others
     worker = installation.start_worker(("-m", "crl_stream", "worker", "--role", "bridge"), **environment)
     await worker.ready()
     return worker
@@ -146,6 +152,43 @@ async def remove(installation: Installation, topic: str) -> None:
     """Delete the topic of the other system."""
     async with installation.admin._admin() as admin:
         await admin.delete_topics([topic])
+
+
+async def the_forms_of_an_outcome() -> list[tuple[str, list[tuple[str, bytes]], bytes]]:
+    """Return the same outcome in every form: its name, headers and value."""
+    process = await asyncio.create_subprocess_exec(
+        python_of("bridges"), str(PROGRAMS / "outcome_in_every_form.py"), stdout=subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    return [
+        (form, [(name, base64.b64decode(text)) for name, text in headers.items()], base64.b64decode(value))
+        for form, headers, value in json.loads(out)
+    ]
+
+
+async def test_one_outcome_in_every_form_lands_in_the_same_window(installation: Installation) -> None:
+    spans, events = f"{installation.id}-spans", f"{installation.id}-events"
+    await installation.worker(profile="guide")
+    options = {"bridges_spans_kind": "otlp", "bridges_spans_topic": spans}
+    await a_bridge(installation, "events", kind="cloudevents", topic=events, **options)
+    forms = await the_forms_of_an_outcome()
+    assert [form for form, _, _ in forms] == ["otlp_json", "otlp_proto", "openinference", "structured", "binary"]
+    try:
+        for form, headers, value in forms:
+            topic = spans if form.startswith("o") else events
+            await installation.producer.send_and_wait(topic, value, headers=headers)
+            await installation.producer.send_and_wait(topic, value, headers=headers)  # as after a crash of the sender
+        found = await outcomes(installation, len(forms))
+        snapshot = await installation.wait_for(TASKS, m.TaskSnapshot, lambda one: one.n_duplicates == len(forms))
+    finally:
+        await remove(installation, spans)
+        await remove(installation, events)
+    own = {"invocation_id": "-", "trace_id": None}
+    assert {from_text(one.timestamp) for one in found} == {1_763_562_603_000}
+    assert len({encode(msgspec.structs.replace(one, timestamp="-", **own)) for one in found}) == 1
+    [variant] = snapshot.variants
+    assert (variant.variant_id, variant.window.outcomes) == ("steady", "S" * len(forms))
+    assert await installation.records(DEAD_LETTERS) == []
 
 
 # -- scores ------------------------------------------------------------------------------------------
