@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -22,10 +23,8 @@ def program() -> Path:
     return found
 
 
-@asynccontextmanager
-async def collector(kafka: str, folder: Path, exporter: dict[str, object]) -> AsyncIterator[str]:
-    """Run a Collector that writes to Kafka; yields the URL to which spans are sent over HTTP."""
-    port = free_port("127.0.0.1")
+def a_page(kafka: str, port: int, exporter: dict[str, object]) -> str:
+    """Return settings of a Collector that receives at ``port`` and writes to Kafka."""
     page = {
         "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
         "exporters": {"kafka": {"brokers": kafka.split(",")} | exporter},
@@ -34,11 +33,27 @@ async def collector(kafka: str, folder: Path, exporter: dict[str, object]) -> As
             "pipelines": {signal: {"receivers": ["otlp"], "exporters": ["kafka"]} for signal in ("traces", "logs")},
         },
     }
-    settings = folder / "collector.json"  # YAML accepts JSON
-    settings.write_text(json.dumps(page), encoding="utf-8")
+    return json.dumps(page)  # YAML accepts JSON
+
+
+@asynccontextmanager
+async def collector(kafka: str, folder: Path, exporter: dict[str, object]) -> AsyncIterator[str]:
+    """Run a Collector that writes to Kafka; yields the URL to which spans are sent over HTTP."""
+    port = free_port("127.0.0.1")
+    settings = folder / "collector.yaml"
+    settings.write_text(a_page(kafka, port, exporter), encoding="utf-8")
+    async with running(settings, folder, port, {}) as url:
+        yield url
+
+
+@asynccontextmanager
+async def running(settings: Path, folder: Path, port: int, environment: dict[str, str]) -> AsyncIterator[str]:
+    """Run a Collector with a settings file until the block ends."""
     log = folder / "collector.log"
     with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(program(), f"--config={settings}", stdout=output, stderr=output)
+        process = await asyncio.create_subprocess_exec(
+            program(), f"--config={settings}", stdout=output, stderr=output, env=os.environ | environment
+        )
     try:
         async with asyncio.timeout(60):
             while True:

@@ -24,8 +24,8 @@ from crl_stream.core.instant import from_text
 from crl_stream.wire.codec import encode
 from crl_stream.wire.dead_letter import read_letter
 from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, RECEIPTS, ROLLBACKS, TASKS
-from joins.collector import collector, program
-from joins.environments import python_of
+from joins.collector import collector, program, running
+from joins.environments import ROOT, python_of
 from joins.langfuse_double import PASSWORD, USER, Langfuse, langfuse
 
 pytestmark = pytest.mark.integration
@@ -146,6 +146,49 @@ async def test_what_the_real_collector_writes_is_read(installation: Installation
             await the_story_of_a_rollback(installation, told)
     finally:
         await remove(installation, topic)
+
+
+async def test_the_example_that_uses_opentelemetry_only_does_what_its_readme_says(installation: Installation) -> None:
+    program()
+    folder, port = ROOT / "examples" / "otel_only", free_port("127.0.0.1")
+    kafka = installation.kafka.bootstrap_servers
+    await installation.worker(config=str(folder / "crl.toml"))
+    bridge = installation.start_worker(
+        ("-m", "crl_stream", "worker", "--role", "bridge"), config=str(folder / "crl.toml")
+    )
+    await bridge.ready()
+
+    async def turns(*arguments: str) -> list[str]:
+        environment = installation.environment() | {
+            "XDG_CACHE_HOME": str(installation.folder),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+        }
+        words = [str(folder / "agent.py"), "--turns", *arguments]
+        process = await asyncio.create_subprocess_exec(
+            python_of("bridges"), *words, stdout=subprocess.PIPE, env=environment
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0
+        return [line.split()[2] for line in out.decode().splitlines()]
+
+    environment = {"OTLP_PORT": str(port), "CRL_BOOTSTRAP_SERVERS": kafka}
+    try:
+        async with running(folder / "collector.yaml", installation.folder, port, environment):
+            assert await turns("30") == ["careful"] * 30
+            await outcomes(installation, 30)
+            for order in (("register",), ("activate", "--untested")):
+                words = ("refund-agent/refund", "bold", "--reason", "a new prompt")
+                code, _, err = await installation.run_crl(*order, *words)
+                assert code == 0, err
+            assert await turns("30") == ["bold"] * 30
+            await outcomes(installation, 60)
+            await turns("20", "--breaks", "bold")
+            rollback = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
+            assert (rollback.from_variant, rollback.to_variant) == ("bold", "careful")
+            assert await turns("1") == ["careful"]
+        assert await installation.records(DEAD_LETTERS) == []
+    finally:
+        await remove(installation, "otlp_spans")
 
 
 async def remove(installation: Installation, topic: str) -> None:
