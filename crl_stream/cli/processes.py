@@ -64,8 +64,8 @@ ROLES_OF: Final = {
 
 
 def processes_for(settings: Settings) -> tuple[str, ...]:
-    """Return the processes of an installation; there is one for bridges only if the settings name any."""
-    return tuple(name for name in ROLES_OF if name != "bridge" or settings.bridges or settings.disabled_bridges)
+    """Return the processes of an installation; there is one for bridges only if the settings have a usable one."""
+    return tuple(name for name in ROLES_OF if name != "bridge" or settings.bridges)
 
 
 class Running:

@@ -128,10 +128,7 @@ async def _prepare(
     members: list[Member] = [] if monitor is None else [monitor]
     members += create_services(settings, roles, web=monitor is None)
     if not members:
-        raise UsageError(
-            "There is no bridge in the settings, so there is nothing to run.",
-            hint="write a section [bridges.<name>] in crl.toml; docs/bridges.md shows one for each kind",
-        )
+        raise _no_bridge(settings)
     if BRIDGE.role in roles:
         await create_sources(settings.kafka, [options.source() for options in settings.bridges.values()])
     watch = TopicWatch(settings, members, log_lines)
@@ -146,6 +143,15 @@ async def _prepare(
     # Begin before rows are compared with the log, so that any change after the comparison is detected.
     await watch.begin()
     return members, monitor, watch, owners
+
+
+def _no_bridge(settings: Settings) -> UsageError:
+    for bridge in settings.disabled_bridges.values():
+        return UsageError(f"No bridge can be used: {bridge.reason.rstrip('.')}.", hint=bridge.hint)
+    return UsageError(
+        "There is no bridge in the settings, so there is nothing to run.",
+        hint="write a section [bridges.<name>] in crl.toml; docs/bridges.md shows one for each kind",
+    )
 
 
 async def _close(

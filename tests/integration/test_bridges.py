@@ -149,3 +149,21 @@ async def test_a_worker_without_a_bridge_says_what_to_write(installation: Instal
     assert code == 2
     assert "There is no bridge in the settings" in err
     assert "[bridges.<name>]" in err
+    secretless = {"kind": "langsmith", "port": "9000", "evaluator": "e"}
+    settings = {f"bridges_rules_{field}": value for field, value in secretless.items()}
+    code, _, err = await installation.run_crl("worker", "--role", "bridge", **settings)
+    assert code == 2
+    assert "bridges.rules.secret" in err
+    assert "CRL_BRIDGES_RULES_SECRET" in err
+
+
+async def test_a_bridge_that_is_not_running_is_reported(installation: Installation, topic: str) -> None:
+    worker = await installation.worker()
+    settings = {"bridges_otel_kind": "otlp", "bridges_otel_topic": topic, "worker_web_port": worker.url[-5:]}
+    bridge = await a_bridge(installation, topic)
+    _, out, _ = await installation.run_crl("status", "--json", **settings)
+    assert "The bridge otel is not running" not in out
+    assert await bridge.stop() == 0
+    _, out, _ = await installation.run_crl("status", "--json", **settings)
+    assert "The bridge otel is not running" in out
+    assert "crl worker --role bridge" in out

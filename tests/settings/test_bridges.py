@@ -60,7 +60,7 @@ def test_a_missing_secret_disables_its_bridge_and_nothing_else(tmp_path: Path) -
     settings = resolve(tmp_path, SPANS + SCORES)
     assert list(settings.bridges) == ["spans"]
     assert settings.disabled_bridges["scores"].hint == "set CRL_BRIDGES_SCORES_SECRET_KEY"
-    assert "bridge" in processes_for(resolve(tmp_path, SCORES)), "the process says what is missing"
+    assert "bridge" not in processes_for(resolve(tmp_path, SCORES)), "a process without a bridge would end at once"
 
 
 @pytest.mark.parametrize(
