@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Final
 
 from crl_stream.bridges.kinds import Kind
-from crl_stream.bridges.mapping import Fault, Mapped, outputs_of
+from crl_stream.bridges.mapping import LOG, Fault, Mapped, outputs_of
 from crl_stream.bridges.options import BridgeOptions
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.wire import reasons
@@ -42,8 +42,6 @@ class BridgeStage(CommittedStage):
         self.counters = member.counters
         self.partitions = member.settings.kafka.partitions
         self._most = REPEATABLE
-        self.ignored = 0
-        """How many parts of records were not about invocations or scores."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """Return where to start: the committed offset, or the beginning of the topic."""
@@ -79,9 +77,11 @@ class BridgeStage(CommittedStage):
         except Exception as error:
             log.exception("the bridge %s failed on %s partition %d", self.name, self.source, partition)
             mapped = Mapped([], [_failure(error)])
-        self.ignored += mapped.ignored
         outputs = outputs_of(self.name, self.source, (partition, self.partitions), record, mapped)
-        self.counters.applied += len(outputs) - bool(mapped.faults)
+        letters = sum(output.topic != LOG for output in outputs)
+        self.counters.ignored += mapped.ignored
+        self.counters.dead_letters += letters
+        self.counters.applied += len(outputs) - letters
         return outputs
 
     async def _write(self, batch: Batch, step: list[Output], done: int) -> None:

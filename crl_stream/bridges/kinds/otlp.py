@@ -66,7 +66,7 @@ def map_record(options: OtlpOptions, record: Record) -> Mapped:
     if not value:
         return fault(reasons.NULL_VALUE, "the record has no value; expected OTLP")
     traces = options.signal == "traces"
-    as_json = options.encoding == "otlp_json" or (options.encoding == "auto" and value.lstrip()[:1] == _OBJECT)
+    as_json = options.encoding == "otlp_json" or (options.encoding == "auto" and value[:64].lstrip()[:1] == _OBJECT)
     try:
         found: Any
         if as_json:
