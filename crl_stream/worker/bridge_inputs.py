@@ -18,7 +18,7 @@ from crl_stream.kafka.reader import TopicReader
 from crl_stream.stages.topology import BRIDGE, FIRST
 from crl_stream.wire.records import Headers, Output
 from crl_stream.worker.bridge_stages import BridgeStage, InboxStage
-from crl_stream.worker.member import Member
+from crl_stream.worker.member import Member, Stalled
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class Poller:
     def __init__(self, inbox: Inbox, kind: Kind, options: Any) -> None:
         self.inbox, self.pull, self.options = inbox, kind.pull, options
         self.failures = 0
+        self._subject = f"bridges.{inbox.name}"
         self._next = 0.0
         """When the system may be asked again after a failure, by the monotonic clock."""
 
@@ -83,16 +84,21 @@ class Poller:
             self._failed(error)
             return
         if self.failures:
-            log.info("bridges.%s: %s answers again", self.inbox.name, self.options.url)
+            log.info("%s: %s answers again", self._subject, self.options.url)
         self.failures = 0
+        self.inbox.member.stalled.pop(self._subject, None)
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
         wait = min(60.0, 2.0 ** min(self.failures, 10))
         self._next = monotonic() + wait
+        known = self.inbox.member.stalled.get(self._subject)
+        why = error.message if isinstance(error, Unavailable) else str(error) or repr(error)
+        text = f"{self._subject} cannot fetch scores from {self.options.url}: {why.rstrip('.')}."
+        action = "nothing is lost: it continues when the system answers; check the url and the keys"
+        self.inbox.member.stalled[self._subject] = Stalled(text, action, time() if known is None else known.since)
         if self.failures & (self.failures - 1) == 0:  # log attempts 1, 2, 4, 8 and so on
-            text = "bridges.%s: attempt %d to fetch scores from %s failed, next in %.0f s: %s"
-            log.error(text, self.inbox.name, self.failures, self.options.url, wait, error or repr(error))
+            log.error("%s Attempt %d; next in %.0f s; %s", text, self.failures, wait, action)
 
     async def _fetch(self) -> None:
         inbox = self.inbox
@@ -134,7 +140,7 @@ class Poller:
             while len(body) <= MOST_PAGE_BYTES and (more := await response.content.read(MOST_PAGE_BYTES)):
                 body += more
         if response.status != 200:
-            raise Unavailable(f"it answered {response.status} {response.reason}", hint="check the keys and the url")
+            raise ValueError(f"it answered {response.status} {response.reason}")
         if len(body) > MOST_PAGE_BYTES:
             raise ValueError("the answer is larger than 16 MiB")
         page: Page = self.pull.read(body)
