@@ -17,6 +17,7 @@ from crl_stream.bridges.names import bounded, derived_id, mended, text_in
 from crl_stream.bridges.scale import Scale, number_in
 from crl_stream.bridges.spans import SPAN_ID, TRACE_ID, Attributes, Event, Span
 from crl_stream.core import messages as m
+from crl_stream.core.identity import is_identifier
 from crl_stream.core.instant import to_text
 from crl_stream.wire import reasons
 
@@ -25,6 +26,8 @@ _NS_PER_MS: Final = 1_000_000
 _LONGEST_SECONDS: Final = 1e9
 _MOST_TOKENS: Final = 1_000_000_000
 _MOST_COST: Final = 1e9
+_MOST_METRIC: Final = 1e9
+_METRICS: Final = 4
 _MOST_AROUND: Final = 128
 """How many spans around a span are looked at, so that the work for a record grows only with its number of spans."""
 _FOREIGN: Final = 256
@@ -246,10 +249,22 @@ def _ours(span: Span) -> dict[str, Any]:
     ):
         if (word := own.get(name)) in allowed:
             found[field] = word
+    if metrics := _metrics(own):
+        found["metrics"] = metrics
     reward = number_in(own.get(names.REWARD))
     if reward is not None and -1.0 <= reward <= 1.0:
         found["reward"] = reward
     return found
+
+
+def _metrics(own: Attributes) -> dict[str, float]:
+    """Return the first named numbers, as many as an invocation may have."""
+    found: dict[str, float] = {}
+    for key, value in own.items():
+        name, number = key.removeprefix(names.METRIC), number_in(value)
+        if key.startswith(names.METRIC) and is_identifier(name) and number is not None and abs(number) <= _MOST_METRIC:
+            found[name] = number
+    return dict(list(found.items())[:_METRICS])
 
 
 # -- scores --------------------------------------------------------------------------------------------

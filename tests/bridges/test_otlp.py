@@ -152,6 +152,14 @@ def test_a_span_of_openinference_is_an_outcome_with_the_prompts_version_as_its_v
     assert found.variant_id == "p3"
 
 
+@ENCODINGS
+def test_named_numbers_are_metrics_up_to_four_and_a_wrong_one_costs_only_itself(encode: Any) -> None:
+    own = {f"crl.metric.m{number}": number for number in range(6)} | {"crl.metric.m0": "text", "crl.metric.m1": 1e300}
+    [found] = outcomes([agent_span(1, own=own)], encode)
+    assert found.metrics == {"m2": 2.0, "m3": 3.0, "m4": 4.0, "m5": 5.0}
+    assert [one.metrics for one in outcomes([agent_span(1, own={"crl.metric.": 1, "crl.metric.a b": 2})])] == [None]
+
+
 # -- names -------------------------------------------------------------------------------------------
 def bare(number: int, parent: int = 0, **own: Any) -> dict[str, Any]:
     return span(number, {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "helper"} | own, parent)
@@ -342,6 +350,7 @@ NAMES = st.sampled_from(
     [
         *("gen_ai.operation.name", "gen_ai.agent.name", "gen_ai.agent.version", "gen_ai.prompt.version"),
         *("crl.task_type", "crl.reward", "crl.quality", "crl.active_epoch", "crl.cost", "crl.runtime_id", "crl.role"),
+        *("crl.metric.a", "crl.metric.b"),
         *("gen_ai.usage.input_tokens", "gen_ai.provider.name", "session.id", "error.type", "openinference.span.kind"),
         *("gen_ai.evaluation.name", "gen_ai.evaluation.score.value", "gen_ai.workflow.name", "service.instance.id"),
     ]
