@@ -10,6 +10,7 @@ To read the code, read in this order:
     client/       what an agent runtime uses: ``Publisher`` and ``Resolver``
     openfeature/  the OpenFeature provider, over ``client``
     hooks/        join agents of LangGraph, OpenAI, pydantic-ai, Claude and CrewAI with two lines, over the same client
+    bridges/      what other systems say about agents, as messages of the log; also pure
     guide/        the Python API of the safety guide, word for word, over the same engine
 
 What people use:

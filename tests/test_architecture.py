@@ -28,6 +28,7 @@ PURE = {"errors", "core", "wire", "stages"}
 IMPURE = {"aiokafka", "asyncio", "faust", "logging", "mode", "os", "random", "time"}
 MAPPED = (
     "",
+    "bridges",
     "calibration",
     "cli",
     "cli/calibrate",
@@ -108,6 +109,13 @@ def test_a_layer_imports_only_from_itself_and_from_below() -> None:
     assert offenders == []
 
 
+def test_the_mappings_of_bridges_reach_nothing_but_the_pure_layers() -> None:
+    bridges = [module for module in modules() if module.part == "bridges"]
+    assert len(bridges) > 10
+    assert {m.name: uses(m, IMPURE | {"aiohttp"}) for m in bridges if uses(m, IMPURE | {"aiohttp"})} == {}
+    assert set().union(*(parts_used(module) for module in bridges)) <= {"bridges", "core", "wire"}
+
+
 def test_only_the_worker_knows_faust() -> None:
     offenders = [m.name for m in modules() if m.part != "worker" and uses(m, {"faust", "mode"})]
     assert offenders == []
@@ -167,7 +175,8 @@ def test_a_package_that_lists_its_folder_needs_what_is_in_it() -> None:
         ("crl_stream.core.monitor.step", {"aiokafka", "asyncio", "faust", "mode", "random"}),
         ("crl_stream.wire.codec", {"aiokafka", "asyncio", "faust", "mode", "random"}),
         ("crl_stream.stages.monitor", {"aiokafka", "asyncio", "faust", "mode", "random"}),
-        ("crl_stream.client", {"faust", "mode", "crl_stream.worker"}),
+        ("crl_stream.client", {"faust", "mode", "crl_stream.worker", "crl_stream.bridges"}),
+        ("crl_stream.bridges.kinds", {"aiokafka", "aiohttp", "asyncio", "faust", "mode"}),
         ("crl_stream.cli", {"faust", "mode"}),
         # Modules that the program imports before it knows which command to run slow down every command.
         ("crl_stream.cli", {"aiohttp", "aiokafka", "asyncio", "msgspec", "pydantic", "ssl", "crl_stream.settings"}),

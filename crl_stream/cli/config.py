@@ -82,6 +82,8 @@ def validate(
     settings = load_settings(file=found.path if found else None, flags=context.obj.flags)
     for name, channel in settings.disabled_notifiers.items():
         raise ConfigError(f"notifiers.{name} is disabled: {channel.reason}.", hint=channel.hint)
+    for name, bridge in settings.disabled_bridges.items():
+        raise ConfigError(f"bridges.{name} is disabled: {bridge.reason}.", hint=bridge.hint)
     load_remedies(settings.proposer.modifications)
     if json:
         show_json({"valid": True, "profile": settings.profile, "policy_hash": settings.policies.digest()})

@@ -57,8 +57,15 @@ ROLES_OF: Final = {
     "services": ("proposer", "overview", "tags", "files"),
     # The notifier is a separate process, so that it alerts people whatever happens to the other processes.
     "notifier": ("notifier",),
+    # Bridges are a separate process, because they process whatever other systems send.
+    "bridge": ("bridge",),
 }
 """The roles that each process runs, by the name of the process."""
+
+
+def processes_for(settings: Settings) -> tuple[str, ...]:
+    """Return the processes of an installation; there is one for bridges only if the settings have a usable one."""
+    return tuple(name for name in ROLES_OF if name != "bridge" or settings.bridges)
 
 
 class Running:
@@ -222,7 +229,7 @@ def running(
     among ``ROLES_OF``. The block begins once they are ready, unless ``wait`` is false. ``program`` is the command line
     prefix that starts a process; ``record``, if given, records each one.
     """
-    chosen = names if names is not None else tuple(ROLES_OF) if with_services else (MONITOR,)
+    chosen = names if names is not None else processes_for(settings) if with_services else (MONITOR,)
     with leaving_in_order():
         installation = Running(session, settings, quiet=quiet, names=chosen, program=program, record=record)
         try:

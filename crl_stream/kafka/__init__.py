@@ -21,6 +21,7 @@ Built on these:
     retained_log    reads the part of the log that is still on the topics, to fold it again
     policy_history  finds the policy with a given hash
     overview_page   reads the overview of the system
+    foreign_topics  creates the topics of other programs that bridges read, if they are missing
     fleet_health    finds the services that are down or behind
     adoption        keeps the state after the log was deleted and created again
 """

@@ -86,6 +86,7 @@ async def _group_findings(settings: Settings, session: KafkaSession) -> list[dic
         groups = {"monitor": [names.group(app_id)]}
         groups |= {role: [names.group(app_id, role)] for role in SERVICES if role != "notifier"}
         groups["notifier"] = channels
+        groups |= {f"bridge-{name}": [names.group(app_id, f"bridge-{name}")] for name in settings.bridges}
         states = {group: await group_state(admin, group) for members in groups.values() for group in members}
         behind = {group: await _behind(session, admin, group) for group in states}
     found = list[dict[str, Any]]()
@@ -108,8 +109,10 @@ async def _not_running(settings: Settings, session: KafkaSession, role: str, beh
         for partition in range(await reader.partitions(changelog)):
             for last in await reader.read_last(changelog, partition):
                 since = max(since or 0, last.record.timestamp)
-    text = f"{_NAMES[role]} is not running" + (f"; {waiting} records are waiting for it." if waiting else ".")
-    return finding("not_running", role, text, _START.get(role, f"start it with `crl worker --role {role}`"), since)
+    name = _NAMES.get(role) or f"The bridge {role.removeprefix('bridge-')}"
+    kind, _, _ = role.partition("-")
+    text = f"{name} is not running" + (f"; {waiting} records are waiting for it." if waiting else ".")
+    return finding("not_running", role, text, _START.get(role, f"start it with `crl worker --role {kind}`"), since)
 
 
 def _lag_findings(groups: list[str], behind: Mapping[str, Behind | None]) -> Iterable[dict[str, Any]]:

@@ -17,6 +17,7 @@ from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.errors import ConfigError
 from crl_stream.settings.layers import (
     ALIASES,
+    BRIDGE_VARIABLE,
     NOT_SETTINGS,
     PREFIX,
     TEST_PREFIX,
@@ -182,7 +183,7 @@ def variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
         if variable in names:
             if environment[variable] != "":
                 yield names[variable], Origin(environment[variable], f"environment {variable}")
-        elif named_by(variable) is None:
+        elif named_by(variable) is None and not variable.startswith(BRIDGE_VARIABLE):
             yield "", Origin(environment[variable], variable)
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from pydantic import SecretStr, ValidationError
@@ -18,6 +18,7 @@ from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.core.policy_size import too_large
 from crl_stream.errors import ConfigError
 from crl_stream.notifiers.options import Options
+from crl_stream.settings import notifiers
 from crl_stream.settings.model import (
     POLICY_SECTIONS,
     SECTIONS,
@@ -30,12 +31,14 @@ from crl_stream.settings.model import (
     Worker,
     leaves,
 )
-from crl_stream.settings.notifiers import PREFIX as NOTIFIERS
-from crl_stream.settings.notifiers import DisabledChannel, named_by, resolve_notifiers
+from crl_stream.settings.named_sections import DisabledSection
 from crl_stream.settings.origin import Origin
 from crl_stream.settings.profiles import PROFILES
 from crl_stream.settings.settings_file import FILE, OVERRIDES, SettingsFile
 from crl_stream.settings.trust import Untrusted, was_trusted
+
+if TYPE_CHECKING:
+    from crl_stream.bridges.options import BridgeOptions
 
 PREFIX: Final = "CRL_"
 ALIASES: Final = {"CRL_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers", "CRL_PROFILE": "profile"}
@@ -44,6 +47,9 @@ NOT_SETTINGS: Final = ("CRL_CONFIG", "CRL_MAVEN_MIRROR")
 """``CRL_*`` variables that are not settings and are read elsewhere in the product."""
 TEST_PREFIX: Final = "CRL_TEST_"
 """``CRL_*`` variables that only tests use."""
+BRIDGES: Final = "bridges."
+BRIDGE_VARIABLE: Final = "CRL_BRIDGES_"
+"""First parts of the names of a bridge's settings; the code of bridges is loaded only if there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +65,14 @@ class Settings:
     telemetry: Telemetry
     notifiers: Mapping[str, Options]
     """The notifier channels by name, in the order of the file."""
-    disabled_notifiers: Mapping[str, DisabledChannel]
+    disabled_notifiers: Mapping[str, DisabledSection]
     """Notifier channels that lack a required secret."""
     policies: PolicySet
     profile: str = "guide"
+    bridges: Mapping[str, BridgeOptions] = field(default_factory=dict)
+    """The bridges by name, in the order of the file."""
+    disabled_bridges: Mapping[str, DisabledSection] = field(default_factory=dict)
+    """Bridges that lack a required secret."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Value and source of each setting by dotted name; overrides are named ``agents.<name>.<section>.<field>``."""
     file: Path | None = None
@@ -107,15 +117,15 @@ def resolve(
     for name, value in PROFILES[profile.value].items():
         origins[name] = Origin(value, f"profile {profile.value}")
     overrides: dict[str, Origin] = {}
-    channels: list[tuple[str, Origin]] = []
+    named: dict[str, list[tuple[str, Origin]]] = {notifiers.PREFIX: [], BRIDGES: []}
     for name, origin in layers:
         if name == "profile":
             continue
         if name.startswith(OVERRIDES):
             overrides[name] = origin
-        elif name.startswith(NOTIFIERS):
+        elif (prefix := name[: name.find(".") + 1]) in named:
             if name not in ignored or origin.source != FILE:
-                channels.append((name, origin))
+                named[prefix].append((name, origin))
         elif name in known:
             if name not in ignored or origin.source != FILE:
                 origins[name] = origin
@@ -126,20 +136,41 @@ def resolve(
             )
     sections = {name: read_section(name, origins) for name in SECTIONS}
     policies = _policies(origins, overrides)
-    notifiers = resolve_notifiers(channels)
+    channels = notifiers.resolve_notifiers(named[notifiers.PREFIX])
+    bridges, disabled_bridges, bridge_origins = _bridges(named[BRIDGES])
     shown = {"profile": profile, **_effective(origins, sections, policies)}
     shown |= {name.replace("\t", "."): origin for name, origin in overrides.items()}
-    shown |= notifiers.origins
+    shown |= {**channels.origins, **bridge_origins}
     return Settings(
         **sections,
-        notifiers=notifiers.usable,
-        disabled_notifiers=notifiers.disabled,
+        notifiers=channels.usable,
+        disabled_notifiers=channels.disabled,
+        bridges=bridges,
+        disabled_bridges=disabled_bridges,
         policies=policies,
         profile=profile.value,
         origins=shown,
         file=source.path if source else None,
         untrusted=Untrusted(source.path, tuple(ignored), was_trusted(source.path)) if source and ignored else None,
     )
+
+
+def _bridges(
+    layers: Sequence[tuple[str, Origin]],
+) -> tuple[Mapping[str, BridgeOptions], Mapping[str, DisabledSection], Mapping[str, Origin]]:
+    if not layers:
+        return {}, {}, {}
+    from crl_stream.settings.bridges import resolve_bridges
+
+    return resolve_bridges(layers)
+
+
+def _bridge_named_by(variable: str) -> str | None:
+    if not variable.startswith(BRIDGE_VARIABLE):
+        return None
+    from crl_stream.settings.bridges import named_by
+
+    return named_by(variable)
 
 
 def _profile(layers: Iterable[tuple[str, Origin]]) -> Origin:
@@ -162,8 +193,9 @@ def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any])
     for variable in sorted(environment):
         if not variable.startswith(PREFIX) or variable.startswith(TEST_PREFIX) or variable in NOT_SETTINGS:
             continue
-        if (channel := named_by(variable)) is not None and variable not in names:
-            names[variable] = channel
+        section = notifiers.named_by(variable) or _bridge_named_by(variable)
+        if section is not None and variable not in names:
+            names[variable] = section
         if variable not in names:
             overrides = variable.startswith(tuple(PREFIX + kind.rstrip(".").upper() + "_" for kind in OVERRIDES))
             raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crl_stream.core.policy import PolicySet
-from crl_stream.settings.layers import resolve
+from crl_stream.settings.layers import BRIDGES, resolve
 from crl_stream.settings.model import SECTIONS
 from crl_stream.settings.notifiers import PREFIX as NOTIFIERS
 from crl_stream.settings.origin import Origin
@@ -24,7 +24,7 @@ def read_policy_file(path: Path) -> PolicySet:
     layers = [
         (name, origin)
         for name, origin in source.layer()
-        if name.partition(".")[0] not in SECTIONS and not name.startswith(NOTIFIERS)
+        if name.partition(".")[0] not in SECTIONS and not name.startswith((NOTIFIERS, BRIDGES))
     ]
     return resolve(layers).policies
 

@@ -27,6 +27,7 @@ from crl_stream.stages.roles import Role
 from crl_stream.wire.topics import (
     ACTIVE_VARIANTS,
     ALERTS,
+    BRIDGE_INBOX,
     COMMANDS,
     DEAD_LETTERS,
     DECISIONS,
@@ -98,6 +99,8 @@ class Stage:
     """Topics in which the stage looks up single records that its source records refer to."""
     beyond: str = ""
     """Destinations outside Kafka that the stage sends to; empty if there are none."""
+    foreign: str = ""
+    """Sources of other programs that the settings name, topics or addresses; empty if there are none."""
     fans_in: bool = False
     """Whether the stage processes all of its sources in the same way."""
     only_partition: bool = False
@@ -231,7 +234,20 @@ NOTIFIER: Final = Stage(
     fans_in=True,
     beyond="log, files, webhooks, chat, mail, pagers",
 )
-STAGES: Final = (INLET, MONITOR, PROPOSER, TALLY, OVERVIEW_PAGE, TAGS, FILES, NOTIFIER)
+BRIDGE: Final = Stage(
+    name="bridge",
+    what="turns what other systems say about agents into outcomes and scores; each bridge has its own consumer group",
+    role="bridge",
+    sources=(BRIDGE_INBOX,),
+    only_partition=True,
+    foreign="OpenTelemetry, CloudEvents, Langfuse, LangSmith",
+    sinks=(
+        Sink(INVOCATIONS, (m.Invocation, m.Feedback), Goes.HOME),
+        Sink(BRIDGE_INBOX, (), Goes.FIRST),
+        _LETTERS,
+    ),
+)
+STAGES: Final = (INLET, MONITOR, PROPOSER, TALLY, OVERVIEW_PAGE, TAGS, FILES, NOTIFIER, BRIDGE)
 """All stages, in the order in which a record passes through them."""
 
 PARTIES: Final = (

@@ -35,6 +35,7 @@ def topology_json() -> dict[str, Any]:
                 "role": stage.role,
                 "partitions": 1 if stage.only_partition else "log",
                 "reads": list(stage.sources),
+                "foreign": stage.foreign or None,
                 "looks_up": list(stage.looks_up),
                 "table": _table(stage),
                 "writes": [_sink(sink) for sink in stage.sinks],
@@ -79,6 +80,9 @@ def topology_mermaid() -> str:
         lines += [f"    topic-{topic.removeprefix('crl.')} -. looked up .-> {stage.name}" for topic in stage.looks_up]
         if stage.table is not None:
             lines.append(f"    {stage.name} --- {stage.name}-table")
+        if stage.foreign:
+            lines.append(f'    {stage.name}-foreign["{stage.foreign}"]')
+            lines.append(f"    {stage.name}-foreign --> {stage.name}")
         if stage.beyond:
             lines.append(f'    {stage.name} --> {stage.name}-beyond["{stage.beyond}"]')
     return "\n".join(lines)
@@ -88,6 +92,7 @@ def _stage_lines(stage: Stage) -> Iterator[str]:
     yield from _wrapped(f"{stage.name}: {stage.what}", indent=2)
     yield from _list("role", [f"crl worker --role {stage.role}"])
     yield from _list("reads", stage.sources, "partition 0, the only one" if stage.only_partition else "")
+    yield from _list("and from", [stage.foreign] if stage.foreign else [])
     yield from _list("looks up", stage.looks_up)
     if stage.table is not None:
         yield from _list("keeps", [f"{{app_id}}-{stage.table.name}-changelog"])
@@ -115,7 +120,7 @@ def _sinks(sinks: Iterable[Sink]) -> Iterator[str]:
 
 def _messages(sink: Sink) -> str:
     if not sink.carries:
-        return "unusable records, with their bytes"
+        return "unusable records, with their bytes" if sink.topic == DEAD_LETTERS else "what came over HTTP"
     if len(sink.carries) > 4:
         return f"{len(sink.carries)} kinds of commands"
     return ", ".join(kind.__name__ for kind in sink.carries)

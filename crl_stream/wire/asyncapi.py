@@ -15,6 +15,7 @@ from crl_stream.wire.catalog import Catalog, TopicSpec
 from crl_stream.wire.cloudevents import HEADER_MEANING
 from crl_stream.wire.schemas import schema_name
 from crl_stream.wire.topics import (
+    BRIDGE_INBOX,
     DEAD_LETTERS,
     FLEET_KEY,
     INVOCATIONS,
@@ -65,7 +66,7 @@ def asyncapi_document(catalog: Catalog) -> dict[str, Any]:
             "messages": {
                 _message_id(topic, kind): _message(topic, kind) for topic, kinds in MESSAGES.items() for kind in kinds
             }
-            | {_id(DEAD_LETTERS): _dead_letter(), _MARK: _replay_mark()},
+            | {_id(DEAD_LETTERS): _dead_letter(), _MARK: _replay_mark(), _id(BRIDGE_INBOX): _bridge_input()},
             "messageTraits": {"cloudEvents": _cloud_events()},
         },
     }
@@ -81,7 +82,8 @@ def _message_id(topic: str, kind: type) -> str:
 
 
 def _ids(topic: str) -> list[str]:
-    return [_message_id(topic, kind) for kind in MESSAGES[topic]] or [_id(topic), _MARK]
+    found = [_message_id(topic, kind) for kind in MESSAGES[topic]] or [_id(topic)]
+    return [*found, _MARK] if topic == DEAD_LETTERS else found
 
 
 def _channel(spec: TopicSpec) -> dict[str, Any]:
@@ -210,6 +212,18 @@ def _dead_letter() -> dict[str, Any]:
             "required": [dead_letter.REASON, *texts],
         },
         "payload": {"description": "The original bytes, whatever they were; only the beginning if they exceed 1 MiB."},
+    }
+
+
+def _bridge_input() -> dict[str, Any]:
+    text = "How far the other system has been read, on the last record of each batch; only its bridge reads it."
+    return {
+        "name": "BridgeInput",
+        "title": "BridgeInput",
+        "summary": "One score that a bridge has fetched, or one call of its webhook, as it came.",
+        "contentType": "application/octet-stream",
+        "headers": {"type": "object", "properties": {"crl-cursor": {"type": "string", "description": text}}},
+        "payload": {"description": "The original bytes; empty for a record that has only a cursor."},
     }
 
 

@@ -31,6 +31,8 @@ BATCH_TOO_LARGE: Final = "batch_too_large"
 BATCH_DAMAGED: Final = "batch_damaged"
 FOLD_FAILURE: Final = "fold_failure"
 REFUSED: Final = "refused"
+NOT_OTLP: Final = "not_otlp"
+NOT_A_CLOUDEVENT: Final = "not_a_cloudevent"
 
 MEANING: Final[dict[str, str]] = {
     NULL_VALUE: "the record has no value",
@@ -60,5 +62,7 @@ MEANING: Final[dict[str, str]] = {
     BATCH_DAMAGED: "a batch violates the protocol; the letter is the batch, not a record",
     FOLD_FAILURE: "the engine failed on this record; please report this bug",
     REFUSED: "the engine refused the record",
+    NOT_OTLP: "the value is not an OTLP message of the configured signal and encoding",
+    NOT_A_CLOUDEVENT: "the record is not a CloudEvent in structured or binary mode",
 }
 """The meaning of each reason, for the contract and for people."""

@@ -25,6 +25,7 @@ TAG_CONDITIONS: Final = "crl.tags"
 OVERVIEW_EVENTS: Final = "crl.overview-events"
 OVERVIEW: Final = "crl.overview"
 DEAD_LETTERS: Final = "crl.dead-letters"
+BRIDGE_INBOX: Final = "crl.bridge-inbox"
 
 MESSAGES: Final[dict[str, tuple[type, ...]]] = {
     INVOCATIONS: (m.Invocation, m.Feedback, m.CommandRef, m.Tick),
@@ -67,8 +68,9 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
     OVERVIEW_EVENTS: (m.RollbackNote, m.AlertNote, m.ProposalNote, m.TaskNote),
     OVERVIEW: (m.Overview,),
     DEAD_LETTERS: (),
+    BRIDGE_INBOX: (),
 }
-"""Messages by topic; dead letters keep their original bytes."""
+"""Messages by topic; dead letters, and what bridges fetch over HTTP, keep their original bytes."""
 
 TOPIC_OF: Final[dict[type, str]] = {kind: topic for topic, kinds in MESSAGES.items() for kind in kinds}
 

@@ -11,6 +11,8 @@ Read in this order:
     monitor_stages       the fold of the log, and the inlet for commands
     monitor              the member that folds the log
     service_stages       the proposer, tallies, overview and tags, and delivery to files and notifiers
+    bridge_stages        maps the records of other systems, a step at a time
+    bridge_inputs        fetches and receives what bridges get over HTTP
     services             the members other than the monitor, one for each role
     run                  one worker process, from settings to exit code
 

@@ -30,6 +30,8 @@ class Counters:
     """Records of compacted topics that were rewritten because a stale write had replaced them."""
     refilled: int = 0
     """Records of compacted topics that were rewritten from the rows because the topic had lost them."""
+    ignored: int = 0
+    """Parts of a bridge's records that are not about invocations or scores, such as spans of model calls."""
 
     def add(self, counts: Counts) -> None:
         """Add the counts of a batch."""

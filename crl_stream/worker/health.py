@@ -122,6 +122,8 @@ class Health:
         elif not member.recovered:
             text = f"{member.group} is joining its group or reading back its state."
             yield _Seen("recovering", member.group, text, "wait; the worker's log shows its progress")
+        for name, stalled in member.stalled.items():
+            yield _Seen("source", name, stalled.text, stalled.action, stalled.since, trouble=False)
 
 
 def _look_at_monitor(monitor: Monitor) -> Iterator[_Seen]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import faust
 from yarl import URL
@@ -36,6 +36,15 @@ not poll. With a limit, aiokafka would remove it from its group for good. Instea
 it is alive."""
 
 
+class Stalled(NamedTuple):
+    """A system outside Kafka that does not answer."""
+
+    text: str
+    action: str
+    since: float
+    """When it first failed, in seconds since the epoch."""
+
+
 class Member:
     """A Faust app of this process; it connects to nothing before it is started.
 
@@ -57,6 +66,8 @@ class Member:
         self.reader = PointReader(connection_options(settings.kafka))
         self.at_close(self.reader.close)
         self.tables: list[TaskTable] = []
+        self.stalled: dict[str, Stalled] = {}
+        """The systems outside Kafka that do not answer at present, by name."""
 
     def add_table(self, place: topology.Stage) -> TaskTable:
         """Add the table of a stage, with its changelog."""
@@ -87,12 +98,13 @@ class Member:
         for name, topic in place.agents():
             self.add_agent(name, topic, make(topic), partitions=place.partitions(self.settings.kafka.partitions))
 
-    def add_agent(self, name: str, topic: str, stage: Stage, *, partitions: int) -> None:
+    def add_agent(self, name: str, topic: str, stage: Stage, *, partitions: int, full: str = "") -> None:
         """Add an agent for ``topic`` (the catalog's name) that hands each batch to the lane it was polled for.
 
         The lane does the work, one batch at a time for each partition, so that no partition waits for another.
+        ``full`` is the broker's name of a topic that the catalog does not have.
         """
-        app, full = self.app, self.topics(topic)
+        app, full = self.app, full or self.topics(topic)
         app.transport.stages[full] = stage
         source = app.topic(full, schema=BatchSchema(), partitions=partitions, acks=False)
 

@@ -14,7 +14,9 @@ from aiokafka.errors import KafkaError
 
 from crl_stream.broker.ports import free_port, is_loopback, why_not_bindable
 from crl_stream.errors import ConfigError, CrlError, Unavailable, Unsafe, UsageError
+from crl_stream.kafka.foreign_topics import create_sources
 from crl_stream.settings import Settings
+from crl_stream.stages.topology import BRIDGE
 from crl_stream.worker.health import Health
 from crl_stream.worker.log_lines import Calm, set_up_logging
 from crl_stream.worker.member import Member
@@ -125,6 +127,10 @@ async def _prepare(
     monitor = Monitor(settings) if MONITOR in roles else None
     members: list[Member] = [] if monitor is None else [monitor]
     members += create_services(settings, roles, web=monitor is None)
+    if not members:
+        raise _no_bridge(settings)
+    if BRIDGE.role in roles:
+        await create_sources(settings.kafka, [options.source() for options in settings.bridges.values()])
     watch = TopicWatch(settings, members, log_lines)
     health = Health(members, watch)
     owners = None if monitor is None else add_views(monitor, health)
@@ -137,6 +143,15 @@ async def _prepare(
     # Begin before rows are compared with the log, so that any change after the comparison is detected.
     await watch.begin()
     return members, monitor, watch, owners
+
+
+def _no_bridge(settings: Settings) -> UsageError:
+    for bridge in settings.disabled_bridges.values():
+        return UsageError(f"No bridge can be used: {bridge.reason.rstrip('.')}.", hint=bridge.hint)
+    return UsageError(
+        "There is no bridge in the settings, so there is nothing to run.",
+        hint="write a section [bridges.<name>] in crl.toml; docs/bridges.md shows one for each kind",
+    )
 
 
 async def _close(

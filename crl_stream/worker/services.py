@@ -10,17 +10,19 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Final
 
+from crl_stream.bridges.kinds import KINDS
 from crl_stream.core.overview import Ledger, make_page, weekly_review
 from crl_stream.errors import ConfigError
 from crl_stream.notifiers.notifier import Notifier, open_notifiers
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
 from crl_stream.stages.roles import Role
-from crl_stream.stages.topology import FILES, FIRST, NOTIFIER, OVERVIEW_PAGE, PROPOSER, TAGS, TALLY
+from crl_stream.stages.topology import BRIDGE, FILES, FIRST, NOTIFIER, OVERVIEW_PAGE, PROPOSER, TAGS, TALLY
 from crl_stream.telemetry import TelemetryFiles
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import TOPIC_OF
+from crl_stream.worker.bridge_inputs import add_bridge
 from crl_stream.worker.member import Member
 from crl_stream.worker.review_hours import ReviewHours
 from crl_stream.worker.service_stages import (
@@ -136,6 +138,17 @@ def _usable_notifiers(settings: Settings) -> Iterator[Notifier]:
         yield from open_notifiers({})
 
 
+def _bridges(settings: Settings, web: bool) -> Iterator[Member]:
+    """Create a member for each bridge, so that none waits for another."""
+    for name, bridge in settings.disabled_bridges.items():
+        log.error("bridges.%s is DISABLED: %s; %s", name, bridge.reason.rstrip("."), bridge.hint)
+    for name, options in settings.bridges.items():
+        member = Member(settings, f"{BRIDGE.role}-{name}", web=web)
+        add_bridge(member, name, KINDS[options.kind], options)
+        yield member
+        web = False
+
+
 def _add_channel(member: Member, notifier: Notifier) -> None:
     """Add the notifier's stage for one channel, which may need only some of the topics."""
     sources = tuple(topic for topic in NOTIFIER.sources if topic in notifier.topics)
@@ -149,4 +162,5 @@ _MAKERS: Final[dict[Role, Callable[[Settings, bool], Iterator[Member]]]] = {
     TAGS.role: _tags,
     FILES.role: _files,
     NOTIFIER.role: _notifiers,
+    BRIDGE.role: _bridges,
 }

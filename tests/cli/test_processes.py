@@ -36,7 +36,7 @@ from crl_stream.cli.run_record import take
 processes._command = lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"]
 folder = Path(sys.argv[1])
 worker = SimpleNamespace(web_host="127.0.0.1", data_dir=folder)
-settings = SimpleNamespace(worker=worker, kafka=SimpleNamespace(bootstrap_servers=""))
+settings = SimpleNamespace(worker=worker, kafka=SimpleNamespace(bootstrap_servers=""), bridges={})
 session = SimpleNamespace(at=lambda *_, **__: settings)
 record = take(folder, "crl up")
 print([process.pid for process in record.ended.values()], flush=True)

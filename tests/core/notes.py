@@ -141,7 +141,7 @@ _alerts = st.builds(
         position=m.Position(0, offset),
     ),
     _tasks,
-    st.sampled_from(["degradation", "no_target", "held_degradation", "stuck", "fold_failure", "rollback"]),
+    st.sampled_from(["degradation", "no_target", "held_degradation", "rollback_stuck", "fold_failure", "rollback"]),
     _variants,
     st.integers(0, 60),
     st.sampled_from(["critical", "critical", "warning"]),

@@ -210,9 +210,9 @@ def test_a_proposal_that_expires_leaves_the_page_by_itself() -> None:
 
 def test_an_alert_is_open_until_it_is_said_to_be_over() -> None:
     story = Story()
-    assert [a.kind for a in story.tell(an_alert("stuck")).open_alerts] == ["stuck"]
-    assert story.tell(an_alert("stuck", about="v2")).n_open_alerts == 2
-    overview = story.tell(an_alert("stuck", 1, resolved=True, severity="info"))
+    assert [a.kind for a in story.tell(an_alert("rollback_stuck")).open_alerts] == ["rollback_stuck"]
+    assert story.tell(an_alert("rollback_stuck", about="v2")).n_open_alerts == 2
+    overview = story.tell(an_alert("rollback_stuck", 1, resolved=True, severity="info"))
     assert [a.subject for a in overview.open_alerts] == [f"{AGENT}/{TASK} v2"]
 
 
@@ -264,8 +264,8 @@ def test_what_asks_for_attention_is_on_a_full_page_before_anything_newer() -> No
 
 def test_the_row_of_a_task_forgets_what_no_topic_could_tell_again() -> None:
     story = Story()
-    story.tell(a_proposal("prop-old", status="rejected"), an_alert("stuck", resolved=True))
-    story.tell(a_proposal("prop-new", 401), an_alert("stuck", 401, about="v9"), days=401)
+    story.tell(a_proposal("prop-old", status="rejected"), an_alert("rollback_stuck", resolved=True))
+    story.tell(a_proposal("prop-new", 401), an_alert("rollback_stuck", 401, about="v9"), days=401)
     row = decode_task(story.rows[KEY])
     assert set(row.proposals) == {"prop-new"}
     assert set(row.alerts) == {f"stuck {AGENT}/{TASK} v9"}
@@ -273,7 +273,7 @@ def test_the_row_of_a_task_forgets_what_no_topic_could_tell_again() -> None:
 
 def test_what_was_forgotten_is_no_news_when_it_is_told_again() -> None:
     story = Story()
-    story.tell(a_proposal(status="rejected"), an_alert("stuck", resolved=True), days=401)
+    story.tell(a_proposal(status="rejected"), an_alert("rollback_stuck", resolved=True), days=401)
     assert story.news == [False, False]
     assert KEY not in story.rows
 

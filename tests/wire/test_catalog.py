@@ -11,6 +11,7 @@ from crl_stream.contract import contract_root, load_catalog
 from crl_stream.errors import ContractError
 from crl_stream.wire.catalog import MIN_SEGMENT, parse_catalog
 from crl_stream.wire.topics import (
+    BRIDGE_INBOX,
     COMMANDS,
     DEAD_LETTERS,
     INVOCATIONS,
@@ -77,8 +78,9 @@ def test_what_is_true_now_is_never_deleted_by_age() -> None:
 
 def test_every_topic_but_those_about_all_tasks_has_a_partition_for_each_of_the_log() -> None:
     counts = {spec.name: spec.partition_count(12) for spec in load_catalog().topics}
-    assert {name for name, count in counts.items() if count != 12} == {OVERVIEW, OVERVIEW_EVENTS, TAG_CONDITIONS}
-    assert {counts[OVERVIEW], counts[OVERVIEW_EVENTS], counts[TAG_CONDITIONS]} == {1}
+    single = {OVERVIEW, OVERVIEW_EVENTS, TAG_CONDITIONS, BRIDGE_INBOX}
+    assert {name for name, count in counts.items() if count != 12} == single
+    assert {counts[name] for name in single} == {1}
 
 
 def test_no_topic_depends_on_the_clock_of_whoever_writes_it() -> None:

@@ -16,12 +16,12 @@ from crl_stream.core.policy import PolicySet
 from crl_stream.wire.codec import Decoded, Rejected, decode, encode
 from crl_stream.wire.dead_letter import read_letter
 from crl_stream.wire.schemas import schema_name
-from crl_stream.wire.topics import DEAD_LETTERS, MESSAGES
+from crl_stream.wire.topics import BRIDGE_INBOX, DEAD_LETTERS, MESSAGES
 from wire.messages import key_of
 
 ROOT = contract_root()
 EVERY = sorted((ROOT / "examples").rglob("*.json"))
-MESSAGES_ONLY = [path for path in EVERY if path.parent.name != DEAD_LETTERS]
+MESSAGES_ONLY = [path for path in EVERY if path.parent.name not in {DEAD_LETTERS, BRIDGE_INBOX}]
 
 
 def named(path: Path) -> str:

@@ -24,8 +24,10 @@ GIVEN_BY_OTHERS = {
     reasons.BATCH_DAMAGED,
     reasons.FOLD_FAILURE,
     reasons.REFUSED,
+    reasons.NOT_OTLP,
+    reasons.NOT_A_CLOUDEVENT,
 }
-"""Reasons that ``decode`` never gives; they come from reading batches or from the stages."""
+"""Reasons that ``decode`` never gives; they come from reading batches, from the stages or from bridges."""
 PYTHON = re.compile(r"`|\b(?:str|int|float|bool|Expected|Struct|NoneType)\b")
 """Words that only Python programmers would know."""
 

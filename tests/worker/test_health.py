@@ -15,6 +15,7 @@ from crl_stream.settings import load_settings
 from crl_stream.stages.partition import PartitionRow, encode_partition
 from crl_stream.worker import health
 from crl_stream.worker.health import Health
+from crl_stream.worker.member import Stalled
 from crl_stream.worker.topic_watch import STILL_SECONDS, Held, Lag, TopicWatch
 
 SETTINGS = load_settings(environment={}, flags={"kafka.bootstrap_servers": "127.0.0.1:9"})
@@ -22,7 +23,8 @@ PLACE = TopicPartition("crl.invocations", 2)
 
 
 def a_member(**fields: Any) -> Any:
-    return SimpleNamespace(**({"settings": SETTINGS, "group": "crl-monitor", "dead": [], "recovered": True} | fields))
+    usual = {"settings": SETTINGS, "group": "crl-monitor", "dead": [], "recovered": True, "stalled": {}}
+    return SimpleNamespace(**(usual | fields))
 
 
 @pytest.fixture
@@ -37,6 +39,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_a_member_that_is_well_has_no_finding(clock: list[float]) -> None:
     member = a_member()
     assert Health([member], TopicWatch(SETTINGS, [member])).findings() == []
+
+
+def test_a_system_outside_kafka_that_does_not_answer_is_a_note_until_it_answers(clock: list[float]) -> None:
+    member = a_member(stalled={"bridges.scores": Stalled("It does not answer.", "check the url", 900.0)})
+    watched = Health([member], TopicWatch(SETTINGS, [member]))
+    [found] = watched.findings()
+    assert (found.name, found.subject, found.since, found.trouble) == ("source", "bridges.scores", 900_000, False)
+    member.stalled.clear()
+    assert watched.findings() == []
 
 
 def test_a_dead_agent_is_named_with_the_moment_it_was_first_seen_until_it_lives_again(clock: list[float]) -> None:

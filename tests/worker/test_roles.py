@@ -9,7 +9,7 @@ import pytest
 from crl_stream.cli.processes import ROLES_OF
 from crl_stream.cli.worker import ROLES, SERVICES, chosen_roles
 from crl_stream.settings import load_settings
-from crl_stream.stages.topology import NOTIFIER, STAGES
+from crl_stream.stages.topology import BRIDGE, NOTIFIER, STAGES
 from crl_stream.worker import services
 from crl_stream.worker.monitor import Monitor
 
@@ -28,12 +28,20 @@ def test_the_processes_of_an_installation_take_every_role_once() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_process_has_the_agents_and_tables_that_the_topology_says(role: str, tmp_path: Path) -> None:
-    settings = load_settings(environment={}, flags={"telemetry.folder": str(tmp_path)})
+    flags = {"telemetry.folder": str(tmp_path)}
+    bridges = {"bridges.scores.kind": "langsmith", "bridges.scores.port": 1, "bridges.scores.evaluator": "good"}
+    bridges |= {"bridges.scores.secret": "x" * 16, "bridges.spans.kind": "otlp"}
+    settings = load_settings(environment={}, flags=flags | (bridges if role == BRIDGE.role else {}))
     members = [Monitor(settings)] if role == services.MONITOR else services.create_services(settings, [role], web=False)
     stages = [stage for stage in STAGES if stage.role == role]
     agents = {name: agent.channel.topics for member in members for name, agent in member.app.agents.items()}
     if role == NOTIFIER.role:
         assert {topic for topics in agents.values() for topic in topics} <= set(NOTIFIER.sources)
+        return
+    if role == BRIDGE.role:
+        [inbox] = BRIDGE.sources
+        assert agents == {"crl.bridge.scores": (inbox,), "crl.bridge.spans": ("otlp_spans",)}
+        assert [member.group for member in members] == ["crl-monitor-bridge-scores", "crl-monitor-bridge-spans"]
         return
     assert {name: tuple(topics) for name, topics in agents.items()} == {
         f"crl.{name}": (topic,) for stage in stages for name, topic in stage.agents()

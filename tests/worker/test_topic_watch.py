@@ -57,7 +57,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 def watched() -> tuple[TopicWatch, Health]:
     consumer = SimpleNamespace(lanes={})
     member: Any = SimpleNamespace(
-        settings=SETTINGS, group="crl-monitor", dead=[], recovered=True, app=SimpleNamespace(consumer=consumer)
+        settings=SETTINGS,
+        group="crl-monitor",
+        dead=[],
+        recovered=True,
+        stalled={},
+        app=SimpleNamespace(consumer=consumer),
     )
     watch = TopicWatch(SETTINGS, [member])
     return watch, Health([member], watch)

@@ -305,6 +305,15 @@ class Consumer(driver.Consumer):
             self.durable.update(ready)
         return await super().force_commit(topics, start_new_transaction) or committed
 
+    async def commit_through(self, tp: TP, offset: int) -> None:
+        """Commit a partition that its lane has finished up to ``offset``, and wait for the broker to accept it.
+
+        If the partition is moving to another process, nothing is committed, and that process repeats the records.
+        """
+        self.safe[tp] = offset
+        if await self._commit({tp: offset}):
+            self.durable[tp] = offset
+
     async def wait_empty(self) -> None:
         """Finish the batches in flight, then let Faust commit."""
         await self._settle()

@@ -1,0 +1,49 @@
+"""Names from other systems as the names that crl-stream allows.
+
+Other systems allow any text, such as ``Math Tutor``. A name is mended the way error messages suggest it:
+``Math-Tutor``. A name is refused if mending would leave nothing of it, or cut it, because different names could then
+become the same.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, Final
+
+from crl_stream.core.identity import is_identifier, suggest_identifier
+
+_LONGEST: Final = 128
+_UNNAMED: Final = suggest_identifier("")
+
+
+def mended(text: str) -> str | None:
+    """Return the nearest allowed name of ``text``; None if there is none."""
+    if is_identifier(text):
+        return text
+    if len(text) > _LONGEST:
+        return None
+    found = suggest_identifier(text)
+    return None if found == _UNNAMED else found
+
+
+def text_in(value: Any) -> str | None:
+    """Return a value as text: text that is not empty, or a whole number, such as a version; None for anything else."""
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
+        return str(value)
+    return None
+
+
+def bounded(value: Any, longest: int) -> str | None:
+    """Return the text of a value, cut to ``longest`` characters; None if it has none or cannot be encoded."""
+    text = text_in(value)
+    if text is None:
+        return None
+    return text[:longest].encode("utf-8", "replace").decode()
+
+
+def derived_id(prefix: str, *named: object) -> str:
+    """Return an id that depends only on ``named``, so that a repeated record gives the same one."""
+    text = "\0".join(map(str, named))
+    return f"{prefix}-{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
