@@ -269,6 +269,8 @@ def _command(session: Session, settings: Settings, name: str, program: Sequence[
     command += ["--set", f"worker.advertised_url={settings.worker.advertised_url}", "worker"]
     for role in ROLES_OF[name]:
         command += ["--role", role]
+    if name == "services" and settings.mirrors.configured:
+        command += ["--role", "mirror"]
     return command
 
 

@@ -24,6 +24,7 @@ from crl_stream.settings.model import (
     Broker,
     Client,
     Kafka,
+    Mirrors,
     Proposer,
     Review,
     Telemetry,
@@ -57,6 +58,8 @@ class Settings:
     proposer: Proposer
     review: Review
     telemetry: Telemetry
+    mirrors: Mirrors
+    """The prompt stores whose labels follow the active variants."""
     notifiers: Mapping[str, Options]
     """The notifier channels by name, in the order of the file."""
     disabled_notifiers: Mapping[str, DisabledChannel]
@@ -130,8 +133,10 @@ def resolve(
     shown = {"profile": profile, **_effective(origins, sections, policies)}
     shown |= {name.replace("\t", "."): origin for name, origin in overrides.items()}
     shown |= notifiers.origins
+    mirrors = Mirrors(sections["mirrors.langfuse"], sections["mirrors.mlflow"])
     return Settings(
-        **sections,
+        **{name: section for name, section in sections.items() if "." not in name},
+        mirrors=mirrors,
         notifiers=notifiers.usable,
         disabled_notifiers=notifiers.disabled,
         policies=policies,
@@ -186,7 +191,7 @@ def nearest_name(name: str, names: Mapping[str, Any]) -> str:
 def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
     """Build a section from the chosen values; its other settings keep their defaults."""
     chosen = {
-        name.partition(".")[2]: origin
+        name.removeprefix(f"{section}."): origin
         for name, origin in origins.items()
         if name.startswith(f"{section}.") and origin.source != "default"
     }
@@ -280,7 +285,7 @@ def _effective(origins: Mapping[str, Origin], sections: Mapping[str, Any], polic
     """Return the origins of the settings, with the resolved values in place of the given ones."""
     shown = {}
     for name, origin in origins.items():
-        section, _, entry = name.partition(".")
+        section, _, entry = name.rpartition(".")
         holder = sections[section] if section in sections else getattr(policies.default, section)
         shown[name] = Origin(getattr(holder, entry), origin.source)
     return shown

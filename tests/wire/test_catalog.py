@@ -15,6 +15,7 @@ from crl_stream.wire.topics import (
     DEAD_LETTERS,
     INVOCATIONS,
     MESSAGES,
+    MIRRORS,
     OVERVIEW,
     OVERVIEW_EVENTS,
     TAG_CONDITIONS,
@@ -77,8 +78,13 @@ def test_what_is_true_now_is_never_deleted_by_age() -> None:
 
 def test_every_topic_but_those_about_all_tasks_has_a_partition_for_each_of_the_log() -> None:
     counts = {spec.name: spec.partition_count(12) for spec in load_catalog().topics}
-    assert {name for name, count in counts.items() if count != 12} == {OVERVIEW, OVERVIEW_EVENTS, TAG_CONDITIONS}
-    assert {counts[OVERVIEW], counts[OVERVIEW_EVENTS], counts[TAG_CONDITIONS]} == {1}
+    assert {name for name, count in counts.items() if count != 12} == {
+        MIRRORS,
+        OVERVIEW,
+        OVERVIEW_EVENTS,
+        TAG_CONDITIONS,
+    }
+    assert {counts[MIRRORS], counts[OVERVIEW], counts[OVERVIEW_EVENTS], counts[TAG_CONDITIONS]} == {1}
 
 
 def test_no_topic_depends_on_the_clock_of_whoever_writes_it() -> None:

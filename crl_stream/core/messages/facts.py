@@ -41,6 +41,8 @@ AlertKind = Literal[
     "rollout_stalled",
     "one_runtime",
     "common_cause",
+    "mirror_conflict",
+    "mirror_unreachable",
 ]
 Severity = Literal["info", "warning", "critical"]
 
