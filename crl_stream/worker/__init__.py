@@ -11,6 +11,7 @@ Read in this order:
     monitor_stages       the fold of the log, and the inlet for commands
     monitor              the member that folds the log
     service_stages       the proposer, tallies, overview and tags, and delivery to files and notifiers
+    mirrors/             labels of prompt stores that follow the active variants
     services             the members other than the monitor, one for each role
     run                  one worker process, from settings to exit code
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from builders import AGENT, TASK, a_collapse, a_command, invocations
+from builders import AGENT, TASK, a_command, invocations
 from installation import Installation, WorkerProcess
-from joins.gate import Gate
-from joins.mlflow_server import MLflowServer
 
 from crl_stream.core import messages as m
 from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, DECISIONS, MIRRORS, RECEIPTS, ROLLBACKS, VARIANTS
+from joins.gate import Gate
+from joins.mlflow_server import MLflowServer, Prompt
 
 pytestmark = pytest.mark.integration
 
@@ -22,33 +20,30 @@ GOOD, BAD, OTHER = "default", "api-optimized", "terse"
 MIRROR = ("-m", "crl_stream", "worker", "--role", "mirror")
 
 
-@pytest.fixture
-async def mlflow(tmp_path: Path) -> AsyncIterator[MLflowServer]:
-    folder = tmp_path / "mlflow"
-    folder.mkdir()
-    async with MLflowServer(folder) as server:
-        calls = [
-            ("register_prompt", {"name": "refund", "template": f"Refund politely, version {n}"}) for n in (1, 2, 3)
-        ]
-        assert await server.client(*calls, ("set_prompt_alias", at(1))) == [1, 2, 3, 4, None]
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MLflowServer]:
+    with MLflowServer(tmp_path_factory.mktemp("mlflow")) as server:
         yield server
 
 
-def at(version: int, alias: str = "production") -> dict[str, Any]:
-    return {"name": "refund", "alias": alias, "version": version}
+@pytest.fixture
+async def prompt(server: MLflowServer, installation: Installation) -> Prompt:
+    prompt = Prompt(server, f"refund-{installation.id}")
+    await prompt.create(versions=4)
+    return prompt
 
 
-async def a_mirror(installation: Installation, mlflow: MLflowServer, **settings: str) -> WorkerProcess:
-    options = {"mirrors_mlflow_host": mlflow.url, "mirrors_mlflow_poll_seconds": "0.3"} | settings
+async def a_mirror(installation: Installation, prompt: Prompt, **settings: str) -> WorkerProcess:
+    options = {"mirrors_mlflow_host": prompt.server.url, "mirrors_mlflow_poll_seconds": "0.3"} | settings
     worker = installation.start_worker(MIRROR, **options)
     await worker.ready()
     return worker
 
 
-async def the_variants(installation: Installation) -> None:
+async def the_variants(installation: Installation, prompt: Prompt) -> None:
     """Register three variants as versions 1, 2 and 4; two have outcomes, and the good one is active."""
     for variant, version in ((GOOD, 1), (BAD, 2), (OTHER, 4)):
-        await installation.order(a_command(m.RegisterVariant, variant_id=variant, ref=f"prompts:/refund/{version}"))
+        await installation.order(a_command(m.RegisterVariant, variant_id=variant, ref=prompt.ref(version)))
     await installation.wait_for(VARIANTS, m.VariantCatalogue, lambda found: len(found.variants) == 3)
     await installation.publish(*invocations(GOOD, "S" * 30), *invocations(BAD, "S" * 30, variant_source="explore"))
     await installation.wait_for(ACTIVE_VARIANTS, m.ActiveVariant)
@@ -82,11 +77,11 @@ async def settled(installation: Installation, epoch: int) -> m.MirrorLabel:
     return found
 
 
-async def a_mirrored_task(installation: Installation, mlflow: MLflowServer, **settings: str) -> WorkerProcess:
+async def a_mirrored_task(installation: Installation, prompt: Prompt, **settings: str) -> WorkerProcess:
     """Start everything, with the bad variant active in epoch 2 and the alias at its version; return the mirror."""
     await installation.worker()
-    await the_variants(installation)
-    mirror = await a_mirror(installation, mlflow, **settings)
+    await the_variants(installation, prompt)
+    mirror = await a_mirror(installation, prompt, **settings)
     await settled(installation, 1)
     await activate(installation, BAD, epoch=2)
     assert (await receipt(installation, 2)).variant_id == BAD
@@ -109,61 +104,61 @@ async def a_conflict(installation: Installation, said: str, *, resolved: bool = 
 
 
 async def test_a_rollback_moves_the_alias_within_seconds_and_a_receipt_proves_it(
-    installation: Installation, mlflow: MLflowServer
+    installation: Installation, prompt: Prompt
 ) -> None:
-    await a_mirrored_task(installation, mlflow)
-    assert await mlflow.alias() == 2
+    await a_mirrored_task(installation, prompt)
+    assert await prompt.alias() == 2
 
     event = await collapse(installation)
     proof = await receipt(installation, event.epoch)
     assert (proof.agent_name, proof.task_type, proof.variant_id, proof.late_invocations) == (AGENT, TASK, GOOD, 0)
     assert proof.milliseconds < 10_000
-    assert await mlflow.alias() == 1
+    assert await prompt.alias() == 1
     assert await conflicts(installation) == []
     assert [r.epoch for r in await receipts(installation)] == [2, event.epoch]
 
 
 async def test_a_person_moves_the_alias_and_the_active_variant_follows_with_the_name_in_the_audit(
-    installation: Installation, mlflow: MLflowServer
+    installation: Installation, prompt: Prompt
 ) -> None:
-    await a_mirrored_task(installation, mlflow)
-    await mlflow.client(("set_prompt_alias", at(1, "by-alice")), ("set_prompt_alias", at(1)))
+    await a_mirrored_task(installation, prompt)
+    await prompt.move(1, by="alice")
     active = await installation.wait_for(ACTIVE_VARIANTS, m.ActiveVariant, lambda a: a.epoch == 3)
     assert (active.variant_id, active.cause) == (GOOD, "command")
     [result] = [r for r in await installation.messages(DECISIONS) if getattr(r, "command_id", "") == active.cause_id]
     assert (result.actor, result.outcome) == ("alice (by mlflow)", "applied")
-    assert result.reason == "the label production was moved to prompts:/refund/1"
+    assert result.reason == f"the label production was moved to {prompt.ref(1)}"
     code, out, err = await installation.run_crl("audit", f"{AGENT}/{TASK}")
     assert code == 0, err
     assert "alice (by mlflow)" in out
     await receipt(installation, 3)
 
     # The name is at version 1 for ever, but the next person to move the alias there is not alice.
-    await mlflow.client(("set_prompt_alias", at(2)))
+    await prompt.move(2)
     await installation.wait_for(ACTIVE_VARIANTS, m.ActiveVariant, lambda a: a.epoch == 4)
     await receipt(installation, 4)
-    await mlflow.client(("set_prompt_alias", at(1)))
+    await prompt.move(1)
     last = await installation.wait_for(DECISIONS, m.CommandResult, lambda r: r.epoch == 5)
     assert last.actor == "mlflow"
     assert await conflicts(installation) == []
 
 
 async def test_an_alias_at_a_version_that_no_variant_is_gets_one_alert_and_is_left_alone(
-    installation: Installation, mlflow: MLflowServer
+    installation: Installation, prompt: Prompt
 ) -> None:
-    mirror = await a_mirrored_task(installation, mlflow)
-    await mlflow.client(("set_prompt_alias", at(3)))
+    mirror = await a_mirrored_task(installation, prompt)
+    await prompt.move(3)
     alert = await a_conflict(installation, "no variant of the task is")
-    assert "version 3 of refund" in alert.text
+    assert f"version 3 of {prompt.name}" in alert.text
     mirror.kill()
-    mirror = await a_mirror(installation, mlflow)
+    mirror = await a_mirror(installation, prompt)
     event = await collapse(installation)
     again = await a_conflict(installation, "although the mirror had left version 2")
     assert again.cause_id == alert.alert_id
-    assert await mlflow.alias() == 3, "a person's choice is never overwritten"
+    assert await prompt.alias() == 3, "a person's choice is never overwritten"
     assert [one.resolved for one in await conflicts(installation)] == [False, False]
 
-    await mlflow.client(("set_prompt_alias", at(1)))
+    await prompt.move(1)
     end = await a_conflict(installation, "follows again", resolved=True)
     assert end.cause_id == alert.alert_id
     assert (await settled(installation, event.epoch)).left == "1"
@@ -171,35 +166,35 @@ async def test_an_alias_at_a_version_that_no_variant_is_gets_one_alert_and_is_le
 
 
 async def test_a_move_that_the_monitor_refuses_is_explained_and_not_undone(
-    installation: Installation, mlflow: MLflowServer
+    installation: Installation, prompt: Prompt
 ) -> None:
-    await a_mirrored_task(installation, mlflow)
+    await a_mirrored_task(installation, prompt)
     event = await collapse(installation)
     await receipt(installation, event.epoch)
-    await mlflow.client(("set_prompt_alias", at(2)))
+    await prompt.move(2)
     alert = await a_conflict(installation, f"{BAD} was not activated")
     assert f"{BAD} is quarantined" in alert.text
-    assert await mlflow.alias() == 2
+    assert await prompt.alias() == 2
     commands = [r for r in await installation.messages(DECISIONS) if getattr(r, "actor", "") == "mlflow"]
     assert [one.outcome for one in commands] == ["refused"], "it is asked for once"
 
 
 async def test_a_mirror_that_is_killed_between_the_move_and_the_receipt_is_continued_by_the_next_one(
-    installation: Installation, mlflow: MLflowServer
+    installation: Installation, prompt: Prompt
 ) -> None:
-    async with Gate(mlflow.url) as gate:
-        mirror = await a_mirrored_task(installation, mlflow, mirrors_mlflow_host=gate.url)
+    async with Gate(prompt.server.url) as gate:
+        mirror = await a_mirrored_task(installation, prompt, mirrors_mlflow_host=gate.url)
         gate.hold = True
         event = await collapse(installation)
         async with asyncio.timeout(30):
             await gate.held.wait()
         mirror.kill()
         moves = gate.moves
-        assert await mlflow.alias() == 1
+        assert await prompt.alias() == 1
         assert [r.epoch for r in await receipts(installation)] == [2], "the alias has moved and there is no receipt"
 
         gate.hold = False
-        mirror = await a_mirror(installation, mlflow, mirrors_mlflow_host=gate.url)
+        mirror = await a_mirror(installation, prompt, mirrors_mlflow_host=gate.url)
         await receipt(installation, event.epoch)
         assert [r.epoch for r in await receipts(installation)] == [2, event.epoch]
         assert gate.moves == moves, "the second process has seen that the alias has moved"
@@ -207,7 +202,7 @@ async def test_a_mirror_that_is_killed_between_the_move_and_the_receipt_is_conti
 
         # Nothing is left to do, and a further process does nothing.
         mirror.kill()
-        await a_mirror(installation, mlflow, mirrors_mlflow_host=gate.url)
+        await a_mirror(installation, prompt, mirrors_mlflow_host=gate.url)
         await activate(installation, OTHER, epoch=event.epoch + 1)
         await receipt(installation, event.epoch + 1)
         assert [r.epoch for r in await receipts(installation)] == [2, event.epoch, event.epoch + 1]
@@ -216,19 +211,19 @@ async def test_a_mirror_that_is_killed_between_the_move_and_the_receipt_is_conti
 
 
 async def test_a_store_that_is_down_during_a_rollback_gets_its_move_when_it_is_back(
-    installation: Installation, mlflow: MLflowServer
+    installation: Installation, prompt: Prompt
 ) -> None:
-    mirror = await a_mirrored_task(installation, mlflow, mirrors_mlflow_alert_after_seconds="1")
-    mlflow.stop()
+    mirror = await a_mirrored_task(installation, prompt, mirrors_mlflow_alert_after_seconds="1")
+    prompt.server.stop()
     event = await collapse(installation)
     down = await installation.wait_for(ALERTS, m.Alert, lambda a: a.kind == "mirror_unreachable")
     assert "does not answer" in down.text
     # A new process finds the store down as well, but people have been told.
     mirror.kill()
-    await a_mirror(installation, mlflow, mirrors_mlflow_alert_after_seconds="1")
-    await mlflow.start()
+    await a_mirror(installation, prompt, mirrors_mlflow_alert_after_seconds="1")
+    await asyncio.to_thread(prompt.server.start)
     await receipt(installation, event.epoch)
-    assert await mlflow.alias() == 1
+    assert await prompt.alias() == 1
     back = await installation.wait_for(ALERTS, m.Alert, lambda a: a.kind == "mirror_unreachable" and a.resolved)
     assert back.cause_id == down.alert_id
     alerts = [a.resolved for a in await installation.messages(ALERTS) if a.kind == "mirror_unreachable"]

@@ -24,6 +24,8 @@ class Moving(msgspec.Struct, frozen=True, kw_only=True):
 
     version: Version
     at: Timestamp
+    overtaken: bool = False
+    """Whether the label was later right at another version; the move may still arrive late."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +68,7 @@ class MirrorLabel(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     epoch: int
     """The last epoch for which the label pointed to the active variant; 0 if there was none yet."""
     left: Version | None
-    """The version that the label pointed to at the end of that epoch's move; absent if there was none yet."""
+    """The version that the label pointed to when the mirror last left it; absent if there was none yet."""
     previous: Version | None = None
     """The version that the label pointed to before that."""
     settled_at: Timestamp | None = None

@@ -129,14 +129,15 @@ def _evaluate(record: MirrorLabel, want: Wanted, seen: Seen, now: int) -> Step:
         return Step(_settled(record, want, now))
     if conflict is not None and not conflict.problem and _epoch_of(conflict) == want.epoch:
         return Step(record if conflict.found == seen.version else _person_moved(record, want, seen, now))
+    is_unfinished = record.moving is not None and not record.moving.overtaken
     if _is_late_write(record, seen, now):
+        return _move(replace(record, left=seen.version), want, now)
+    if seen.version == record.left and (settled != want.epoch or is_unfinished or conflict is not None):
         return _move(record, want, now)
     if settled == want.epoch and conflict is None:
         if record.previous == seen.version and _within(record.settled_at, SETTLE_MS, now):
             return Step(record)  # perhaps the store still shows what was there before the move
         return Step(_person_moved(record, want, seen, now))
-    if seen.version == record.left:
-        return _move(record, want, now)
     was = "before the mirror began" if record.left is None else f"although the mirror had left {want.ref(record.left)}"
     return Step(_conflict(record, want, seen, f"it pointed to {want.ref(seen.version)} {was}", now))
 
@@ -146,8 +147,7 @@ def _is_late_write(record: MirrorLabel, seen: Seen, now: int) -> bool:
     moving = record.moving
     if moving is None or moving.version != seen.version:
         return False
-    done = record.settled_at is not None and from_text(record.settled_at) >= from_text(moving.at)
-    return not done or _within(moving.at, SETTLE_MS, now)
+    return not moving.overtaken or _within(moving.at, SETTLE_MS, now)
 
 
 def _within(since: str | None, milliseconds: int, now: int) -> bool:
@@ -158,13 +158,14 @@ def _move(record: MirrorLabel, want: Wanted, now: int) -> Step:
     """Announce the move, unless the same one is announced, and make it."""
     assert want.version is not None
     moving = record.moving
-    if moving is None or moving.version != want.version or _is_settled_after(record, moving):
+    if moving is None or moving.version != want.version or moving.overtaken:
         record = replace(record, moving=Moving(version=want.version, at=to_text(now)))
     return Step(record, want.version)
 
 
-def _is_settled_after(record: MirrorLabel, moving: Moving) -> bool:
-    return record.settled_at is not None and from_text(record.settled_at) >= from_text(moving.at)
+def _overtaken(moving: Moving | None, version: Version) -> Moving | None:
+    """Return what is left of an announced move once the label is right at ``version``."""
+    return None if moving is None or moving.version == version else replace(moving, overtaken=True)
 
 
 def _settled(record: MirrorLabel, want: Wanted, now: int) -> MirrorLabel:
@@ -176,8 +177,10 @@ def _settled(record: MirrorLabel, want: Wanted, now: int) -> MirrorLabel:
     if not is_new and record.conflict is None:
         return record
     began = record.left is None and record.moving is None
+    assert want.version is not None
     return replace(
         record,
+        moving=_overtaken(record.moving, want.version),
         incarnation=want.active.incarnation,
         epoch=want.active.epoch,
         left=want.version,
@@ -259,7 +262,9 @@ def _answered(
     if answer is not None and answer.outcome == "applied" and overtaken:
         # The variant was active for a moment, so the mirror left the label there.
         epochs = {"incarnation": want.active.incarnation, "epoch": min(answer.epoch, want.active.epoch - 1)}
-        return Step(replace(done, **epochs, left=asked.version, previous=record.left, settled_at=to_text(now)))
+        moving = _overtaken(record.moving, asked.version)
+        done = replace(done, **epochs, left=asked.version, previous=record.left, moving=moving)
+        return Step(replace(done, settled_at=to_text(now)))
     refused = answer.detail if answer is not None and answer.outcome == "refused" else None
     if refused is None and not overtaken and _within(asked.at, ANSWER_MS + GRACE_MS, now):
         return Step(record)
