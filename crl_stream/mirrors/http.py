@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -71,6 +72,11 @@ class Requests:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def basic(user: str, password: str) -> str:
+    """Return the value of the header ``authorization`` for a user and password, or a pair of keys."""
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

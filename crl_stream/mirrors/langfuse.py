@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from aiohttp import BasicAuth
-
 from crl_stream.core.messages.mirrors import PromptStore
 from crl_stream.core.mirroring.label import Seen
-from crl_stream.mirrors.http import Answer, Requests, said, unreadable
+from crl_stream.mirrors.http import Answer, Requests, basic, said, unreadable
 from crl_stream.mirrors.store import Refused, names_in
 from crl_stream.settings.model import Langfuse
 
@@ -21,7 +19,7 @@ class LangfuseLabels:
 
     def __init__(self, options: Langfuse) -> None:
         self.label = options.label
-        auth = BasicAuth(options.public_key, options.secret_key.get_secret_value()).encode()
+        auth = basic(options.public_key, options.secret_key.get_secret_value())
         self._requests = Requests(options.host, {"authorization": auth}, options.timeout_seconds)
 
     async def look(self, prompt: str) -> Seen:

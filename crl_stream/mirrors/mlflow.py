@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import BasicAuth
-
 from crl_stream.core.messages.mirrors import PromptStore
 from crl_stream.core.mirroring.label import Seen
-from crl_stream.mirrors.http import Answer, Requests, said, unreadable
+from crl_stream.mirrors.http import Answer, Requests, basic, said, unreadable
 from crl_stream.mirrors.store import Refused, names_in
 from crl_stream.settings.model import MLflow
 
@@ -27,7 +25,7 @@ class MLflowAliases:
         if token := options.token.get_secret_value():
             headers["authorization"] = f"Bearer {token}"
         elif options.username:
-            headers["authorization"] = BasicAuth(options.username, options.password.get_secret_value()).encode()
+            headers["authorization"] = basic(options.username, options.password.get_secret_value())
         self._requests = Requests(options.host, headers, options.timeout_seconds)
 
     async def look(self, prompt: str) -> Seen:
