@@ -54,7 +54,7 @@ def leaving_in_order() -> Iterator[None]:
 
 ROLES_OF: Final = {
     "monitor": ("monitor",),
-    "services": ("proposer", "overview", "tags", "files"),
+    "services": ("proposer", "overview", "tags", "files", "mirror"),
     # The notifier is a separate process, so that it alerts people whatever happens to the other processes.
     "notifier": ("notifier",),
 }
@@ -269,8 +269,6 @@ def _command(session: Session, settings: Settings, name: str, program: Sequence[
     command += ["--set", f"worker.advertised_url={settings.worker.advertised_url}", "worker"]
     for role in ROLES_OF[name]:
         command += ["--role", role]
-    if name == "services" and settings.mirrors.configured:
-        command += ["--role", "mirror"]
     return command
 
 

@@ -27,7 +27,7 @@ class LangfuseLabels:
         # Without `resolve`, a prompt that refers to a missing one would be an error.
         query = {"label": self.label, "resolve": "false"}
         answer = await self._requests.ask("GET", _path(prompt), query=query)
-        if answer.status == 404:
+        if answer.status == 404 and isinstance(answer.body, dict):
             return Seen(None)
         found = _version_in(answer)
         return Seen(str(found["version"]), names_in(_labels_in(found)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from crl_stream.core.messages.mirrors import PromptStore
 from crl_stream.core.mirroring.label import Seen
@@ -37,7 +37,7 @@ class MLflowAliases:
         model = body.get("registered_model") if isinstance(body, dict) else None
         if answer.status != 200 or not isinstance(model, dict):
             raise unreadable(answer, "a prompt")
-        if not any(isinstance(tag, dict) and tag.get("key") == _MARK for tag in model.get("tags") or ()):
+        if not any(tag.get("key") == _MARK for tag in _entries(model.get("tags"))):
             raise Refused(f"{prompt} is a registered model and not a prompt")
         aliases = _aliases_in(model.get("aliases", []))
         version = aliases.get(self.label)
@@ -60,9 +60,12 @@ def _is_missing(answer: Answer) -> bool:
 
 
 def _aliases_in(found: object) -> dict[str, str]:
-    entries = found if isinstance(found, list) else []
     return {
         entry["alias"]: str(entry["version"])
-        for entry in entries
-        if isinstance(entry, dict) and isinstance(entry.get("alias"), str) and entry.get("version")
+        for entry in _entries(found)
+        if isinstance(entry.get("alias"), str) and entry.get("version")
     }
+
+
+def _entries(found: object) -> list[dict[str, Any]]:
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []

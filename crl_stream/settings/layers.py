@@ -200,8 +200,11 @@ def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        given = chosen[name].value
         secret = SECTIONS[section].model_fields[name].annotation is SecretStr
-        shown = "(a secret)" if secret else _shown(chosen[name].value)
+        # An address may contain a password.
+        hidden = secret or (isinstance(given, str) and "://" in given and "@" in given)
+        shown = "(a secret)" if hidden else _shown(given)
         raise ConfigError(
             f"{section}.{name} = {shown} ({chosen[name].place}): {first['msg']}.",
             hint="crl config show lists the settings in force and where they come from",

@@ -110,9 +110,8 @@ def _tags(settings: Settings, web: bool) -> Iterator[Member]:
 
 
 def _mirror(settings: Settings, web: bool) -> Iterator[Member]:
-    """Create the member that moves labels of prompt stores; without a store there is none."""
+    """Create the member that moves labels of prompt stores; without a store, which is the default, there is none."""
     if not settings.mirrors.configured:
-        log.info("no prompt store is configured, so no labels are mirrored (mirrors.mlflow, mirrors.langfuse)")
         return
     member = Member(settings, MIRROR.role, web=web)
     mirroring = Mirroring(settings, MIRROR.source, member.outlet)
