@@ -393,3 +393,12 @@ def test_the_same_fact_has_the_same_id_whoever_writes_it() -> None:
         world.rollback("v2")
         world.round(seconds=1)
     assert first.receipts == second.receipts
+
+
+def test_a_label_that_the_store_did_not_show_is_not_taken_for_a_persons_move_when_it_shows_it_again() -> None:
+    world = World()
+    world.round()
+    hidden = refuse_move(world.record, a_want(an_active("v2", 2)), Seen(None), "no answer", START, problem=True)
+    after = step(hidden, a_want(an_active("v2", 2)), Seen("1"), START + 60_000)
+    assert after.move == "2"
+    assert after.record is not None and after.record.command is None

@@ -228,3 +228,21 @@ async def test_a_store_that_is_down_during_a_rollback_gets_its_move_when_it_is_b
     assert back.cause_id == down.alert_id
     alerts = [a.resolved for a in await installation.messages(ALERTS) if a.kind == "mirror_unreachable"]
     assert alerts == [False, True]
+
+
+async def test_of_two_mirrors_one_works_and_the_other_takes_over_when_it_is_killed(
+    installation: Installation, prompt: Prompt
+) -> None:
+    async with Gate(prompt.server.url) as gate:
+        first = await a_mirrored_task(installation, prompt, mirrors_mlflow_host=gate.url)
+        second = await a_mirror(installation, prompt, mirrors_mlflow_host=gate.url)
+        event = await collapse(installation)
+        await receipt(installation, event.epoch)
+        assert gate.moves == 2, "one of them has moved it, once"
+        working = [one for one in (first, second) if "moving production" in one.log.read_text()]
+        working[-1].kill()
+        await activate(installation, OTHER, epoch=event.epoch + 1)
+        await receipt(installation, event.epoch + 1)
+        assert gate.moves == 3
+        assert await prompt.alias() == 4
+        assert await conflicts(installation) == []

@@ -72,16 +72,19 @@ def step(record: MirrorLabel | None, want: Wanted, seen: Seen, now: int, answer:
     return _next(record, _evaluate(record, want, seen, now))
 
 
-def refuse_move(record: MirrorLabel | None, want: Wanted, seen: Seen, reason: str, now: int) -> MirrorLabel:
+def refuse_move(
+    record: MirrorLabel | None, want: Wanted, seen: Seen, reason: str, now: int, *, problem: bool = False
+) -> MirrorLabel:
     """Return the record after the store has refused to move the label, for example because the version is missing.
 
-    It is the same record if people have been told about this in this epoch.
+    With ``problem``, it does not even show where the label is. It is the same record if people have been told about
+    this in this epoch.
     """
     record = record or _new(want, 0)
     conflict = record.conflict
     if conflict is not None and _epoch_of(conflict) == want.epoch and conflict.reason == reason:
         return record
-    return _next(record, Step(_conflict(record, want, seen, reason, now))).record or record
+    return _next(record, Step(_conflict(record, want, seen, reason, now, problem=problem))).record or record
 
 
 def published(record: MirrorLabel) -> MirrorLabel:

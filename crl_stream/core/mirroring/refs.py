@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from crl_stream.core.messages.mirrors import PromptStore
@@ -22,6 +23,7 @@ _PATTERNS: Final[tuple[tuple[PromptStore, re.Pattern[str]], ...]] = (
 )
 
 
+@lru_cache(maxsize=16_384)
 def parse_ref(ref: str | None) -> PromptRef | None:
     """Return the prompt version that ``ref`` names; None if it names none, such as a commit or a ref with a label."""
     for store, pattern in _PATTERNS:

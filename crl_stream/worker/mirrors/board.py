@@ -6,9 +6,12 @@ import asyncio
 from collections import defaultdict
 from typing import Any, Final
 
+import msgspec
+
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.mirrors import PromptStore
+from crl_stream.core.mirroring.refs import parse_ref
 from crl_stream.core.mirroring.wants import Wanted, wants
 from crl_stream.stages.mirror import MirrorRecord, mirror_key
 from crl_stream.wire.topics import TOPIC_OF
@@ -66,21 +69,23 @@ class Board:
             self._take_answer(message)
             return
         key = TaskKey(message.agent_name, message.task_type)
+        before = self.catalogues.get(key)
         if isinstance(message, m.ActiveVariant):
             known = self.actives.get(key)
             if known is not None and _place(message) <= _place(known):
                 return
             self.actives[key] = message
             if known is not None and (known.incarnation, known.epoch) == (message.incarnation, message.epoch):
-                self._wants.clear()
                 return  # only weights, pins or holds have changed
         elif isinstance(message, m.VariantCatalogue):
-            catalogue = self.catalogues.get(key)
-            if catalogue is not None and _catalogue_place(message) <= _catalogue_place(catalogue):
+            if before is not None and _catalogue_place(message) <= _catalogue_place(before):
                 return
-            self.catalogues[key] = message
-        self._wants.clear()
-        self._wake(key)
+            self.catalogues[key] = _slim(message)
+        after = self.catalogues.get(key)
+        # Most tasks of a fleet may have no prompt in a store, and their changes must cost nothing.
+        if (before is not None and before.variants) or (after is not None and after.variants):
+            self._wants.clear()
+            self._wake(key)
 
     def _take_answer(self, message: Any) -> None:
         if not isinstance(message, m.CommandResult) or message.agent_name is None or message.task_type is None:
@@ -109,6 +114,17 @@ class Board:
         return {
             TaskKey(record.agent_name, record.task_type): record.asked.command_id for record in asked if record.asked
         }
+
+
+def _slim(catalogue: m.VariantCatalogue) -> m.VariantCatalogue:
+    """Return only what the mirror needs: configurations may be large; without any prompt in a store, nothing is."""
+    if all(parse_ref(variant.ref) is None for variant in catalogue.variants):
+        return msgspec.structs.replace(catalogue, variants=[])
+    variants = [
+        m.RegisteredVariant(variant_id=one.variant_id, state=one.state, quarantined=one.quarantined, ref=one.ref)
+        for one in catalogue.variants
+    ]
+    return msgspec.structs.replace(catalogue, variants=variants)
 
 
 def _place(active: m.ActiveVariant) -> tuple[int, int, int]:

@@ -44,6 +44,8 @@ class Labels:
         self.store, self.options, self.board, self.outlet, self.partitions = store, options, board, outlet, partitions
         self._answered = time.time()
         """When the store last answered."""
+        self._failing: dict[TaskKey, float] = {}
+        """Since when requests about a task's label fail, although the store answers."""
 
     async def run(self) -> NoReturn:
         """Work for ever; only a failure of Kafka, or a bug, ends it."""
@@ -72,26 +74,41 @@ class Labels:
                 pass
 
     async def _work(self, changed: Collection[TaskKey] | None) -> None:
-        """Work on the labels of ``changed`` tasks, or on all; raise ``Silent`` if the store does not answer."""
+        """Work on the labels of ``changed`` tasks, or on all; raise ``Silent`` if the store answers for none."""
         for stale in self.board.stale & self.board.records.keys():
             await self._write(self.board.records[stale])
         wanted = self.board.wanted(self.store.name, self.store.label)
         tasks = list(wanted if changed is None else wanted.keys() & changed)
-        gate = asyncio.Semaphore(AT_ONCE)
+        gate, done, failed = asyncio.Semaphore(AT_ONCE), list[TaskKey](), dict[TaskKey, Silent]()
 
         async def work(key: TaskKey) -> None:
             async with gate:
-                await self._work_on(key)
+                if len(failed) >= AT_ONCE and not done:
+                    return  # the store is down: it is asked again after a wait
+                try:
+                    await self._work_on(key)
+                except Silent as error:
+                    failed[key] = error
+                else:
+                    done.append(key)
+                    self._failing.pop(key, None)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for key in tasks:
-                    group.create_task(work(key))
-        except BaseExceptionGroup as failed:
-            # One silent answer ends the round: the store is asked again after a wait.
-            raise (failed.split(Silent)[1] or failed).exceptions[0] from None
-        if tasks:
+        async with asyncio.TaskGroup() as group:
+            for key in tasks:
+                group.create_task(work(key))
+        if failed and not done:
+            raise next(iter(failed.values()))
+        if done:
             await self._tell_answers()
+        for key, error in failed.items():
+            await self._tell_failing(wanted[key], str(error))
+
+    async def _tell_failing(self, want: Wanted, why: str) -> None:
+        """Alert people about a label for which the store has given no usable answer for a while, though it answers."""
+        since = self._failing.setdefault(want.key, time.monotonic())
+        log.warning("%s: no usable answer about %s: %s", self.store.name, want.prompt, why)
+        if time.monotonic() - since >= self.options.alert_after_seconds:
+            await self._leave_alone(want, Seen(None), f"no usable answer about it: {why}", problem=True)
 
     async def _work_on(self, key: TaskKey) -> None:
         """Repeat steps for one label until they change nothing."""
@@ -104,7 +121,7 @@ class Labels:
             try:
                 seen = await self._asking(self.store.look(want.prompt))
             except Refused as error:
-                await self._leave_alone(want, Seen(None), str(error))
+                await self._leave_alone(want, Seen(None), str(error), problem=True)
                 return
             want, before = self._wanted(key) or want, self.board.label(self.store.name, key)
             answer = None if before is None or before.asked is None else self.board.answers.get(before.asked.command_id)
@@ -134,10 +151,10 @@ class Labels:
         except Refused as error:
             await self._leave_alone(want, seen, f"it cannot be moved to {want.ref(version)}: {error}")
 
-    async def _leave_alone(self, want: Wanted, seen: Seen, reason: str) -> None:
-        """Alert people, once in an epoch, that the store will not move the label."""
+    async def _leave_alone(self, want: Wanted, seen: Seen, reason: str, *, problem: bool = False) -> None:
+        """Alert people, once in an epoch, that the store will not move the label or, as a ``problem``, not show it."""
         before = self.board.label(self.store.name, want.key)
-        record = refuse_move(before, want, seen, reason, _now())
+        record = refuse_move(before, want, seen, reason, _now(), problem=problem)
         if record is not before:
             _say(before, record)
             await self._write(record)
