@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,9 @@ async def test_a_rollback_and_a_persons_move_go_through_langfuse(
     await installation.settled()
     options = {"host": langfuse.url, "public_key": PUBLIC, "secret_key": SECRET, "poll_seconds": "0.3"}
     settings = {f"mirrors_langfuse_{name}": value for name, value in options.items()}
+    _, out, err = await installation.run_crl("status", "--check", "--json", **settings)
+    missing = {found["subject"] for found in json.loads(out)["findings"] if found["name"] == "not_running"}
+    assert "mirror" in missing, err
     mirror = installation.start_worker(("-m", "crl_stream", "worker", "--role", "mirror"), **settings)
     await mirror.ready()
     await installation.wait_for(MIRRORS, m.MirrorLabel, lambda record: record.epoch == 1)
