@@ -12,6 +12,7 @@ from yarl import URL
 
 from crl_stream import __version__
 from crl_stream.mirrors.store import Silent
+from crl_stream.visible import visible
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 """The largest answer that is read; a prompt may be long, and its text comes with its labels."""
@@ -99,7 +100,7 @@ def said(answer: Answer) -> str:
     """Return the error text of an answer, shortened, for people."""
     body = answer.body if isinstance(answer.body, dict) else {}
     text = body.get("message") or body.get("error")
-    shown = " ".join(text.split())[:200] if isinstance(text, str) else ""
+    shown = visible(" ".join(text[:2_000].split()))[:200] if isinstance(text, str) else ""
     return f"it answered {answer.status}" + (f": {shown}" if shown else "")
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from crl_stream.core.messages.mirrors import PromptStore
 from crl_stream.core.mirroring.label import Seen
 from crl_stream.mirrors.http import Answer, Requests, basic, said, unreadable
-from crl_stream.mirrors.store import Refused, names_in
+from crl_stream.mirrors.store import VERSION, Refused, names_in
 from crl_stream.settings.model import Langfuse
 
 
@@ -51,7 +51,7 @@ def _path(prompt: str) -> str:
 
 def _version_in(answer: Answer) -> dict[str, Any]:
     body = answer.body
-    if answer.status != 200 or not isinstance(body, dict) or type(body.get("version")) is not int:
+    if answer.status != 200 or not isinstance(body, dict) or not VERSION.fullmatch(repr(body.get("version"))):
         raise unreadable(answer, "a prompt")
     return body
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from crl_stream.core.messages.mirrors import PromptStore
 from crl_stream.core.mirroring.label import Seen
 from crl_stream.mirrors.http import Answer, Requests, basic, said, unreadable
-from crl_stream.mirrors.store import Refused, names_in
+from crl_stream.mirrors.store import VERSION, Refused, names_in
 from crl_stream.settings.model import MLflow
 
 _MODELS: Final = "/api/2.0/mlflow/registered-models"
@@ -41,6 +41,8 @@ class MLflowAliases:
             raise Refused(f"{prompt} is a registered model and not a prompt")
         aliases = _aliases_in(model.get("aliases", []))
         version = aliases.get(self.label)
+        if version is not None and not VERSION.fullmatch(version):
+            raise unreadable(answer, "an alias")
         return Seen(version, names_in(name for name, at in aliases.items() if at == version))
 
     async def move(self, prompt: str, version: str) -> None:

@@ -12,6 +12,8 @@ from crl_stream.core.mirroring.label import Seen
 NAMED: Final = re.compile(r"by-(?P<name>[A-Za-z0-9_.@-]{1,64})")
 """A second label at the same version, by which a person who moves a label can give a name: ``by-alice``."""
 
+VERSION: Final = re.compile(r"[1-9][0-9]{0,8}")
+
 
 class Silent(Exception):
     """The store does not answer, or not to us: the request is repeated later."""

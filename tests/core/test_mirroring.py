@@ -307,6 +307,7 @@ def test_a_reader_that_is_behind_an_earlier_process_does_nothing() -> None:
         ("prompts:/a/b/1", None),
         ("langfuse:refund", None),
         ("langfuse:@3", None),
+        ("langfuse:a\nb@3", None),
         ("6f1ed002ab5595859014ebf0951522d9", None),
         ("", None),
         (None, None),

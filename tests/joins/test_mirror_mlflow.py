@@ -10,7 +10,7 @@ from builders import AGENT, TASK, a_command, invocations
 from installation import Installation, WorkerProcess
 
 from crl_stream.core import messages as m
-from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, DECISIONS, MIRRORS, RECEIPTS, ROLLBACKS, VARIANTS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, COMMANDS, DECISIONS, MIRRORS, RECEIPTS, ROLLBACKS, VARIANTS
 from joins.gate import Gate
 from joins.mlflow_server import MLflowServer, Prompt
 
@@ -246,3 +246,31 @@ async def test_of_two_mirrors_one_works_and_the_other_takes_over_when_it_is_kill
         assert gate.moves == 3
         assert await prompt.alias() == 4
         assert await conflicts(installation) == []
+
+
+async def test_a_rollback_before_a_persons_command_wins_and_the_label_does_not_go_back_and_forth(
+    installation: Installation, prompt: Prompt
+) -> None:
+    """Both happen while the monitor is down; its log has the outcomes first."""
+    async with Gate(prompt.server.url) as gate:
+        await a_mirrored_task(installation, prompt, mirrors_mlflow_host=gate.url)
+        moves = gate.moves
+        installation.workers[0].kill()
+        await installation.publish(*invocations(BAD, "S" * 10 + "F" * 12, active_epoch=2))
+        await prompt.move(4, by="alice")
+        command = await installation.wait_for(
+            COMMANDS, m.ActivateVariant, lambda c: c.actor == "alice (by mlflow)" and c.variant_id == OTHER
+        )
+        assert command.expected_epoch == 2
+        await installation.worker()
+        event = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
+        alert = await a_conflict(installation, f"{OTHER} was not activated")
+        result = await installation.wait_for(DECISIONS, m.CommandResult, lambda r: r.command_id == command.command_id)
+        assert (result.outcome, result.detail[:20]) == ("refused", "the epoch is 3, not ")
+        assert (await prompt.alias(), gate.moves) == (4, moves)
+
+        await prompt.move(1)
+        assert (await a_conflict(installation, "follows again", resolved=True)).cause_id == alert.alert_id
+        await receipt(installation, event.epoch)
+        assert (await prompt.alias(), gate.moves) == (1, moves)
+        assert len(await conflicts(installation)) == 2

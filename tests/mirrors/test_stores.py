@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +20,16 @@ from crl_stream.settings.model import Langfuse, MLflow
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SECRET = "sk-hush-hush"
+LONG = json.dumps(
+    {
+        "version": 10**30,
+        "registered_model": {
+            "tags": [7, {"key": "mlflow.prompt.is_prompt"}],
+            "aliases": [7, {}, {"alias": "production", "version": "9" * 400}],
+        },
+    }
+).encode()
+"""A version that would not fit into a record."""
 
 
 @asynccontextmanager
@@ -60,12 +71,13 @@ def body(data: bytes, status: int = 200) -> Answer:
         b"{}",
         b'{"version": "1"}',
         b'{"version": true}',
+        LONG,
         b'{"registered_model": 3}',
         b'{"registered_model": {"tags": 7}}',
         b"[" * 100_000,
         b"x" * (MAX_BYTES + 1),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 async def test_an_answer_that_is_not_what_the_api_promises_is_silence(data: bytes) -> None:
     async with answering(body(data)) as stores:
@@ -124,11 +136,11 @@ async def test_no_server_at_all_is_silence(unused_tcp_port: int) -> None:
 
 
 async def test_a_refused_move_says_why_in_one_line() -> None:
-    async with answering(body(b'{"message": "no\\n such  version"}', status=404)) as stores:
+    async with answering(body(b'{"message": "no\\n such  version\\u001b[2J"}', status=404)) as stores:
         for store in stores:
             with pytest.raises(Refused) as error:
                 await store.move("refund", "77")
-            assert str(error.value) == "it answered 404: no such version"
+            assert str(error.value) == "it answered 404: no such version\\x1b[2J"
 
 
 async def test_a_page_that_says_404_is_not_a_prompt_without_a_label() -> None:

@@ -18,8 +18,8 @@ class PromptRef(NamedTuple):
 
 
 _PATTERNS: Final[tuple[tuple[PromptStore, re.Pattern[str]], ...]] = (
-    ("langfuse", re.compile(r"langfuse:(?P<prompt>.{1,255})@(?P<version>[1-9][0-9]{0,8})", re.DOTALL)),
-    ("mlflow", re.compile(r"prompts:/(?P<prompt>[^/@]{1,255})/(?P<version>[1-9][0-9]{0,8})")),
+    ("langfuse", re.compile(r"langfuse:(?P<prompt>[^\x00-\x1f\x7f]{1,255})@(?P<version>[1-9][0-9]{0,8})")),
+    ("mlflow", re.compile(r"prompts:/(?P<prompt>[^/@\x00-\x1f\x7f]{1,255})/(?P<version>[1-9][0-9]{0,8})")),
 )
 
 
