@@ -38,6 +38,10 @@ LONG: Final = (
     "test_compiled.py",
     # Third-party libraries, in a separate environment.
     "test_detection_rivals.py::test_rivers_detectors_",
+    # Kills and outages of a mirror, beside the shorter stories about the same label.
+    "joins/test_mirror_mlflow.py::test_a_mirror_that_is_killed_",
+    "joins/test_mirror_mlflow.py::test_a_store_that_is_down_",
+    "joins/test_mirror_mlflow.py::test_of_two_mirrors_",
     # Every variation of one case; some variations are also tested without a broker.
     "integration/test_any_batch.py",
     "integration/test_drill.py::test_any_number_of_drills_",

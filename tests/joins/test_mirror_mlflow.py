@@ -106,7 +106,7 @@ async def a_conflict(installation: Installation, said: str, *, resolved: bool = 
 async def test_a_rollback_moves_the_alias_within_seconds_and_a_receipt_proves_it(
     installation: Installation, prompt: Prompt
 ) -> None:
-    await a_mirrored_task(installation, prompt)
+    mirror = await a_mirrored_task(installation, prompt)
     assert await prompt.alias() == 2
 
     event = await collapse(installation)
@@ -116,6 +116,7 @@ async def test_a_rollback_moves_the_alias_within_seconds_and_a_receipt_proves_it
     assert await prompt.alias() == 1
     assert await conflicts(installation) == []
     assert [r.epoch for r in await receipts(installation)] == [2, event.epoch]
+    assert await mirror.stop() == 0
 
 
 async def test_a_person_moves_the_alias_and_the_active_variant_follows_with_the_name_in_the_audit(
