@@ -24,18 +24,7 @@ from crl_stream.settings.layers import (
     nearest_name,
     read_section,
 )
-from crl_stream.settings.model import (
-    SECTIONS,
-    Broker,
-    Client,
-    Kafka,
-    Mirrors,
-    Proposer,
-    Review,
-    Telemetry,
-    Worker,
-    leaves,
-)
+from crl_stream.settings.model import SECTIONS, Broker, Client, Kafka, Proposer, Review, Telemetry, Worker, leaves
 from crl_stream.settings.notifiers import named_by
 from crl_stream.settings.origin import Origin
 
@@ -157,7 +146,6 @@ def settings_of_client(
         proposer=Proposer(),
         review=Review(),
         telemetry=Telemetry(),
-        mirrors=Mirrors(),
         notifiers={},
         disabled_notifiers={},
         policies=PolicySet(Policy()),

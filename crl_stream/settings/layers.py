@@ -58,14 +58,14 @@ class Settings:
     proposer: Proposer
     review: Review
     telemetry: Telemetry
-    mirrors: Mirrors
-    """The prompt stores whose labels follow the active variants."""
     notifiers: Mapping[str, Options]
     """The notifier channels by name, in the order of the file."""
     disabled_notifiers: Mapping[str, DisabledChannel]
     """Notifier channels that lack a required secret."""
     policies: PolicySet
     profile: str = "guide"
+    mirrors: Mirrors = field(default_factory=Mirrors)
+    """The prompt stores whose labels follow the active variants."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Value and source of each setting by dotted name; overrides are named ``agents.<name>.<section>.<field>``."""
     file: Path | None = None
