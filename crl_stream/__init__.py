@@ -22,6 +22,7 @@ What people use:
     proposals/    lists, shows, summarises and exports changes that wait for a review
     telemetry/    the guide's files: rollbacks and proposals as JSON lines, and their archive
     notifiers/    alerts by log, file and webhook, and through Apprise by chat, mail and pager
+    mirrors/      reads and moves the labels of prompt stores, in Langfuse and MLflow
     settings/     every setting a person can choose, and where its value came from
     broker/       a real Kafka broker for machines that have none
     contract/     locates and generates ``topics/``, the contract, which can be read without Python

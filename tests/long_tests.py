@@ -42,6 +42,10 @@ LONG: Final = (
     "joins/test_sync.py::test_node_and_go_choose_",
     "joins/test_hook_stories.py::test_the_same_agent_with_any_other_framework_",
     "test_detection_rivals.py::test_rivers_detectors_",
+    # Kills and outages of a mirror, beside the shorter stories about the same label.
+    "joins/test_mirror_mlflow.py::test_a_mirror_that_is_killed_",
+    "joins/test_mirror_mlflow.py::test_a_store_that_is_down_",
+    "joins/test_mirror_mlflow.py::test_of_two_mirrors_",
     # Every variation of one case; some variations are also tested without a broker.
     "integration/test_any_batch.py",
     "integration/test_drill.py::test_any_number_of_drills_",

@@ -54,7 +54,7 @@ def leaving_in_order() -> Iterator[None]:
 
 ROLES_OF: Final = {
     "monitor": ("monitor",),
-    "services": ("proposer", "overview", "tags", "files"),
+    "services": ("proposer", "overview", "tags", "files", "mirror"),
     # The notifier is a separate process, so that it alerts people whatever happens to the other processes.
     "notifier": ("notifier",),
     # Bridges are a separate process, because they process whatever other systems send.

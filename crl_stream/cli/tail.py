@@ -128,6 +128,9 @@ def line_of(received: Received) -> str:
         what = f"{message.runtime_id} uses {message.variant_id} of {task}, epoch {message.epoch}"
     elif received.topic == INVOCATIONS and isinstance(message, m.CommandRef):
         what = f"reference to command {message.partition}:{message.offset}"
+    elif isinstance(message, m.MirrorLabel):
+        what = f"{message.store}: {message.label} of {message.prompt} at {message.left or 'nothing'} for {task}, "
+        what += f"epoch {message.epoch}" + (f"; left alone: {message.conflict.reason}" if message.conflict else "")
     elif isinstance(message, m.Tick):
         what = "tick: marks the passing of time for waiting rows of this partition"
     stamp = time_of(message)

@@ -38,6 +38,7 @@ _NAMES: Final = {
     "tags": "The tags service",
     "files": "The files service",
     "notifier": "The notifier",
+    "mirror": "The mirror of prompt stores",
 }
 _TABLES: Final = {"monitor": "tasks", "proposer": "proposals", "overview": "overview", "tags": "tags"}
 _START: Final = {
@@ -87,6 +88,8 @@ async def _group_findings(settings: Settings, session: KafkaSession) -> list[dic
         groups |= {role: [names.group(app_id, role)] for role in SERVICES if role != "notifier"}
         groups["notifier"] = channels
         groups |= {f"bridge-{name}": [names.group(app_id, f"bridge-{name}")] for name in settings.bridges}
+        if settings.mirrors.configured:
+            groups["mirror"] = [names.group(app_id, "mirror")]
         states = {group: await group_state(admin, group) for members in groups.values() for group in members}
         behind = {group: await _behind(session, admin, group) for group in states}
     found = list[dict[str, Any]]()

@@ -25,6 +25,7 @@ from crl_stream.settings.model import (
     Broker,
     Client,
     Kafka,
+    Mirrors,
     Proposer,
     Review,
     Telemetry,
@@ -73,6 +74,8 @@ class Settings:
     """The bridges by name, in the order of the file."""
     disabled_bridges: Mapping[str, DisabledSection] = field(default_factory=dict)
     """Bridges that lack a required secret."""
+    mirrors: Mirrors = field(default_factory=Mirrors)
+    """The prompt stores whose labels follow the active variants."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Value and source of each setting by dotted name; overrides are named ``agents.<name>.<section>.<field>``."""
     file: Path | None = None
@@ -141,8 +144,10 @@ def resolve(
     shown = {"profile": profile, **_effective(origins, sections, policies)}
     shown |= {name.replace("\t", "."): origin for name, origin in overrides.items()}
     shown |= {**channels.origins, **bridge_origins}
+    mirrors = Mirrors(sections["mirrors.langfuse"], sections["mirrors.mlflow"])
     return Settings(
-        **sections,
+        **{name: section for name, section in sections.items() if "." not in name},
+        mirrors=mirrors,
         notifiers=channels.usable,
         disabled_notifiers=channels.disabled,
         bridges=bridges,
@@ -218,7 +223,7 @@ def nearest_name(name: str, names: Mapping[str, Any]) -> str:
 def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
     """Build a section from the chosen values; its other settings keep their defaults."""
     chosen = {
-        name.partition(".")[2]: origin
+        name.removeprefix(f"{section}."): origin
         for name, origin in origins.items()
         if name.startswith(f"{section}.") and origin.source != "default"
     }
@@ -227,8 +232,11 @@ def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        given = chosen[name].value
         secret = SECTIONS[section].model_fields[name].annotation is SecretStr
-        shown = "(a secret)" if secret else _shown(chosen[name].value)
+        # An address may contain a password.
+        hidden = secret or (isinstance(given, str) and "://" in given and "@" in given)
+        shown = "(a secret)" if hidden else _shown(given)
         raise ConfigError(
             f"{section}.{name} = {shown} ({chosen[name].place}): {first['msg']}.",
             hint="crl config show lists the settings in force and where they come from",
@@ -312,7 +320,7 @@ def _effective(origins: Mapping[str, Origin], sections: Mapping[str, Any], polic
     """Return the origins of the settings, with the resolved values in place of the given ones."""
     shown = {}
     for name, origin in origins.items():
-        section, _, entry = name.partition(".")
+        section, _, entry = name.rpartition(".")
         holder = sections[section] if section in sections else getattr(policies.default, section)
         shown[name] = Origin(getattr(holder, entry), origin.source)
     return shown

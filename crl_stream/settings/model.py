@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -166,6 +168,79 @@ class Telemetry(_Section):
     """Folder of the files, relative to the worker's current folder; only one worker may write there."""
 
 
+class _PromptStore(_Section):
+    """A prompt store whose labels follow the active variants; it is off while ``host`` is empty."""
+
+    host: str = ""
+    """Address of the store, like https://store.example.com; empty: labels there are not moved."""
+    poll_seconds: Annotated[float, Field(ge=0.1, le=3_600.0)] = 10.0
+    """Seconds between two looks at the labels, for moves that people made."""
+    timeout_seconds: Annotated[float, Field(ge=0.1, le=120.0)] = 10.0
+    """Time limit of one request."""
+    alert_after_seconds: Annotated[float, Field(ge=0.1, le=86_400.0)] = 60.0
+    """Seconds without an answer after which people are alerted."""
+
+    @field_validator("host")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        found = None
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(value)
+            found = None if parts.port == 0 else parts  # raises ValueError for an impossible port
+        usable = found is not None and found.scheme in {"http", "https"} and found.hostname and not found.username
+        if value and (not usable or found is None or found.query or found.fragment):
+            raise PydanticCustomError("url", "Input should be an address like https://host, without user and password")
+        return value.rstrip("/")
+
+
+class Langfuse(_PromptStore):
+    """Langfuse, where a label of a prompt follows the active variant."""
+
+    public_key: str = ""
+    secret_key: SecretStr = SecretStr("")
+    """Best set through CRL_MIRRORS_LANGFUSE_SECRET_KEY; never shown."""
+    label: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,36}$")] = "production"
+    """The label that is moved; `latest` belongs to Langfuse."""
+
+    @field_validator("label")
+    @classmethod
+    def _is_free(cls, value: str) -> str:
+        if value == "latest":
+            raise PydanticCustomError("label", "Langfuse itself moves the label latest; choose another")
+        return value
+
+
+class MLflow(_PromptStore):
+    """MLflow's prompt registry, where an alias of a prompt follows the active variant."""
+
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    """Best set through CRL_MIRRORS_MLFLOW_PASSWORD; never shown."""
+    token: SecretStr = SecretStr("")
+    """Bearer token, used instead of a password. Best set through CRL_MIRRORS_MLFLOW_TOKEN; never shown."""
+    alias: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")] = "production"
+    """The alias that is moved; MLflow keeps `latest` and `v1`, `v2` and so on for itself."""
+
+    @field_validator("alias")
+    @classmethod
+    def _is_free(cls, value: str) -> str:
+        if re.fullmatch("latest|v[0-9]+", value.lower()):
+            raise PydanticCustomError("alias", "MLflow keeps the aliases latest and v1, v2, ... for itself")
+        return value
+
+
+class Mirrors(NamedTuple):
+    """The prompt stores whose labels follow the active variants."""
+
+    langfuse: Langfuse = Langfuse()
+    mlflow: MLflow = MLflow()
+
+    @property
+    def configured(self) -> bool:
+        """Whether any store is."""
+        return bool(self.langfuse.host or self.mlflow.host)
+
+
 SECTIONS: dict[str, type[_Section]] = {
     "kafka": Kafka,
     "worker": Worker,
@@ -174,12 +249,14 @@ SECTIONS: dict[str, type[_Section]] = {
     "proposer": Proposer,
     "review": Review,
     "telemetry": Telemetry,
+    "mirrors.langfuse": Langfuse,
+    "mirrors.mlflow": MLflow,
 }
 POLICY_SECTIONS: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Policy)}
 
 
 def leaves() -> dict[str, Any]:
-    """Return every setting by its dotted name, with its default."""
+    """Return every setting by its dotted name, with its default; the name of a section may contain a dot itself."""
     found: dict[str, Any] = {}
     for name, section in SECTIONS.items():
         for field, value in section():

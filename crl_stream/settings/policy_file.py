@@ -24,7 +24,8 @@ def read_policy_file(path: Path) -> PolicySet:
     layers = [
         (name, origin)
         for name, origin in source.layer()
-        if name.partition(".")[0] not in SECTIONS and not name.startswith((NOTIFIERS, BRIDGES))
+        if not {name.partition(".")[0], name.rpartition(".")[0]} & SECTIONS.keys()
+        and not name.startswith((NOTIFIERS, BRIDGES))
     ]
     return resolve(layers).policies
 

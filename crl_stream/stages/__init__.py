@@ -17,6 +17,7 @@ Read in this order:
     tally          turns records of the task topics into notes, in one partition
     tags           counts the tasks that fall with a provider or model
     overview       turns notes into the overview page
+    mirror         the records of the mirror as bytes, and where its messages go
 
 Around them:
 

@@ -34,6 +34,7 @@ from crl_stream.wire.topics import (
     DEGRADATIONS,
     INVOCATIONS,
     MESSAGES,
+    MIRRORS,
     OVERVIEW,
     OVERVIEW_EVENTS,
     PROPOSALS,
@@ -247,7 +248,23 @@ BRIDGE: Final = Stage(
         _LETTERS,
     ),
 )
-STAGES: Final = (INLET, MONITOR, PROPOSER, TALLY, OVERVIEW_PAGE, TAGS, FILES, NOTIFIER, BRIDGE)
+MIRROR: Final = Stage(
+    name="mirror",
+    what="moves the labels of prompt stores after the active variants, and turns people's moves into commands",
+    role="mirror",
+    sources=(MIRRORS,),
+    looks_up=(ACTIVE_VARIANTS, VARIANTS, DECISIONS),
+    only_partition=True,
+    sinks=(
+        Sink(MIRRORS, (m.MirrorLabel, m.MirrorStore), standing=True),
+        Sink(RECEIPTS, (m.Receipt,), Goes.HOME),
+        Sink(ALERTS, (m.Alert,), Goes.HOME),
+        Sink(COMMANDS, (m.ActivateVariant,), Goes.HOME),
+        _LETTERS,
+    ),
+    beyond="labels in Langfuse, aliases in MLflow",
+)
+STAGES: Final = (INLET, MONITOR, PROPOSER, TALLY, OVERVIEW_PAGE, TAGS, FILES, NOTIFIER, BRIDGE, MIRROR)
 """All stages, in the order in which a record passes through them."""
 
 PARTIES: Final = (
@@ -285,7 +302,7 @@ PARTIES: Final = (
         "pages for people, on a terminal or in a browser",
         reads=(
             *(DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, ACTIVE_VARIANTS, VARIANTS, TASKS, PROPOSALS),
-            *(RECEIPTS, OVERVIEW),
+            *(RECEIPTS, OVERVIEW, MIRRORS),
         ),
     ),
 )

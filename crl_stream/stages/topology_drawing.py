@@ -71,13 +71,16 @@ def topology_mermaid() -> str:
     for topic in MESSAGES:
         if topic != DEAD_LETTERS:
             groups.setdefault((_writers(topic), _readers(topic)), []).append(topic)
+    box: dict[str, str] = {}
     for (writing, reading), topics in groups.items():
         node = topics[0].removeprefix("crl.")
+        box |= dict.fromkeys(topics, node)
         lines.append(f'    topic-{node}[/"{"<br/>".join(topics)}"/]')
         lines += [f"    {name} --> topic-{node}" for name in writing]
         lines += [f"    topic-{node} --> {name}" for name in reading]
     for stage in STAGES:
-        lines += [f"    topic-{topic.removeprefix('crl.')} -. looked up .-> {stage.name}" for topic in stage.looks_up]
+        looked_up = dict.fromkeys(box[topic] for topic in stage.looks_up)
+        lines += [f"    topic-{node} -. looked up .-> {stage.name}" for node in looked_up]
         if stage.table is not None:
             lines.append(f"    {stage.name} --- {stage.name}-table")
         if stage.foreign:

@@ -20,6 +20,7 @@ from crl_stream.wire.topics import (
     FLEET_KEY,
     INVOCATIONS,
     MESSAGES,
+    MIRRORS,
     OVERVIEW_KEY,
     POLICY_KEY,
     PROPOSALS,
@@ -155,6 +156,8 @@ def _message(topic: str, kind: type) -> dict[str, Any]:
 def _key(topic: str, kind: type) -> dict[str, Any]:
     if topic == PROPOSALS:
         return {"type": "string", "description": "The proposal_id.", "pattern": IDENTIFIER_PATTERN}
+    if topic == MIRRORS:
+        return {"type": "string", "description": "The store; for a label, followed by a colon and the task."}
     if kind in _FOR_ALL_TASKS:
         return _POLICY_KEY
     if kind in _FOR_THE_FLEET:

@@ -105,7 +105,10 @@ def read_envelope(headers: Headers) -> Envelope:
 
 
 def _id_of(message: Any) -> str | None:
-    """Return the message's own unique id, or else one made from its topic and position."""
+    """Return the message's own unique id, or else one made from its topic and position or revision."""
+    if isinstance(message, m.MirrorLabel | m.MirrorStore):
+        about = _subject_of(message)
+        return f"{TOPIC_OF[type(message)]}:{message.store}:{f'{about}:' if about else ''}{message.revision}"
     for name in _ID_FIELDS:
         if (text := getattr(message, name, None)) is not None:
             return str(text)

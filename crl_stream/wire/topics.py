@@ -22,6 +22,7 @@ TASKS: Final = "crl.tasks"
 PROPOSALS: Final = "crl.proposals"
 RECEIPTS: Final = "crl.receipts"
 TAG_CONDITIONS: Final = "crl.tags"
+MIRRORS: Final = "crl.mirrors"
 OVERVIEW_EVENTS: Final = "crl.overview-events"
 OVERVIEW: Final = "crl.overview"
 DEAD_LETTERS: Final = "crl.dead-letters"
@@ -65,6 +66,7 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
     PROPOSALS: (m.Proposal,),
     RECEIPTS: (m.Receipt,),
     TAG_CONDITIONS: (m.TagCondition,),
+    MIRRORS: (m.MirrorLabel, m.MirrorStore),
     OVERVIEW_EVENTS: (m.RollbackNote, m.AlertNote, m.ProposalNote, m.TaskNote),
     OVERVIEW: (m.Overview,),
     DEAD_LETTERS: (),

@@ -13,6 +13,7 @@ Read in this order:
     service_stages       the proposer, tallies, overview and tags, and delivery to files and notifiers
     bridge_stages        maps the records of other systems, a step at a time
     bridge_inputs        fetches and receives what bridges get over HTTP
+    mirrors/             labels of prompt stores that follow the active variants
     services             the members other than the monitor, one for each role
     run                  one worker process, from settings to exit code
 

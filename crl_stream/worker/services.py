@@ -17,13 +17,15 @@ from crl_stream.notifiers.notifier import Notifier, open_notifiers
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
 from crl_stream.stages.roles import Role
-from crl_stream.stages.topology import BRIDGE, FILES, FIRST, NOTIFIER, OVERVIEW_PAGE, PROPOSER, TAGS, TALLY
+from crl_stream.stages.topology import BRIDGE, FILES, FIRST, MIRROR, NOTIFIER, OVERVIEW_PAGE, PROPOSER, TAGS, TALLY
 from crl_stream.telemetry import TelemetryFiles
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import TOPIC_OF
 from crl_stream.worker.bridge_inputs import add_bridge
 from crl_stream.worker.member import Member
+from crl_stream.worker.mirrors.mirroring import LOOK_SECONDS as MIRROR_SECONDS
+from crl_stream.worker.mirrors.mirroring import Mirroring
 from crl_stream.worker.review_hours import ReviewHours
 from crl_stream.worker.service_stages import (
     LOOK_SECONDS,
@@ -44,7 +46,15 @@ SETTLE_SECONDS: Final = 0.2
 
 
 def create_services(settings: Settings, roles: Collection[str], *, web: bool) -> list[Member]:
-    """Create the members of ``roles``; with ``web`` the first one gets the web server of the process."""
+    """Create the members of ``roles``; with ``web`` the first one gets the web server of the process.
+
+    Raises ``ConfigError`` if the only role is the mirror and no prompt store is configured.
+    """
+    if set(roles) == {MIRROR.role} and not settings.mirrors.configured:
+        raise ConfigError(
+            "No prompt store is configured, so the role mirror has nothing to do.",
+            hint="set mirrors.mlflow.host or mirrors.langfuse.host; docs/mirrors.md shows all settings",
+        )
     members: list[Member] = []
     for role, make in _MAKERS.items():
         if role in roles:
@@ -98,6 +108,18 @@ def _tags(settings: Settings, web: bool) -> Iterator[Member]:
     member, partitions = Member(settings, TAGS.role, web=web), settings.kafka.partitions
     table = member.add_table(TAGS)
     member.add_stage(TAGS, lambda _: TagsStage(table, member.outlet, member.reader, partitions))
+    yield member
+
+
+def _mirror(settings: Settings, web: bool) -> Iterator[Member]:
+    """Create the member that moves labels of prompt stores; without a store, which is the default, there is none."""
+    if not settings.mirrors.configured:
+        return
+    member = Member(settings, MIRROR.role, web=web)
+    mirroring = Mirroring(settings, MIRROR.source, member.outlet)
+    member.add_stage(MIRROR, lambda _: mirroring.stage)
+    member.look_every(MIRROR_SECONDS, MIRROR.source, mirroring.look, name="mirror.look")
+    member.at_close(mirroring.close)
     yield member
 
 
@@ -163,4 +185,5 @@ _MAKERS: Final[dict[Role, Callable[[Settings, bool], Iterator[Member]]]] = {
     FILES.role: _files,
     NOTIFIER.role: _notifiers,
     BRIDGE.role: _bridges,
+    MIRROR.role: _mirror,
 }

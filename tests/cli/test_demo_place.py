@@ -56,6 +56,7 @@ def test_whatever_the_settings_say_the_demo_is_told_of_the_defaults_in_a_place_o
     assert demo.worker.data_dir == demo_folder(real) != real.worker.data_dir
     assert demo.telemetry.folder.is_relative_to(demo.worker.data_dir)
     assert demo.worker.instance_id == ""
+    assert not demo.mirrors.configured, "the demo moves no labels"
     # The rest is unchanged: the same Kafka and the same broker.
     assert (demo.kafka.bootstrap_servers, demo.broker) == (real.kafka.bootstrap_servers, real.broker)
     assert session.settings is real, "the settings of the call are unchanged"
@@ -63,7 +64,7 @@ def test_whatever_the_settings_say_the_demo_is_told_of_the_defaults_in_a_place_o
 
 def test_the_demo_runs_no_notifier() -> None:
     roles = {role for name in PROCESSES for role in ROLES_OF[name]}
-    assert roles == {"monitor", "proposer", "overview", "tags", "files"}
+    assert roles == {"monitor", "proposer", "overview", "tags", "files", "mirror"}
 
 
 async def test_what_an_earlier_demo_kept_of_another_kafka_does_not_choose_for_this_one(

@@ -16,6 +16,7 @@ from crl_stream.wire.topics import (
     DEAD_LETTERS,
     INVOCATIONS,
     MESSAGES,
+    MIRRORS,
     OVERVIEW,
     OVERVIEW_EVENTS,
     TAG_CONDITIONS,
@@ -78,7 +79,7 @@ def test_what_is_true_now_is_never_deleted_by_age() -> None:
 
 def test_every_topic_but_those_about_all_tasks_has_a_partition_for_each_of_the_log() -> None:
     counts = {spec.name: spec.partition_count(12) for spec in load_catalog().topics}
-    single = {OVERVIEW, OVERVIEW_EVENTS, TAG_CONDITIONS, BRIDGE_INBOX}
+    single = {OVERVIEW, OVERVIEW_EVENTS, TAG_CONDITIONS, BRIDGE_INBOX, MIRRORS}
     assert {name for name, count in counts.items() if count != 12} == single
     assert {counts[name] for name in single} == {1}
 

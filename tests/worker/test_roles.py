@@ -8,6 +8,7 @@ import pytest
 
 from crl_stream.cli.processes import ROLES_OF
 from crl_stream.cli.worker import ROLES, SERVICES, chosen_roles
+from crl_stream.errors import ConfigError
 from crl_stream.settings import load_settings
 from crl_stream.stages.topology import BRIDGE, NOTIFIER, STAGES
 from crl_stream.worker import services
@@ -28,7 +29,7 @@ def test_the_processes_of_an_installation_take_every_role_once() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_process_has_the_agents_and_tables_that_the_topology_says(role: str, tmp_path: Path) -> None:
-    flags = {"telemetry.folder": str(tmp_path)}
+    flags: dict[str, object] = {"telemetry.folder": str(tmp_path), "mirrors.mlflow.host": "http://127.0.0.1:5000"}
     bridges = {"bridges.scores.kind": "langsmith", "bridges.scores.port": 1, "bridges.scores.evaluator": "good"}
     bridges |= {"bridges.scores.secret": "x" * 16, "bridges.spans.kind": "otlp"}
     settings = load_settings(environment={}, flags=flags | (bridges if role == BRIDGE.role else {}))
@@ -48,3 +49,11 @@ def test_a_process_has_the_agents_and_tables_that_the_topology_says(role: str, t
     }
     tables = [(table.name, table.width) for member in members for table in member.tables]
     assert tables == [(s.table.name, s.partitions(settings.kafka.partitions)) for s in stages if s.table is not None]
+
+
+def test_without_a_prompt_store_the_mirror_is_left_out_of_the_services_and_refused_alone() -> None:
+    settings = load_settings(environment={})
+    members = services.create_services(settings, ["tags", "mirror"], web=False)
+    assert [member.group for member in members] == ["crl-monitor-tags"]
+    with pytest.raises(ConfigError, match="No prompt store is configured"):
+        services.create_services(settings, ["mirror"], web=False)

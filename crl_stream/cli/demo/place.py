@@ -45,6 +45,8 @@ def demo_flags(settings: Settings) -> dict[str, str]:
         "worker.instance_id": "",
         "worker.data_dir": str(folder),
         "telemetry.folder": str(folder / "telemetry"),
+        "mirrors.langfuse.host": "",
+        "mirrors.mlflow.host": "",
     }
 
 

@@ -1,8 +1,8 @@
 """Every message of the product, defined once.
 
 ``inputs`` enter the log, ``commands`` come from operators, ``facts`` say what happened, ``snapshots`` say what is true
-now, and ``overview`` describes the whole system.  JSON Schemas are generated from these classes; readers ignore fields
-they do not know.
+now, ``overview`` describes the whole system, and ``mirrors`` the labels of prompt stores.  JSON Schemas are generated
+from these classes; readers ignore fields they do not know.
 """
 
 from crl_stream.core.messages.commands import (
@@ -55,6 +55,7 @@ from crl_stream.core.messages.facts import (
     TagLimits,
 )
 from crl_stream.core.messages.inputs import CommandRef, Feedback, Invocation, Tick
+from crl_stream.core.messages.mirrors import MirrorLabel, MirrorStore
 from crl_stream.core.messages.overview import (
     AlertNote,
     Overview,
@@ -145,6 +146,8 @@ __all__ = [
     "JudgeScale",
     "Judged",
     "LiftQuarantine",
+    "MirrorLabel",
+    "MirrorStore",
     "Modification",
     "OneRuntime",
     "Order",

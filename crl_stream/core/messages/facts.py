@@ -42,6 +42,8 @@ AlertKind = Literal[
     "one_runtime",
     "common_cause",
     "guardrail",
+    "mirror_conflict",
+    "mirror_unreachable",
 ]
 Severity = Literal["info", "warning", "critical"]
 
