@@ -7,11 +7,10 @@ from typing import Final
 
 from aiokafka.errors import KafkaConnectionError, UnknownTopicOrPartitionError
 
-from crl_stream.settings import Settings
-from crl_stream.settings.model import Kafka
+from crl_stream.settings.runtime_sections import Kafka, RuntimeSettings
 
 
-def kafka_of(settings: Settings) -> Kafka:
+def kafka_of(settings: RuntimeSettings) -> Kafka:
     """Return the Kafka to connect to.
 
     Call it before every connection, because the embedded broker may start later. Raises ``KafkaConnectionError`` if no

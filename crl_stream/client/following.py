@@ -18,7 +18,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.kafka.connection import connection_options
 from crl_stream.kafka.log_consumer import LogConsumer, answered_at
-from crl_stream.settings import Settings
+from crl_stream.settings.runtime_sections import RuntimeSettings
 from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
 
@@ -67,7 +67,7 @@ class Reader(Protocol):
 class Following:
     """Follows the topics of active variants; each attempt lasts until something fails or all must be reread."""
 
-    def __init__(self, settings: Settings, reader: Reader, troubles: Troubles, beat: Callable[[], None]) -> None:
+    def __init__(self, settings: RuntimeSettings, reader: Reader, troubles: Troubles, beat: Callable[[], None]) -> None:
         self.settings, self._reader, self._troubles, self._beat = settings, reader, troubles, beat
         topics = Topics(settings.kafka.topic_prefix)
         self._names = {topics(name): name for name in (ACTIVE_VARIANTS, VARIANTS)}

@@ -18,7 +18,7 @@ from crl_stream.client.resolver import Resolution, Resolver
 from crl_stream.client.setting_up import set_up
 from crl_stream.client.troubles import Troubles
 from crl_stream.core.messages.inputs import Complexity, Status
-from crl_stream.settings import Settings
+from crl_stream.settings.runtime_sections import RuntimeSettings
 
 ENTER_SECONDS: Final = 0.04
 """Seconds that creating and entering a client may take; an agent must not have to wait for an absent Kafka."""
@@ -184,7 +184,7 @@ class Client:
 
     def __init__(
         self,
-        settings: Settings | None = None,
+        settings: RuntimeSettings | None = None,
         *,
         file: Path | str | None = None,
         runtime_id: str | None = None,

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from crl_stream.client.troubles import Troubles
-from crl_stream.settings import Settings
+from crl_stream.settings.runtime_sections import RuntimeSettings
 from crl_stream.wire.codec import Rejected, decode, encode
 
 SAVE_SECONDS: Final = 5.0
@@ -43,7 +43,7 @@ class Kept(NamedTuple):
     """Why an existing file is not used."""
 
 
-def kept_file(settings: Settings) -> Path:
+def kept_file(settings: RuntimeSettings) -> Path:
     """Return the file's path; each Kafka address or embedded broker has its own file per topic prefix."""
     kafka = settings.kafka
     if kafka.bootstrap_servers:
@@ -54,7 +54,7 @@ def kept_file(settings: Settings) -> Path:
     return settings.client.cache_dir / f"active-variants-{where}.json"
 
 
-def why_unusable(settings: Settings) -> str | None:
+def why_unusable(settings: RuntimeSettings) -> str | None:
     """Return why nothing can be kept in ``client.cache_dir``; None if the folder is usable. Nothing is written."""
     folder = settings.client.cache_dir
     try:
@@ -71,7 +71,7 @@ def why_unusable(settings: Settings) -> str | None:
     return None
 
 
-def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
+def read_kept(settings: RuntimeSettings, topics: Iterable[str]) -> Kept:
     """Read the kept variants; the result is empty if no file exists or it belongs to another user."""
     messages: list[tuple[str, Any]] = []
     cluster_id, wrong = None, None
@@ -100,7 +100,7 @@ def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
     return Kept(cluster_id, tuple(messages), wrong)
 
 
-def keep(settings: Settings, known: Mapping[str, Iterable[Any]], cluster_id: str | None = None) -> str | None:
+def keep(settings: RuntimeSettings, known: Mapping[str, Iterable[Any]], cluster_id: str | None = None) -> str | None:
     """Write the messages of all topics to the file, or nothing; return the error, or None if there was none."""
     parts = [(topic, b"[%s]" % b",".join(map(encode, every))) for topic, every in known.items()]
     parts += [(_CLUSTER, encode(cluster_id or "")), (_PREFIX, encode(settings.kafka.topic_prefix))]
@@ -122,7 +122,7 @@ class Keeper:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RuntimeSettings,
         known: Callable[[], tuple[Mapping[str, Iterable[Any]], str | None]],
         troubles: Troubles,
         *,

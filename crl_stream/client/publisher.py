@@ -22,7 +22,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.drills import DRILL_AGENT, is_drill
 from crl_stream.core.identity import is_identifier, suggest_identifier
 from crl_stream.errors import ConfigError, InvalidMessage
-from crl_stream.settings import Settings
+from crl_stream.settings.runtime_sections import RuntimeSettings
 from crl_stream.wire.cloudevents import event_headers
 from crl_stream.wire.codec import Rejected, decode, encode, not_finite
 from crl_stream.wire.topics import INVOCATIONS, Topics
@@ -82,7 +82,7 @@ class Publisher:
 
     def __init__(
         self,
-        settings: Settings | Setup | None = None,
+        settings: RuntimeSettings | Setup | None = None,
         *,
         file: Path | str | None = None,
         runtime_id: str | None = None,
@@ -288,7 +288,7 @@ class Publisher:
             self._background.call(self._sending.awake)
 
 
-def name_of(runtime_id: str | None, settings: Settings, *, strict: bool) -> str:
+def name_of(runtime_id: str | None, settings: RuntimeSettings, *, strict: bool) -> str:
     """Return the name given to a runtime, or ""; with ``strict``, an unusable name raises ``ConfigError``."""
     given = str(runtime_id or settings.client.runtime_id)
     if strict and given and not is_identifier(given):

@@ -30,7 +30,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.inputs import VariantSource
 from crl_stream.errors import ConfigError
-from crl_stream.settings import Settings
+from crl_stream.settings.runtime_sections import RuntimeSettings
 from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS
 from crl_stream.wire.weights import variant_of
 
@@ -71,7 +71,7 @@ class Resolver:
 
     def __init__(
         self,
-        settings: Settings | Setup | None = None,
+        settings: RuntimeSettings | Setup | None = None,
         *,
         file: Path | str | None = None,
         rng: random.Random | None = None,

@@ -22,7 +22,7 @@ from crl_stream.client.event_loop import LEAVING
 from crl_stream.client.outbox import Item, Outbox
 from crl_stream.client.troubles import Troubles, utc_now
 from crl_stream.kafka.connection import connection_options, wait_through_outages
-from crl_stream.settings import Settings
+from crl_stream.settings.runtime_sections import RuntimeSettings
 from crl_stream.wire.partitioner import partition_of
 
 REQUEST_SECONDS: Final = 10.0
@@ -43,7 +43,7 @@ bad timestamp, unsupported format, policy violation, invalid record."""
 class Sending:
     """Sends waiting messages; each attempt lasts until something fails."""
 
-    def __init__(self, settings: Settings, topic: str, outbox: Outbox, troubles: Troubles) -> None:
+    def __init__(self, settings: RuntimeSettings, topic: str, outbox: Outbox, troubles: Troubles) -> None:
         self.settings, self._topic, self._outbox, self._troubles = settings, topic, outbox, troubles
         self.connected_since: str | None = None
         """The time since which Kafka has been accepting messages; None while it does not."""

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crl_stream.client.troubles import Troubles
-from crl_stream.settings import Settings, load_client_settings
+from crl_stream.settings.for_clients import load_client_settings
+from crl_stream.settings.runtime_sections import RuntimeSettings
 
 
 class Setup(NamedTuple):
     """A client's settings, and the problems found in them."""
 
-    settings: Settings
+    settings: RuntimeSettings
     without_kafka: str = ""
     """Why the client must not connect to Kafka; empty if it may."""
     notes: tuple[str, ...] = ()
@@ -25,7 +26,7 @@ class Setup(NamedTuple):
             troubles.say(f"note {note}", note)
 
 
-def set_up(settings: Settings | Setup | None, *, file: Path | str | None = None, strict: bool = False) -> Setup:
+def set_up(settings: RuntimeSettings | Setup | None, *, file: Path | str | None = None, strict: bool = False) -> Setup:
     """Return the settings of a client; raises ``ConfigError`` only if ``strict``."""
     if settings is not None:
         return settings if isinstance(settings, Setup) else Setup(settings)

@@ -19,7 +19,7 @@ from aiokafka.errors import (
 )
 
 from crl_stream.errors import Unavailable
-from crl_stream.settings.model import Kafka
+from crl_stream.settings.runtime_sections import Kafka
 
 _OF_THE_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
