@@ -19,8 +19,8 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.kafka.connection import connection_options
 from crl_stream.kafka.log_consumer import LogConsumer, answered_at
 from crl_stream.settings.runtime_sections import RuntimeSettings
-from crl_stream.wire.codec import Rejected, decode_record
-from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
+from crl_stream.wire.runtime_codec import Rejected, decode_variants_record
+from crl_stream.wire.topic_names import ACTIVE_VARIANTS, VARIANTS, Topics
 
 POLL_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 15.0
@@ -177,7 +177,7 @@ class Following:
 
     def _take(self, view: View, topic: str, record: Any) -> m.ActiveVariant | m.VariantCatalogue | None:
         """Put a record into the view and return its message; None if it contains nothing new."""
-        decoded = decode_record(topic, record)
+        decoded = decode_variants_record(topic, record)
         if isinstance(decoded, Rejected):
             self._troubles.say("record", f"{topic} has a record that is not a valid message: {decoded.detail}")
             return None

@@ -21,7 +21,7 @@ import msgspec
 
 from crl_stream.client.troubles import Troubles
 from crl_stream.settings.runtime_sections import RuntimeSettings
-from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.runtime_codec import Rejected, decode_variants, encode
 
 SAVE_SECONDS: Final = 5.0
 """Minimum seconds between two writes of the file."""
@@ -87,7 +87,7 @@ def read_kept(settings: RuntimeSettings, topics: Iterable[str]) -> Kept:
         cluster_id = _text.decode(page[_CLUSTER]) or None if _CLUSTER in page else None
         for topic in topics:
             for entry in _entries.decode(page[topic]):
-                decoded = decode(topic, bytes(entry), None)
+                decoded = decode_variants(topic, bytes(entry))
                 if isinstance(decoded, Rejected):
                     wrong = f"part of {file} cannot be read: {decoded.detail}"
                 else:

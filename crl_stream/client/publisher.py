@@ -24,8 +24,8 @@ from crl_stream.core.identity import is_identifier, suggest_identifier
 from crl_stream.errors import ConfigError, InvalidMessage
 from crl_stream.settings.runtime_sections import RuntimeSettings
 from crl_stream.wire.cloudevents import event_headers
-from crl_stream.wire.codec import Rejected, decode, encode, not_finite
-from crl_stream.wire.topics import INVOCATIONS, Topics
+from crl_stream.wire.runtime_codec import Rejected, decode_outcome, encode, not_finite
+from crl_stream.wire.topic_names import INVOCATIONS, Topics
 
 __all__ = ["QUEUE_SIZE", "Publisher", "PublisherStats", "checked", "default_runtime_id", "utc_now"]
 
@@ -50,7 +50,7 @@ def checked(message: m.Invocation | m.Feedback) -> tuple[bytes, bytes]:
     # JSON cannot express infinity or NaN: they become null, so fields need checking only if the text contains null.
     if b"null" in value and (wrong := not_finite(message)) is not None:
         raise InvalidMessage(f"{wrong} is {getattr(message, wrong)}, not a number.", hint="omit it if it is unknown")
-    decoded = decode(INVOCATIONS, value, key)
+    decoded = decode_outcome(value, key)
     if isinstance(decoded, Rejected):
         raise _complaint(message, decoded)
     if is_drill(message.agent_name) and getattr(message, "runtime_id", None) != DRILL_AGENT:

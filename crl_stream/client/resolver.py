@@ -31,7 +31,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.inputs import VariantSource
 from crl_stream.errors import ConfigError
 from crl_stream.settings.runtime_sections import RuntimeSettings
-from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS
+from crl_stream.wire.topic_names import ACTIVE_VARIANTS, VARIANTS
 from crl_stream.wire.weights import variant_of
 
 log = logging.getLogger(__name__)

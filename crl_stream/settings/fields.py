@@ -23,10 +23,10 @@ _SPACE: Final = (
     "\u2028\u2029\u202f\u205f\u3000"
 )
 """The white space around a number that is ignored."""
-_WHOLE: Final = re.compile(r"([+-]?[0-9]+(?:_[0-9]+)*)(?:\.0*)?")
+_DIGITS: Final = "[0-9]+(?:_[0-9]+)*"
+_WHOLE: Final = re.compile(rf"([+-]?{_DIGITS})(?:\.0+)?")
 _NUMBER: Final = re.compile(
-    r"[+-]?(?:inf|infinity|nan|(?:[0-9]+(?:_[0-9]+)*(?:\.(?:[0-9]+(?:_[0-9]+)*)?)?|\.[0-9]+(?:_[0-9]+)*)(?:e[+-]?[0-9]+)?)",
-    re.IGNORECASE,
+    rf"[+-]?(?:inf|infinity|nan|(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:e[+-]?{_DIGITS})?)", re.IGNORECASE
 )
 _MOST_DIGITS: Final = 4_300
 """Most characters of a number; Python itself reads no longer ones."""
@@ -123,10 +123,10 @@ def _read(kind: Any, value: Any) -> Any:
 
 def _check(limit: msgspec.Meta, value: Any) -> None:
     """Raise ``_Invalid`` if a value is outside its range or does not match its pattern."""
-    if limit.ge is not None and not value >= limit.ge:
-        raise _Invalid(f"Input should be greater than or equal to {limit.ge:g}")
     if limit.le is not None and not value <= limit.le:
         raise _Invalid(f"Input should be less than or equal to {limit.le:g}")
+    if limit.ge is not None and not value >= limit.ge:
+        raise _Invalid(f"Input should be greater than or equal to {limit.ge:g}")
     if limit.pattern is not None and not re.fullmatch(limit.pattern, value):
         raise _Invalid(f"String should match pattern '{limit.pattern}'")
 
@@ -167,7 +167,8 @@ def _whole(value: Any) -> int:
 
 def _number(value: Any) -> float:
     if isinstance(value, str):
-        text = value.strip(_SPACE)
+        # As in pydantic, a number with underscores must have no white space around it.
+        text = value if "_" in value else value.strip(_SPACE)
         if _NUMBER.fullmatch(text) is None:
             raise _Invalid("Input should be a valid number, unable to parse string as a number")
         return float(text)

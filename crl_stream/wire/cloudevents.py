@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 
 from crl_stream.core import messages as m
 from crl_stream.wire.records import Headers
-from crl_stream.wire.topics import TOPIC_OF
 
 SPEC_VERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/json"
@@ -110,7 +109,11 @@ def _id_of(message: Any) -> str | None:
         if (text := getattr(message, name, None)) is not None:
             return str(text)
     position = getattr(message, "position", None) or getattr(message, "as_of", None)
-    return f"{TOPIC_OF[type(message)]}:{position.partition}:{position.offset}" if position else None
+    if position is None:
+        return None
+    from crl_stream.wire.topics import TOPIC_OF  # it imports every message, and those of a client have an id
+
+    return f"{TOPIC_OF[type(message)]}:{position.partition}:{position.offset}"
 
 
 def _subject_of(message: Any) -> str | None:

@@ -119,6 +119,8 @@ VALUES = st.one_of(
 @example(("kafka", "topic_prefix"), "newline\n")
 @example(("client", "close_seconds"), 10**400)
 @example(("broker", "port"), "9092")
+@example(("client", "close_seconds"), "nan")
+@example(("client", "close_seconds"), "1e1_0")
 def test_every_value_is_read_as_pydantic_reads_it_and_refused_in_the_same_words(
     setting: tuple[str, str], value: Any
 ) -> None:

@@ -10,7 +10,7 @@ from builders import an_invocation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crl_stream.wire import codec, reasons
+from crl_stream.wire import codec, reasons, runtime_codec
 from crl_stream.wire.codec import MAX_REMEMBERED, Decoded, Rejected, decode, decode_logged, encode
 from crl_stream.wire.complaints import MAX_DETAIL
 from crl_stream.wire.topics import INVOCATIONS, MESSAGES, TOPIC_OF
@@ -140,15 +140,15 @@ def test_a_name_met_before_excuses_nothing(change: dict[str, str]) -> None:
 
 def test_a_rejected_invocation_teaches_nothing() -> None:
     outcome = an_invocation(variant_id="never-seen-before", agent_name="stranger")
-    before = len(codec._names), len(codec._tasks)
+    before = len(runtime_codec._names), len(runtime_codec._tasks)
     assert isinstance(decode(INVOCATIONS, encode(outcome), b"another/key"), Rejected)
-    assert (len(codec._names), len(codec._tasks)) == before
+    assert (len(runtime_codec._names), len(runtime_codec._tasks)) == before
 
 
 def test_what_is_remembered_of_strangers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_REMEMBERED < 2**20
-    monkeypatch.setattr(codec, "MAX_REMEMBERED", 8)
+    monkeypatch.setattr(runtime_codec, "MAX_REMEMBERED", 8)
     for number in range(40):
         outcome = an_invocation(f"v{number}", task_type=f"t{number}", runtime_id=f"r{number}")
         assert decode(INVOCATIONS, encode(outcome), messages.key_of(outcome)) == Decoded(outcome)
-    assert max(map(len, (codec._names, codec._tasks, codec._minutes))) <= 9
+    assert max(map(len, (runtime_codec._names, runtime_codec._tasks, runtime_codec._minutes))) <= 9

@@ -6,11 +6,12 @@ variant has changed since the sender looked.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
 from crl_stream.core.messages.parts import (
+    Change,
     ForeignText,
     Identifier,
     Modification,
@@ -162,20 +163,6 @@ class RetireVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, 
     """Never choose or explore a variant again; refused while it is active."""
 
     variant_id: Identifier
-
-
-class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The exact effect of an approved proposal."""
-
-    action: Literal["register", "activate", "retire", "enforce"]
-    """``enforce`` changes the policy: ``crl proposals approve`` does so, and the monitor only records the approval."""
-    variant_id: Identifier
-    parent: Identifier | None = None
-    model_tier: ShortText | None = None
-    temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
-    modifications: list[Modification] = []
-    configuration: dict[str, Any] | None = None
-    ref: ForeignText | None = None
 
 
 class ApproveProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
