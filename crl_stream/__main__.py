@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-MISSING: Final = (
-    'crl: this installation has only the client; to get the command, run  pip install "crl-stream[worker]"\n'
-)
+MISSING: Final = 'crl: only the client is installed here; for the command, run: pip install "crl-stream[worker]"\n'
 
 
 def main() -> None:

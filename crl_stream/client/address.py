@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import KafkaConnectionError, UnknownTopicOrPartitionError
 
-from crl_stream.settings.runtime_sections import Kafka, RuntimeSettings
+if TYPE_CHECKING:
+    from crl_stream.settings.runtime_sections import Kafka, RuntimeSettings
 
 
 def kafka_of(settings: RuntimeSettings) -> Kafka:

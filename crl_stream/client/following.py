@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError
@@ -18,9 +18,11 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.kafka.connection import connection_options
 from crl_stream.kafka.log_consumer import LogConsumer, answered_at
-from crl_stream.settings.runtime_sections import RuntimeSettings
 from crl_stream.wire.runtime_codec import Rejected, decode_variants_record
 from crl_stream.wire.topic_names import ACTIVE_VARIANTS, VARIANTS, Topics
+
+if TYPE_CHECKING:
+    from crl_stream.settings.runtime_sections import RuntimeSettings
 
 POLL_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 15.0

@@ -14,14 +14,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from crl_stream.client.troubles import Troubles
-from crl_stream.settings.runtime_sections import RuntimeSettings
 from crl_stream.wire.runtime_codec import Rejected, decode_variants, encode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crl_stream.settings.runtime_sections import RuntimeSettings
 
 SAVE_SECONDS: Final = 5.0
 """Minimum seconds between two writes of the file."""

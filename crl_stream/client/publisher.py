@@ -8,8 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from crl_stream.client.background import Background
 from crl_stream.client.lifetimes import notice_the_end, waits
@@ -22,10 +21,14 @@ from crl_stream.core import messages as m
 from crl_stream.core.drills import DRILL_AGENT, is_drill
 from crl_stream.core.identity import is_identifier, suggest_identifier
 from crl_stream.errors import ConfigError, InvalidMessage
-from crl_stream.settings.runtime_sections import RuntimeSettings
 from crl_stream.wire.cloudevents import event_headers
 from crl_stream.wire.runtime_codec import Rejected, decode_outcome, encode, not_finite
 from crl_stream.wire.topic_names import INVOCATIONS, Topics
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crl_stream.settings.runtime_sections import RuntimeSettings
 
 __all__ = ["QUEUE_SIZE", "Publisher", "PublisherStats", "checked", "default_runtime_id", "utc_now"]
 

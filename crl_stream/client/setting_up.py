@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from crl_stream.client.troubles import Troubles
-from crl_stream.settings.for_clients import load_client_settings
-from crl_stream.settings.runtime_sections import RuntimeSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crl_stream.settings.runtime_sections import RuntimeSettings
 
 
 class Setup(NamedTuple):
@@ -30,5 +32,10 @@ def set_up(settings: RuntimeSettings | Setup | None, *, file: Path | str | None 
     """Return the settings of a client; raises ``ConfigError`` only if ``strict``."""
     if settings is not None:
         return settings if isinstance(settings, Setup) else Setup(settings)
+    # Imported when a client is made, like everything about settings: it is quick, but an import should be quicker.
+    from pathlib import Path
+
+    from crl_stream.settings.for_clients import load_client_settings
+
     found = load_client_settings(file=None if file is None else Path(file), strict=strict)
     return Setup(found.settings, found.without_kafka, found.notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -39,5 +38,7 @@ def is_setting(variable: str) -> bool:
 
 def nearest_name(name: str, names: Iterable[str]) -> str:
     """Return the end of a hint, ``; the nearest name is ...``; empty if no name is close."""
+    import difflib  # only a mistake needs it
+
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; the nearest name is {found[0]}" if found else ""

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 INVOCATIONS: Final = "crl.invocations"
 COMMANDS: Final = "crl.commands"
@@ -25,8 +26,7 @@ OVERVIEW: Final = "crl.overview"
 DEAD_LETTERS: Final = "crl.dead-letters"
 
 
-@dataclass(frozen=True, slots=True)
-class Topics:
+class Topics(msgspec.Struct, frozen=True):
     """Names on a broker: the catalog's names with the installation's prefix."""
 
     prefix: str = ""
