@@ -14,7 +14,6 @@ from crl_stream.client.background import Background
 from crl_stream.client.lifetimes import notice_the_end, waits
 from crl_stream.client.outbox import QUEUE_SIZE, Item, Outbox, PublisherStats
 from crl_stream.client.scores import usable
-from crl_stream.client.sending import Sending
 from crl_stream.client.setting_up import Setup, set_up
 from crl_stream.client.troubles import Troubles, utc_now
 from crl_stream.core import messages as m
@@ -28,6 +27,7 @@ from crl_stream.wire.topic_names import INVOCATIONS, Topics
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from crl_stream.client.sending import Sending
     from crl_stream.settings.runtime_sections import RuntimeSettings
 
 __all__ = ["QUEUE_SIZE", "Publisher", "PublisherStats", "checked", "default_runtime_id", "utc_now"]
@@ -104,7 +104,7 @@ class Publisher:
         self._start_lock = threading.Lock()
         self._background: Background | None = None
         self._closed = False
-        self._sending = Sending(self.settings, self._topic, self._outbox, self._troubles)
+        self._sending = self._new_sending()
         if self._owns_troubles:
             setup.say(self._troubles)
         if self._given_id and self.runtime_id != self._given_id:
@@ -263,12 +263,17 @@ class Publisher:
         if self._owns_troubles:
             self._troubles.forked()
         self._outbox.forked()
-        self._sending = Sending(self.settings, self._topic, self._outbox, self._troubles)
+        self._sending = self._new_sending()
 
     def at_exit(self, deadline: float) -> None:
         """Close the publisher if the program ends without having closed it."""
         if not self._closed:
             self.close(min(self.settings.client.close_seconds, max(0.0, deadline - time.monotonic())))
+
+    def _new_sending(self) -> Sending:
+        from crl_stream.client.sending import Sending  # imported with the first client, before there are threads
+
+        return Sending(self.settings, self._topic, self._outbox, self._troubles)
 
     def _start(self) -> None:
         with self._start_lock:

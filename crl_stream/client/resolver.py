@@ -15,10 +15,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from crl_stream.client.address import reason_of
 from crl_stream.client.background import Background
 from crl_stream.client.exploration import DEFAULT, Choose, policies, policy_named, uniform
-from crl_stream.client.following import PATIENCE_SECONDS, Following, Reread, View
 from crl_stream.client.keeping import Keeper, kept_file, read_kept, why_unusable
 from crl_stream.client.lifetimes import waits
 from crl_stream.client.sessions import MOST as SESSIONS
@@ -35,6 +33,7 @@ from crl_stream.wire.weights import variant_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from crl_stream.client.following import View
     from crl_stream.settings.runtime_sections import RuntimeSettings
 
 log = logging.getLogger(__name__)
@@ -223,6 +222,9 @@ class Resolver:
     def _start(self) -> None:
         with self._start_lock:
             if self._background is None and not self._closed and not self._setup.without_kafka:
+                # Imported with the first client, before there are threads.
+                from crl_stream.client.following import PATIENCE_SECONDS, Following
+
                 following = Following(self.settings, self, self._troubles, self._beat)
                 self._background = background = Background(
                     "crl-resolver",
@@ -243,6 +245,9 @@ class Resolver:
 
     def _failed(self, error: BaseException) -> None:
         """Report that an attempt to follow the topics has ended."""
+        from crl_stream.client.address import reason_of
+        from crl_stream.client.following import Reread
+
         if isinstance(error, Reread):
             log.info("rereading the active variants: %s", error)
             return
