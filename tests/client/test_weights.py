@@ -10,18 +10,20 @@ import pytest
 from client.exploring import ACTIVE, exploring
 from crl_stream.client import resolver as resolvers
 from crl_stream.client.resolver import Resolver
+from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.settings import Settings
 from crl_stream.wire.weights import variant_of
 
 WEIGHTS = {"cheap": 200, ACTIVE.variant_id: 800}
+ROLLOUT = m.ActiveRollout(rollout_id="ro-1", variant_id="cheap", stage=1, stages=3, paused=False)
 KEY = TaskKey(ACTIVE.agent_name, ACTIVE.task_type)
 
 
 def weighted(settings: Settings, weights: dict[str, int] = WEIGHTS, *, heard: bool = True) -> Resolver:
     """Return a resolver that knows a rollout, and would otherwise explore in every invocation."""
     found = exploring(settings)
-    found._active[KEY] = msgspec.structs.replace(ACTIVE, weights=weights)
+    found._active[KEY] = msgspec.structs.replace(ACTIVE, weights=weights, rollout=ROLLOUT)
     if heard:
         found.heard()
     return found
