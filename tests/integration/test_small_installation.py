@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -243,13 +244,15 @@ async def test_the_pinned_packages_of_an_index_are_enough_on_every_python(
 
 
 def _interpreter(name: str) -> str:
-    """Return a Python that runs and can make environments, or skip the test."""
-    found = shutil.which(name)
-    asked = "import sys, venv; print('python%d.%d' % sys.version_info[:2])"
-    if found is not None:
-        done = subprocess.run(
-            [found, "-c", asked], env=outside_the_checkout(), capture_output=True, text=True, check=False
-        )
-        if done.stdout.strip() == name:
-            return found
+    """Return a Python that runs and can make environments, from the PATH or from pyenv, or skip the test."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    version = name.removeprefix("python")
+    asked = "import sys, venv; print('%d.%d' % sys.version_info[:2])"
+    for found in (shutil.which(name), *sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/{name}")))):
+        if found is not None:
+            done = subprocess.run(
+                [found, "-c", asked], env=outside_the_checkout(), capture_output=True, text=True, check=False
+            )
+            if done.stdout.strip() == version:
+                return found
     pytest.skip(f"the client was NOT TESTED on {name}, which is not on this machine")
