@@ -18,7 +18,8 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.kafka.connection import connection_options
 from crl_stream.kafka.log_consumer import LogConsumer, answered_at
-from crl_stream.wire.runtime_codec import Rejected, decode_variants_record
+from crl_stream.wire.records import UnreadBatch
+from crl_stream.wire.runtime_codec import Rejected, decode_variants
 from crl_stream.wire.topic_names import ACTIVE_VARIANTS, VARIANTS, Topics
 
 if TYPE_CHECKING:
@@ -179,8 +180,8 @@ class Following:
 
     def _take(self, view: View, topic: str, record: Any) -> m.ActiveVariant | m.VariantCatalogue | None:
         """Put a record into the view and return its message; None if it contains nothing new."""
-        decoded = decode_variants_record(topic, record)
-        if isinstance(decoded, Rejected):
+        decoded = record if type(record) is UnreadBatch else decode_variants(topic, record.value)
+        if isinstance(decoded, Rejected | UnreadBatch):
             self._troubles.say("record", f"{topic} has a record that is not a valid message: {decoded.detail}")
             return None
         message: m.ActiveVariant | m.VariantCatalogue = decoded.message

@@ -7,10 +7,12 @@ passed on unchanged, so that an invocation can be traced through other systems.
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from crl_stream.core import messages as m
-from crl_stream.wire.records import Headers
+
+if TYPE_CHECKING:
+    from crl_stream.wire.records import Headers
 
 SPEC_VERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/json"

@@ -26,7 +26,6 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.wire import reasons
 from crl_stream.wire.complaints import IDENTIFIER_HINT, TIMESTAMP_HINT, explain, plain
-from crl_stream.wire.records import Record, UnreadBatch
 from crl_stream.wire.strict_json import MAX_BYTES, Bad, parse_object
 from crl_stream.wire.topic_names import ACTIVE_VARIANTS, VARIANTS
 
@@ -105,13 +104,6 @@ def decode_variants(topic: str, value: bytes | None) -> Decoded | Rejected:
         return Decoded(VARIANT_DECODERS[topic](value))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return Rejected(*explain(error, VARIANT_MESSAGES[topic]))
-
-
-def decode_variants_record(topic: str, record: Record) -> Decoded | Rejected:
-    """Decode a consumed record of ``crl.active-variants`` or ``crl.variants``, or an unread batch."""
-    if type(record) is UnreadBatch:
-        return Rejected(record.reason, record.detail)
-    return decode_variants(topic, record.value)
 
 
 def read_invocation(value: bytes) -> m.Invocation | None:
