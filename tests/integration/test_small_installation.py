@@ -213,6 +213,13 @@ def test_without_an_address_a_client_without_posix_modules_says_that_there_is_no
     assert "Traceback" not in done.stderr
 
 
+def test_the_client_alone_knows_the_names_of_all_settings(client: ClientEnvironment) -> None:
+    code = "from crl_stream.settings import load_client_settings; print(*load_client_settings().notes)"
+    done = client.run("-c", code, CRL_WORKER_WEB_PORTS="1", CRL_WORKER_WEB_PORT="none of a client's business")
+    expected = "not a setting, and ignored: CRL_WORKER_WEB_PORTS (the nearest name is CRL_WORKER_WEB_PORT)\n"
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
+
+
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("status",), ("--version",)])
 def test_the_command_says_in_one_line_what_to_install(client: ClientEnvironment, arguments: tuple[str, ...]) -> None:
     for done in (client.run_crl(*arguments), client.run("-m", "crl_stream", *arguments)):
