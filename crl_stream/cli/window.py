@@ -35,7 +35,7 @@ def window(
         return
     active = found["active_variant"] or "nothing"
     show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
-    lines = (standing_orders, verification, common_cause, rollout, task_scorecard)
+    lines = (standing_orders, verification, common_cause, rollout, task_scorecard, judges)
     for words in (line for about in lines for line in about(found)):
         show(words)
     if why := found.get("no_rollback"):
@@ -60,6 +60,8 @@ def window(
     )
     for v in variants:
         show(f"{v['variant_id']}: {v['reason']}. {v['reasoning']}.")
+        for line in guardrails(v):
+            show(f"  {line}")
         if why := v.get("not_applied"):
             show(f"  not applied yet: {why}")
         if late := v.get("feedback_too_late"):
@@ -69,6 +71,25 @@ def window(
             )
     as_of = found["as_of"]
     show(f"as of crl.invocations {as_of['partition']}:{as_of['offset']}, {found['timestamp']}")
+
+
+def judges(found: dict[str, Any]) -> Iterator[str]:
+    """Return a line about each judge whose scores are brought to the scale of the task's first judge."""
+    for judge in found.get("judges") or []:
+        shifts = [(name, judge[f"{name}_shift"]) for name in ("quality", "reward")]
+        words = [f"{name} {shift:+.3g}" for name, shift in shifts if shift]
+        if words:
+            yield f"scores of {judge['evaluator']} are shifted to the scale of the first judge: {', '.join(words)}"
+
+
+def guardrails(variant: dict[str, Any]) -> Iterator[str]:
+    """Return a line about each guardrail metric of a variant: its level, and what it is compared with."""
+    for name, level in (variant.get("guardrails") or {}).items():
+        if level["recent"] is None:
+            continue
+        against = "no baseline yet" if level["baseline"] is None else f"baseline {level['baseline']:.4g}"
+        alert = "; an alert is open" if level["broken"] else ""
+        yield f"{name} {level['recent']:.4g} over the last {level['outcomes']} outcomes, {against}{alert}"
 
 
 def verification(found: dict[str, Any]) -> Iterator[str]:

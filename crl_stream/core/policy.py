@@ -24,6 +24,16 @@ Hours = Annotated[float, msgspec.Meta(gt=0.0, le=8_760.0)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
+GuardrailAction = Literal["alert", "rollback", "off"]
+AtLeastZero = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
+NamedMetric = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9._:-]{1,128}/(alert|rollback|off)/(higher|lower)_is_worse"
+        r"/[0-9]{1,9}(\.[0-9]{1,9})?/[0-9]{1,9}(\.[0-9]{1,9})?$",
+        max_length=200,
+    ),
+]
 Guard = Literal["none", "evidence"]
 Baseline = Literal["lifetime", "before_window", "recent"]
 
@@ -191,6 +201,38 @@ class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Minutes within which the tasks must fall to count as falling together."""
 
 
+class Guardrails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What happens if the active variant, or the candidate of a rollout, becomes dearer or slower at the same quality.
+
+    Each metric is compared with what the variant delivered before, or with the replaced variant; evidence is required
+    under every profile (``degradation.false_alarm_budget``).
+    """
+
+    cost: GuardrailAction = "alert"
+    """``alert`` informs operators; ``rollback`` also rolls back to a cheaper variant that is not worse."""
+    cost_increase: AtLeastZero = 0.5
+    """Relative increase of the mean cost that is still accepted."""
+    cost_floor: AtLeastZero = 0.0
+    """Increase of the mean cost, in the unit of ``cost``, that is always accepted."""
+    duration: GuardrailAction = "alert"
+    duration_increase: AtLeastZero = 0.5
+    """Relative increase of the mean duration that is still accepted."""
+    duration_floor: AtLeastZero = 1.0
+    """Increase of the mean duration, in seconds, that is always accepted."""
+    tokens: GuardrailAction = "off"
+    """Like ``cost``, for the sum of ``tokens_input`` and ``tokens_output``."""
+    tokens_increase: AtLeastZero = 0.5
+    """Relative increase of the mean number of tokens that is still accepted."""
+    tokens_floor: AtLeastZero = 0.0
+    """Increase of the mean number of tokens that is always accepted."""
+    metrics: Annotated[tuple[NamedMetric, ...], msgspec.Meta(max_length=8)] = ()
+    """The named ``metrics`` to watch, each as ``NAME/ACTION/DIRECTION/LIMIT/FLOOR``.
+
+    For example, ``tool_calls/alert/higher_is_worse/0.5/2`` accepts an increase by half or by 2.  ``DIRECTION`` is
+    ``higher_is_worse`` or ``lower_is_worse``; ``LIMIT`` and ``FLOOR`` are as above.
+    """
+
+
 class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How outcomes become rewards, and rewards become Q."""
 
@@ -265,6 +307,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rollback: Rollback = Rollback()
     rollout: Rollout = Rollout()
     common_cause: CommonCause = CommonCause()
+    guardrails: Guardrails = Guardrails()
     learning: Learning = Learning()
     proposals: Proposals = Proposals()
     operations: Operations = Operations()

@@ -27,6 +27,7 @@ from crl_stream.core.monitor.row import (
     SEEN,
     Configuration,
     Frozen,
+    Gauge,
     Incident,
     Left,
     OneRuntime,
@@ -71,6 +72,9 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.FoundNoTarget: lambda it, _: c.FoundNoTarget(it, [Candidate("other", 0.0, 0, False, "quarantined")], "deg-1"),
     c.FoundOneRuntime: lambda it, _: c.FoundOneRuntime(it, ALONE, "deg-1"),
     c.OneRuntimeEnded: lambda it, _: c.OneRuntimeEnded(it, "deg-1"),
+    c.GuardrailBroken: lambda it, _: c.GuardrailBroken(it, "cost", GROUNDS, "gr-1", leads=False),
+    c.GuardrailKept: lambda it, _: c.GuardrailKept(it, "cost", "gr-0", "back"),
+    c.GuardrailsAccepted: lambda it, _: c.GuardrailsAccepted(it, "ann"),
     c.RolledBack: lambda it, other: c.RolledBack(
         it, other, GROUNDS, [], "rb-1", "deg-1", Promise(20, 10, 5, 20), a_watch(it, other)
     ),
@@ -122,6 +126,7 @@ def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
     it = row.variants["default"]
     it.degraded, it.alerted = states["condition"] == "degraded", states["alert"] == "alerted"
     it.quarantined, it.alert_id = states["quarantine"] == "quarantined", "deg-0"
+    it.gauges = {"cost": Gauge(open_alert="gr-0" if states["guardrail"] == "broken" else "")}
     it.state = {"seen": SEEN, "registered": REGISTERED, "retired": RETIRED}[states["registration"]]
     row.active = None if states["activation"] == "none" else "default"
     row.left = None if states["verification"] == "settled" else Left("rb-0", "other", 30, 15, 10, 30)
@@ -195,7 +200,9 @@ def test_telling_a_change_changes_nothing() -> None:
         assert encode_row(row) == before, event
 
 
-@pytest.mark.parametrize("name", ["protection", "decision_matrix", "rollout", "targets", "facts", "grounds"])
+@pytest.mark.parametrize(
+    "name", ["protection", "guardrails", "decision_matrix", "rollout", "targets", "facts", "grounds"]
+)
 def test_what_decides_and_what_tells_assigns_to_nothing_but_its_own_names(name: str) -> None:
     """Only ``lifecycle`` writes state, so these modules assign to no attributes."""
     tree = ast.parse((CORE / f"{name}.py").read_text(encoding="utf-8"))

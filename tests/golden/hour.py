@@ -7,7 +7,7 @@ records showed which chapters were needed.
 
 from __future__ import annotations
 
-from . import orders, outcomes, policies, proposals, rollbacks, rollouts, strays
+from . import guardrails, orders, outcomes, policies, proposals, rollbacks, rollouts, strays
 from .scribe import Scribe
 
 
@@ -50,6 +50,10 @@ def write_hour() -> Scribe:
     rollouts.ordered(scribe, "shadow-runner")
     rollouts.refused(scribe, "roller")
     rollouts.automatic(scribe, "roller")
+    guardrails.costs(scribe, "backend-architect")
+    guardrails.costs(scribe, "thrifty")
+    guardrails.costs(scribe, "shadow-runner")
+    guardrails.judges(scribe, "backend-architect")
     rollbacks.verified(scribe, "bounded")
     rollbacks.bounded(scribe, "bounded")
     rollbacks.shared_outages(scribe, "backend-architect")

@@ -10,6 +10,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.policy import (
     AutoApply,
     Degradation,
+    Guardrails,
     Learning,
     Limits,
     Operations,
@@ -70,6 +71,13 @@ FIRST = PolicySet(
             auto_apply=AutoApply(q_threshold=0.6, min_samples=4, min_outcomes_since_active=3, cooldown=5),
             degradation=Degradation(lookback_window=12, min_recent=6, clean_verdicts=4, min_baseline=10),
             learning=Learning(rate=0.2),
+        ),
+        "thrifty": _but(
+            BASE,
+            guardrails=Guardrails(
+                cost="rollback", tokens="alert", metrics=("groundedness/alert/lower_is_worse/0.2/0.05",)
+            ),
+            operations=Operations(exploration=0.1, on_change="next_session", pin_hours=0.01, hold_hours=0.02),
         ),
         "weightless": _but(BASE, learning=Learning(outcome_weight=0.0, quality_weight=0.5, speed_weight=0.0)),
     },

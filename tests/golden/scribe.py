@@ -114,6 +114,12 @@ class Task:
         active = self.scribe.last.get((ACTIVE_VARIANTS, self.key))
         return 0 if active is None else int(active["epoch"])
 
+    @property
+    def active(self) -> str:
+        """The task's active variant now; ``a`` before there is one."""
+        active = self.scribe.last.get((ACTIVE_VARIANTS, self.key))
+        return "a" if active is None else str(active["variant_id"])
+
     def outcome(self, variant_id: str = "default", status: str = "success", **fields: Any) -> m.Invocation:
         """Build an invocation without sending it."""
         given = {

@@ -135,7 +135,12 @@ def test_every_word_of_a_field_is_among_the_outputs(
 
 def test_every_metric_is_the_worst_of_some_degradation(written: dict[type, list[Any]]) -> None:
     alerts = written[m.DegradationAlert]
-    assert {a.metric for a in alerts if a.state == "degraded"} == {"success_rate", "avg_reward", "error_rate"}
+    assert {a.metric for a in alerts if a.state == "degraded"} == {
+        "success_rate",
+        "avg_reward",
+        "error_rate",
+        "cost",
+    }
     assert {a.evidence.absolute for a in alerts} == {True, False}
     assert {a.evidence.guard for a in alerts} == {"none", "evidence"}
     assert {a.judged.baseline_source for a in alerts} == {

@@ -137,11 +137,12 @@ def test_a_default_that_is_written_out_changes_no_digest(name: str) -> None:
 def test_every_policy_setting_is_part_of_the_digest(name: str) -> None:
     default = leaves()[name]
     others = {"none": "evidence", "lifetime": "before_window", "enforce": "shadow", "next_turn": "next_session"}
+    others |= {"off": "alert", "alert": "rollback"}
     other: Any
     if isinstance(default, str):
         other = others[default]
     elif isinstance(default, tuple):
-        other = "0.25,0.5"
+        other = "0.25,0.5" if name == "rollout.stages" else "tool_calls/alert/higher_is_worse/0.5/2"
     elif isinstance(default, bool):
         other = str(not default).lower()
     else:

@@ -41,6 +41,7 @@ AlertKind = Literal[
     "rollout_stalled",
     "one_runtime",
     "common_cause",
+    "guardrail",
 ]
 Severity = Literal["info", "warning", "critical"]
 
@@ -57,7 +58,7 @@ class DegradationAlert(msgspec.Struct, frozen=True, kw_only=True):
     active: bool
     """Whether the variant was the active one at that time."""
     metric: str | None
-    """The most degraded metric: ``success_rate``, ``avg_reward`` or ``error_rate``."""
+    """The most degraded metric: ``success_rate``, ``avg_reward``, ``error_rate``; or a broken guardrail: ``cost``."""
     reason: str
     """One sentence that explains the verdict, worded as in the guide."""
     degradation_metrics: dict[str, float]

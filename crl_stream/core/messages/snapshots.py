@@ -186,6 +186,21 @@ class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
     enforce_precision: float = 0.9
 
 
+class GuardrailLevel(msgspec.Struct, frozen=True, kw_only=True):
+    """The level of one guardrail metric of a variant, such as its cost."""
+
+    recent: float | None
+    """Mean over the window; absent without a judged value."""
+    outcomes: int
+    """Number of values in the window."""
+    baseline: float | None
+    """The mean that the window is compared with; absent if there are too few values."""
+    e_value: float
+    """The evidence that the metric became worse; it must reach 1.25 times ``degradation.false_alarm_budget``."""
+    broken: bool
+    """Whether an alert about the metric is open."""
+
+
 class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The state and figures of one variant."""
 
@@ -227,6 +242,8 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Why the variant is not active yet although its decision is ``auto_apply``; absent for any other decision."""
     degraded_since: Timestamp | None = None
     """When the variant became ``degraded``; absent if it is not degraded, or if an older engine found it degraded."""
+    guardrails: dict[str, GuardrailLevel] | None = None
+    """By metric: ``cost``, ``duration``, ``tokens``, or a named one; absent if no outcome had any."""
 
 
 class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -367,6 +384,16 @@ class CommonCause(msgspec.Struct, frozen=True, kw_only=True):
     """The variants with this tag, by name."""
 
 
+class JudgeScale(msgspec.Struct, frozen=True, kw_only=True):
+    """How the scores of one judge are brought to the scale of the task's first judge."""
+
+    evaluator: str
+    quality_shift: float | None
+    """What is added to each of its qualities; absent while too few are known, which then count as the usual level."""
+    reward_shift: float | None
+    """What is added to each of its rewards, in the same way."""
+
+
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a task at ``as_of`` (topic ``crl.tasks`` and the web views)."""
 
@@ -424,6 +451,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The only runtime that makes the active variant look degraded; absent unless this prevents a rollback."""
     common_cause: CommonCause | None = None
     """The task's incident, while a provider or model that its variants share is failing."""
+    judges: list[JudgeScale] | None = None
+    """The judges of the task, the latest last; absent if no outcome has named one."""
     schema_version: int = 1
 
 

@@ -11,6 +11,7 @@ Read the modules in the order in which an outcome passes through them:
     record             records an outcome
     dedupe             which ids a task has seen before
     learning           the reward of an outcome
+    judges             the scores of different judges on one scale
     evidence           how strongly outcomes suggest that a variant has become worse
     baseline           what a window is compared with
     likelihood         the arithmetic behind the evidence
@@ -22,6 +23,9 @@ Read the modules in the order in which an outcome passes through them:
     scorecard          whether a rollback that shadow mode only reported was right
     common_cause       whether variants fell together because of a provider or model that they share
     protection         what follows from a verdict: alert, rollback or recovery
+    guardrails         what follows if cost, duration or a named metric becomes worse
+    guardrail          what a guardrail metric is
+    gauges             the level of a guardrail metric, and the evidence that it rose
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines
     detectors/         one file for each metric

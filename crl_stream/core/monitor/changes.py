@@ -101,6 +101,33 @@ class OneRuntimeEnded(NamedTuple):
     alert_id: str
 
 
+class GuardrailBroken(NamedTuple):
+    """A guardrail metric of the active variant, or of a rollout's candidate, became clearly worse."""
+
+    variant: Variant
+    metric: str
+    grounds: Grounds
+    alert_id: str
+    leads: bool
+    """Whether a rollback follows, or the end of the rollout."""
+
+
+class GuardrailsAccepted(NamedTuple):
+    """A person accepts what a variant costs now, and its guardrail metrics are judged from scratch."""
+
+    variant: Variant
+    who: str
+
+
+class GuardrailKept(NamedTuple):
+    """A guardrail metric that was broken is back within its limit."""
+
+    variant: Variant
+    metric: str
+    alert_id: str
+    words: str
+
+
 class RolledBack(NamedTuple):
     """The degraded active variant is replaced; shadow mode only reports that it would be."""
 
@@ -331,6 +358,9 @@ Change = (
     | FoundNoTarget
     | FoundOneRuntime
     | OneRuntimeEnded
+    | GuardrailBroken
+    | GuardrailKept
+    | GuardrailsAccepted
     | RolledBack
     | TakenBack
     | LookedBack

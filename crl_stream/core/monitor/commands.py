@@ -12,6 +12,7 @@ from crl_stream.core.monitor import facts
 from crl_stream.core.monitor.changes import (
     Activated,
     GivenUp,
+    GuardrailsAccepted,
     Held,
     HoldEnded,
     HoldProlonged,
@@ -339,7 +340,11 @@ def _accept(turn: Turn, command: m.AcceptLevel) -> str:
     if takes_part(row, variant):
         raise Refused(f"{variant_id} is being rolled out, so it is compared with {row.active}")
     if not variant.degraded:
-        raise Refused(f"{variant_id} is not degraded, so its baseline stays")
+        metrics = [name for name, gauge in variant.gauges.items() if gauge.open_alert]
+        if not metrics:
+            raise Refused(f"{variant_id} is not degraded, so its baseline stays")
+        apply(turn, [GuardrailsAccepted(variant, command.actor)])
+        return f"the present {' and '.join(metrics)} of {variant_id} is its new baseline"
     if rules.size < rules.min_baseline:
         raise Refused(
             f"a baseline needs {rules.min_baseline} outcomes and a window has {rules.size}; raise "

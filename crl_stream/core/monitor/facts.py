@@ -130,6 +130,7 @@ def level_accepted(turn: Turn, change: c.LevelAccepted) -> Sequence[Any]:
     """Return the end of the alerts about a variant whose level a person has accepted."""
     row, variant, words = turn.row, change.variant, f"resolved: {change.who} accepted the level"
     told = _end_of_alert(turn, variant, words)
+    told += _end_of_guardrails(turn, variant, f"{change.who} accepted the level")
     if variant.variant_id == row.active and row.no_target_n >= 0:
         about, cause = variant.variant_id, variant.alert_id
         told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
@@ -231,6 +232,55 @@ def _end_of_one_runtime(turn: Turn, words: str, cause_id: str) -> list[Any]:
         return []
     about = turn.row.active or ""
     return [alert(turn, "one_runtime", "info", words, about=about, cause_id=cause_id, resolved=True)]
+
+
+def guardrail_broken(turn: Turn, change: c.GuardrailBroken) -> Sequence[Any]:
+    """Return the alert that the variant became dearer, slower or worse in a named metric.
+
+    If a rollback follows, the degradation is published as its cause, and an alert about an enforced rollback takes the
+    place of this one.
+    """
+    told: list[Any] = []
+    if change.leads:
+        told.append(_degradation(turn, change.variant, change.grounds, change.alert_id, recovered=False))
+        if turn.rules.enforced:
+            return told
+    about, task = f"{change.variant.variant_id} {change.metric}", f"{turn.row.agent_name}/{turn.row.task_type}"
+    action = (
+        f"{change.grounds.reason}; if it is meant to stay, accept the present level (crl accept {task} "
+        f"{change.variant.variant_id})"
+    )
+    number, limit, cause = change.grounds.number, change.grounds.limit, change.alert_id
+    told.append(alert(turn, "guardrail", "warning", action, about=about, number=number, limit=limit, cause_id=cause))
+    return told
+
+
+def guardrails_accepted(turn: Turn, change: c.GuardrailsAccepted) -> Sequence[Any]:
+    """Return the end of the alerts about guardrail metrics whose level a person has accepted."""
+    return _end_of_guardrails(turn, change.variant, f"{change.who} accepted the level")
+
+
+def guardrail_kept(turn: Turn, change: c.GuardrailKept) -> Sequence[Any]:
+    """Return the end of the alert about a guardrail metric."""
+    about = f"{change.variant.variant_id} {change.metric}"
+    return (alert(turn, "guardrail", "info", change.words, about=about, cause_id=change.alert_id, resolved=True),)
+
+
+def _end_of_guardrails(turn: Turn, variant: Variant, why: str) -> list[Any]:
+    """Return the end of the alerts about the guardrail metrics of a variant."""
+    return [
+        alert(
+            turn,
+            "guardrail",
+            "info",
+            f"resolved: {why}",
+            about=f"{variant.variant_id} {metric}",
+            cause_id=gauge.open_alert,
+            resolved=True,
+        )
+        for metric, gauge in variant.gauges.items()
+        if gauge.open_alert
+    ]
 
 
 def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
@@ -381,6 +431,8 @@ def _activation(
         told.append(alert(turn, "no_target", "info", action, about=about, cause_id=cause_id, resolved=True))
     told += _end_of_rollout(turn, to, cause, words)
     told += _end_of_one_runtime(turn, f"resolved: {to.variant_id} is now active", cause_id)
+    for variant in dict.fromkeys((row.active or to.variant_id, to.variant_id)):
+        told += _end_of_guardrails(turn, row.variants.get(variant, to), f"{to.variant_id} is now active")
     return told + _end_of_alert(turn, to, f"resolved: active again since epoch {epoch} and judged from scratch")
 
 
@@ -453,7 +505,8 @@ def rollout_started(turn: Turn, change: c.RolloutStarted) -> Sequence[Any]:
         epoch=row.epoch,
         **common(turn),
     )
-    return [step, *_end_of_alert(turn, candidate, "resolved: its rollout begins, and it is judged from scratch")]
+    told = _end_of_alert(turn, candidate, "resolved: its rollout begins, and it is judged from scratch")
+    return [step, *told, *_end_of_guardrails(turn, candidate, "its rollout begins")]
 
 
 def stage_passed(turn: Turn, change: c.StagePassed) -> Sequence[Any]:
@@ -488,6 +541,7 @@ def rollout_aborted(turn: Turn, change: c.RolloutAborted) -> Sequence[Any]:
     rollback_id = None if grounds is None else change.rollback_id
     step = _rollout_step(turn, "aborted", change.actor, change.words, share=0, rollback_id=rollback_id)
     told: list[Any] = [step, *_end_of_stall(turn), *_end_of_alert(turn, candidate, "resolved: its rollout was aborted")]
+    told += _end_of_guardrails(turn, candidate, "its rollout was aborted")
     if grounds is None:
         return told
     event = RollbackEvent(

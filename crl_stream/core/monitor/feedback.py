@@ -8,6 +8,7 @@ from crl_stream.core.ids import name_digest
 from crl_stream.core.messages import Feedback
 from crl_stream.core.monitor.dedupe import NO_MARK, owner_of, remember
 from crl_stream.core.monitor.evidence import reweigh
+from crl_stream.core.monitor.judges import on_scale
 from crl_stream.core.monitor.row import MICRO, STAGED, Variant, Waiting
 from crl_stream.core.monitor.scorecard import beginnings
 from crl_stream.core.monitor.sources import amend_runtime
@@ -31,6 +32,7 @@ def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "d
     invocation = int.from_bytes(digest, "little")
     reward = None if feedback.reward is None else round(feedback.reward * MICRO)
     quality = None if feedback.quality is None else round(feedback.quality * MICRO)
+    quality, reward = on_scale(row, feedback.evaluator, quality, reward)
     for variant in row.variants.values():
         if _amend(turn, variant, invocation, reward, quality):
             return "applied", variant

@@ -18,6 +18,7 @@ from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import facts
 from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.evidence import PLACES
+from crl_stream.core.monitor.gauges import accept, left_behind, restart
 from crl_stream.core.monitor.row import (
     DECIDED,
     PROMOTED_IN_SHADOW,
@@ -25,9 +26,11 @@ from crl_stream.core.monitor.row import (
     RETIRED,
     Card,
     Frozen,
+    Gauge,
     Left,
     PastRollback,
     Rollout,
+    Spread,
     StandingOrder,
     Stratum,
     Sums,
@@ -97,6 +100,8 @@ def _accept_level(turn: Turn, change: c.LevelAccepted) -> None:
     variant.origin, variant.past = msgspec.structs.replace(variant.life), Sums()
     variant.degraded, variant.alerted, variant.clean, variant.degraded_at = False, False, 0, -1
     restart_judging(variant)
+    for gauge in variant.gauges.values():
+        accept(gauge)
     if variant.variant_id == row.active:
         row.latch, row.held_n, row.no_target_n, row.left = False, -1, -1, None
         row.one_runtime = None
@@ -123,6 +128,22 @@ def _find_one_runtime(turn: Turn, change: c.FoundOneRuntime) -> None:
 
 def _end_one_runtime(turn: Turn, _: c.OneRuntimeEnded) -> None:
     turn.row.one_runtime = None
+
+
+def _break_guardrail(turn: Turn, change: c.GuardrailBroken) -> None:
+    gauge = change.variant.gauges[change.metric]
+    if change.leads and turn.rules.enforced:
+        return  # the activation, or the end of the rollout, starts from scratch
+    gauge.open_alert, gauge.since_alert, gauge.evidence = change.alert_id, 0, [0.0] * 3
+
+
+def _accept_guardrails(_: Turn, change: c.GuardrailsAccepted) -> None:
+    for gauge in change.variant.gauges.values():
+        accept(gauge)
+
+
+def _keep_guardrail(_: Turn, change: c.GuardrailKept) -> None:
+    change.variant.gauges[change.metric].open_alert = ""
 
 
 def _roll_back(turn: Turn, change: c.RolledBack) -> None:
@@ -217,9 +238,28 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
     for runtime in row.runtimes.values():
         start_again(runtime)
     restart_judging(to)
+    for gauge in () if old is None else old.gauges.values():
+        gauge.open_alert = ""
+    _restart_gauges(turn, to, old, as_newcomer=cause not in _KNOWN or cause == "rollout")
     if turn.rules.head_start and to.baseline is not None and cause not in _KNOWN:
         to.evidence = [turn.rules.head_start] * PLACES
     to.epoch, to.degraded, to.alerted, to.clean = row.epoch, False, False, 0
+
+
+def _restart_gauges(turn: Turn, to: Variant, old: Variant | None, *, as_newcomer: bool) -> None:
+    """Judge the guardrail metrics of ``to`` from scratch, against those of ``old`` if ``to`` was chosen to replace it.
+
+    A variant that returns was judged before, and is compared with its own past.
+    """
+    memory = turn.rules.gauge_memory
+    frozen: dict[str, Spread] = {}
+    if old is not None and as_newcomer:
+        found = {name: left_behind(gauge, memory) for name, gauge in old.gauges.items()}
+        frozen = {name: level for name, level in found.items() if level is not None}
+    if frozen.keys() - to.gauges.keys():
+        to.gauges = to.gauges | {name: Gauge() for name in frozen if name not in to.gauges}
+    for name, gauge in to.gauges.items():
+        restart(gauge, memory, frozen.get(name), turn.rules.head_start if name in frozen else 0.0)
 
 
 def _begin_epoch(turn: Turn, cause: ActivationCause, cause_id: str) -> None:
@@ -282,6 +322,7 @@ def _start_rollout(turn: Turn, change: c.RolloutStarted) -> None:
     kept = candidate.baseline
     candidate.degraded, candidate.alerted, candidate.clean = False, False, 0
     candidate.epoch = row.epoch  # outcomes of an earlier rollout or activation say nothing about this one
+    _restart_gauges(turn, candidate, row.variants[row.active] if row.active else None, as_newcomer=True)
     row.rollout = Rollout(
         change.rollout_id,
         candidate.variant_id,
@@ -340,6 +381,7 @@ def _abort_rollout(turn: Turn, change: c.RolloutAborted) -> None:
     _leave_rollout(row)
     _begin_epoch(turn, "rollout_aborted", change.rollback_id)
     row.rollback_id, candidate.alerted = None, False
+    _restart_gauges(turn, candidate, None, as_newcomer=False)
     if change.grounds is None:
         candidate.declined = candidate.life.n
         candidate.degraded, candidate.clean = False, 0
@@ -424,6 +466,9 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.FoundNoTarget: (facts.found_no_target, _find_no_target),
     c.FoundOneRuntime: (facts.found_one_runtime, _find_one_runtime),
     c.OneRuntimeEnded: (facts.one_runtime_ended, _end_one_runtime),
+    c.GuardrailBroken: (facts.guardrail_broken, _break_guardrail),
+    c.GuardrailKept: (facts.guardrail_kept, _keep_guardrail),
+    c.GuardrailsAccepted: (facts.guardrails_accepted, _accept_guardrails),
     c.RolledBack: (facts.rolled_back, _roll_back),
     c.TakenBack: (facts.taken_back, _take_back),
     c.LookedBack: (facts.looked_back, _look_back),
@@ -467,6 +512,7 @@ class Transition(NamedTuple):
 MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "condition": ("Is the variant healthy?", ("healthy", "degraded")),
     "alert": ("Do operators have an open alert about the variant?", ("silent", "alerted")),
+    "guardrail": ("Do operators have an open alert about its cost, duration or other metrics?", ("kept", "broken")),
     "quarantine": ("May the variant be chosen?", ("free", "quarantined")),
     "registration": ("What have people registered about the variant?", ("seen", "registered", "retired")),
     "activation": ("Does the task have an active variant?", ("none", "active")),
@@ -478,7 +524,7 @@ MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
     "hold": ("Does anything happen automatically?", ("automatic", "held")),
 }
-"""The state machines, four for a variant and eight for a task: the question that each answers, and its states."""
+"""The state machines, five for a variant and eight for a task: the question that each answers, and its states."""
 
 _VERDICT: Final = "DEGRADED verdict"
 TRANSITIONS: Final[tuple[Transition, ...]] = (
@@ -502,6 +548,16 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("alert", "alerted", c.GivenUp, "silent"),
     Transition("alert", "alerted", c.LevelAccepted, "silent"),
     Transition("alert", "alerted", c.CommonCauseEnded, "silent", "unless its last outcomes are still bad"),
+    Transition("guardrail", "kept", c.GuardrailBroken, "broken", "no enforced rollback follows"),
+    Transition("guardrail", "broken", c.GuardrailBroken, "broken", "in another metric"),
+    Transition("guardrail", "broken", c.GuardrailKept, "kept", "the last one"),
+    Transition("guardrail", "broken", c.GuardrailsAccepted, "kept"),
+    Transition("guardrail", "broken", c.LevelAccepted, "kept"),
+    Transition("guardrail", "broken", c.Activated, "kept", "of the variant, or of another one in its place"),
+    Transition("guardrail", "broken", c.RolledBack, "kept", "enforced"),
+    Transition("guardrail", "broken", c.TakenBack, "kept"),
+    Transition("guardrail", "broken", c.RolloutStarted, "kept", "of the variant"),
+    Transition("guardrail", "broken", c.RolloutAborted, "kept", "of the variant"),
     Transition("quarantine", "free", c.RolledBack, "quarantined", "enforced"),
     Transition("quarantine", "free", c.RolloutAborted, "quarantined", "candidate degraded"),
     Transition(
@@ -576,6 +632,7 @@ def states_of(row: TaskRow, variant: Variant) -> dict[str, str]:
     return {
         "condition": "degraded" if variant.degraded else "healthy",
         "alert": "alerted" if variant.alerted else "silent",
+        "guardrail": "broken" if any(gauge.open_alert for gauge in variant.gauges.values()) else "kept",
         "quarantine": "quarantined" if variant.quarantined else "free",
         "registration": ("seen", "registered", "retired")[variant.state],
         "activation": "none" if row.active is None else "active",

@@ -6,10 +6,12 @@ from typing import Literal
 
 from crl_stream.core.ids import name_digest
 from crl_stream.core.messages import Invocation
+from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.changes import Activated, HoldEnded
 from crl_stream.core.monitor.dedupe import is_known, new_mark, remember
 from crl_stream.core.monitor.evidence import update
 from crl_stream.core.monitor.feedback import settle_waiting
+from crl_stream.core.monitor.judges import on_scale
 from crl_stream.core.monitor.learning import reward_of, speed_of
 from crl_stream.core.monitor.lifecycle import apply
 from crl_stream.core.monitor.row import (
@@ -21,6 +23,7 @@ from crl_stream.core.monitor.row import (
     MICRO,
     RETIRED,
     SUCCESS,
+    Gauge,
     Sums,
     Variant,
 )
@@ -70,10 +73,13 @@ def record(
         flags |= ERROR | FAILED
     elif errors:
         flags |= ERROR
-    if given is None:
+    told = None if given is None else round(given * MICRO)
+    if invocation.evaluator is not None:
+        quality, told = _on_scale(turn, invocation.evaluator, quality, told)
+    if told is None:
         reward = reward_of(success, quality, speed, errors, formula)
     else:
-        reward, flags = round(given * MICRO), flags | EXPLICIT
+        reward, flags = told, flags | EXPLICIT
     if invocation.role == "shadow":
         _count_shadow(variant.shadow, success, reward)
         return "applied", None, None, False
@@ -90,6 +96,8 @@ def record(
         flags |= update(variant, reward, flags, rules.size, rules.claims, rules.weighs)
         if row.rollout is not None:
             flags |= stage(row, variant, invocation.variant_source, reward, flags, rules.size)
+        if rules.guardrails:
+            _measure(turn, variant, invocation)
     packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
     take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims, rules.memory, rules.weighs)
     if variant.life.n == 1:
@@ -104,6 +112,31 @@ def record(
     if held is not None and is_over(held, row):
         apply(turn, [HoldEnded()])
     return "applied", None, variant, flags & JUDGED != 0
+
+
+def _on_scale(turn: Turn, evaluator: str, quality: int, reward: int | None) -> tuple[int, int | None]:
+    """Return quality (or ``ABSENT``) and reward on the scale of the task's first judge."""
+    found, reward = on_scale(turn.row, evaluator, None if quality == ABSENT else quality, reward)
+    return ABSENT if found is None else found, reward
+
+
+def _measure(turn: Turn, variant: Variant, invocation: Invocation) -> None:
+    """Add the outcome's guardrail values, and note in ``turn.measured`` what each then shows."""
+    rules, known = turn.rules, variant.gauges
+    for guardrail in rules.guardrails:
+        value = guardrail.value_of(invocation)
+        if value is None:
+            continue
+        gauge = known.get(guardrail.name)
+        if gauge is None:
+            if not known:
+                variant.gauges = known = {}
+            gauge = known[guardrail.name] = Gauge()
+        found = gauges.measure(
+            gauge, guardrail.sign * value, rules.size, rules.gauge_memory, guardrail.limit, guardrail.floor
+        )
+        if gauge.open_alert or found >= rules.threshold:
+            turn.measured.append(guardrail)
 
 
 def _attribute(turn: Turn, variant: Variant, invocation: Invocation, reward: int, flags: int) -> None:

@@ -85,6 +85,34 @@ class Tags(msgspec.Struct, array_like=True, gc=False):
     model: str | None = None
 
 
+class Spread(msgspec.Struct, array_like=True, gc=False):
+    """Sums over some values of a guardrail metric, in its own unit; higher is worse."""
+
+    n: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+
+class Gauge(msgspec.Struct, array_like=True, gc=False):
+    """The values of one guardrail metric of a variant (``gauges``); higher is worse."""
+
+    window: bytearray = msgspec.field(default_factory=bytearray)
+    """The latest judged values as packed ``gauges.VALUE``, oldest first."""
+    past: Spread = msgspec.field(default_factory=Spread)
+    """Sums over the values that have left the window; old ones fade."""
+    evidence: list[float] = msgspec.field(default_factory=lambda: [0.0] * 3)
+    least: float = 0.0
+    """The lowest value so far, or 0 if that is lower."""
+    seen: int = 0
+    """Number of values since judging began."""
+    frozen: Spread | None = None
+    """What the replaced variant delivered; None if the variant is judged against its own past."""
+    open_alert: str = ""
+    """Id of the open alert; empty if there is none."""
+    since_alert: int = 0
+    """Number of values since the alert was opened."""
+
+
 class Variant(msgspec.Struct, array_like=True, gc=False):
     """One variant of a task, with its figures and its window."""
 
@@ -154,6 +182,24 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """
     tags: Tags | None = None
     """The provider and model that the latest outcomes named; None until an outcome has named one."""
+    gauges: dict[str, Gauge] = {}
+    """By guardrail metric."""
+
+
+class Scores(msgspec.Struct, array_like=True, gc=False):
+    """Sums over some scores, in millionths."""
+
+    n: int = 0
+    total: int = 0
+    shift: int | None = None
+    """What is added to each score of this judge; None while too few are known."""
+
+
+class Judge(msgspec.Struct, array_like=True, gc=False):
+    """The first scores of one judge (``judges``), or the usual scores of the task."""
+
+    quality: Scores = msgspec.field(default_factory=Scores)
+    reward: Scores = msgspec.field(default_factory=Scores)
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
@@ -455,6 +501,10 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     told: list[str] = []
     """The tags that the task last announced for its active variant."""
     shown_on_change: str = "next_turn"
+    judges: dict[str, Judge] = {}
+    """By name, in the order of their last use; the first one of the task set the scale."""
+    level: Judge = msgspec.field(default_factory=Judge)
+    """The usual scores of the task on that scale; old ones fade."""
 
     @property
     def key(self) -> TaskKey:

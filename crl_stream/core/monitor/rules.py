@@ -11,6 +11,7 @@ from crl_stream.core.ids import policy_hash
 from crl_stream.core.monitor import evidence
 from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.detectors import DETECTORS
+from crl_stream.core.monitor.guardrail import guardrails_of
 from crl_stream.core.monitor.learning import Formula
 from crl_stream.core.monitor.row import MICRO
 from crl_stream.core.policy import Policy
@@ -33,7 +34,9 @@ class Rules:
         "floors",
         "formula",
         "further",
+        "gauge_memory",
         "guarded",
+        "guardrails",
         "head_start",
         "judging",
         "least_q",
@@ -94,6 +97,9 @@ class Rules:
         """Whether the baseline is the lifetime before the window."""
         self.recent = degradation.baseline == "recent"
         self.memory = degradation.memory if self.recent else 0
+        self.gauge_memory = degradation.memory
+        """Like ``memory``, for guardrail metrics, which are always compared with the recent past."""
+        self.guardrails: tuple[Any, ...] = guardrails_of(policy.guardrails)
         self.enough = degradation.memory // 2
         """Number of outcomes in a newcomer's own recent past that are enough to replace its frozen baseline."""
         self.weighs = self.enough if self.recent else 0

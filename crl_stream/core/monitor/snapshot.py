@@ -16,6 +16,8 @@ from crl_stream.core.messages import (
     BaselineSnapshot,
     CommonCause,
     FailureKinds,
+    GuardrailLevel,
+    JudgeScale,
     Modification,
     OneRuntime,
     Order,
@@ -41,6 +43,7 @@ from crl_stream.core.monitor.decision_matrix import (
     reasoning,
 )
 from crl_stream.core.monitor.evidence import e_value
+from crl_stream.core.monitor.gauges import baseline_of, values_of
 from crl_stream.core.monitor.grounds import sentence, source_of
 from crl_stream.core.monitor.promise import Promise, delivered_as
 from crl_stream.core.monitor.rollout import WHOLE, is_offered, waits_for, weights_of
@@ -54,6 +57,7 @@ from crl_stream.core.monitor.row import (
     SIZE,
     SUCCESS,
     Configuration,
+    Judge,
     Rollout,
     StandingOrder,
     TaskRow,
@@ -123,6 +127,16 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         rollout=None if row.rollout is None else _rollout(row, row.rollout, at, policy),
         scorecard=None if row.card is None else _scorecard(row, rules_of(policy)),
         one_runtime=_one_runtime(row),
+        judges=[_scale(name, judge) for name, judge in row.judges.items()] or None,
+    )
+
+
+def _scale(name: str, judge: Judge) -> JudgeScale:
+    quality, reward = judge.quality.shift, judge.reward.shift
+    return JudgeScale(
+        evaluator=name,
+        quality_shift=None if quality is None else quality / MICRO,
+        reward_shift=None if reward is None else reward / MICRO,
     )
 
 
@@ -363,6 +377,7 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy, at: Context) -> Var
         feedback_too_late=variant.too_late,
         not_applied=None if at.brief else not_applied(row, variant, policy, at.fleet),
         degraded_since=to_text(variant.degraded_since) if variant.degraded and variant.degraded_since else None,
+        guardrails=None if at.brief or not variant.gauges else _guardrails(variant, rules),
     )
 
 
@@ -380,6 +395,25 @@ def _baseline(variant: Variant, rules: Rules) -> BaselineSnapshot | None:
         error_rate=sums.errors / n,
         source=source_of(variant, rules),
     )
+
+
+def _guardrails(variant: Variant, rules: Rules) -> dict[str, GuardrailLevel]:
+    signs = {guardrail.name: guardrail.sign for guardrail in rules.guardrails}
+    found = {}
+    for name, gauge in variant.gauges.items():
+        base, values, sign = baseline_of(gauge, rules.gauge_memory), values_of(gauge), signs.get(name, 1.0)
+        total = 0.0
+        for value in values:
+            total += value
+        r1, r2, r3 = gauge.evidence
+        found[name] = GuardrailLevel(
+            recent=sign * total / len(values) if values else None,
+            outcomes=len(values),
+            baseline=None if base is None else sign * base.total / base.n,
+            e_value=(r1 + r2 + r3) / 3.0,
+            broken=bool(gauge.open_alert),
+        )
+    return found
 
 
 def _configuration(variant: Variant) -> VariantConfiguration | None:

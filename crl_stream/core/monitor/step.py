@@ -1,9 +1,9 @@
 """One step of the engine: record a message, judge the variant, and publish what follows.
 
 A step first records the outcome.  Then it judges the variant and rolls it back if necessary, so the rollback happens on
-the outcome that reveals the degradation.  Finally it applies the decision matrix and, if nothing was rolled back,
-continues the rollout in progress or promotes the best candidate.  Nothing here uses Kafka, a clock or a batch: time and
-position come with the message.
+the outcome that reveals the degradation.  Next it looks at the guardrail metrics, such as the cost.  Finally it applies
+the decision matrix and, if nothing was rolled back, continues the rollout in progress or promotes the best candidate.
+Nothing here uses Kafka, a clock or a batch: time and position come with the message.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from crl_stream.core.monitor.commands import apply_command
 from crl_stream.core.monitor.common_cause import follow, overdue
 from crl_stream.core.monitor.decision_matrix import decision, promotion
 from crl_stream.core.monitor.feedback import take_feedback
+from crl_stream.core.monitor.guardrails import keep
 from crl_stream.core.monitor.lifecycle import apply
 from crl_stream.core.monitor.protection import protect
 from crl_stream.core.monitor.publishing import publish_state
@@ -85,6 +86,10 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
                 if changes:
                     apply(turn, changes)
                     changed = any(type(change) is RolledBack for change in changes)
+        if turn.measured and not changed:
+            broken = keep(turn, variant)
+            apply(turn, broken)
+            changed = any(type(change) is RolledBack for change in broken)
         said = decision(turn, variant)
         if said is not None:
             apply(turn, [said])

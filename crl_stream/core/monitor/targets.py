@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from crl_stream.core.messages.parts import Candidate
@@ -29,7 +30,11 @@ def _precedence(variant: Variant) -> tuple[bool, float, int, str]:
 
 
 def candidates(
-    row: TaskRow, rules: Rules, worst: Detector | None = None, failing: str | None = None
+    row: TaskRow,
+    rules: Rules,
+    worst: Detector | None = None,
+    failing: str | None = None,
+    dearer: Callable[[Variant], str | None] | None = None,
 ) -> list[Candidate]:
     """Return every other variant, best first; at most one is chosen.
 
@@ -39,6 +44,8 @@ def candidates(
 
     If the verdict is about a metric that an added detector defines (``worst``), reward and success need not have
     fallen.  Then it is enough that a target is not degraded, and that it promises no less of either.
+
+    The same applies if a guardrail is broken; then ``dearer`` says why a variant is no way out, or None if it is one.
 
     Variants with the tag ``failing``, or with that of the task's incident, are not chosen.
     """
@@ -50,7 +57,7 @@ def candidates(
     left = None if active is None else delivered(active, rules, certain=certain)
     one = None if active is None else _worst_of(active)
     spared = None if active is None or one is None else delivered(active, rules, certain=certain, without=one)
-    is_added = worst is not None and any(worst is detector for detector, *_ in rules.further)
+    is_added = dearer is not None or any(worst is detector for detector, *_ in rules.further)
     without_success = active is not None and active.judged.successes == 0
     for variant in sorted(row.variants.values(), key=_precedence):
         if variant is active:
@@ -59,6 +66,8 @@ def candidates(
         if why_not is None and avoided:
             shared = next((tag for tag in tags_of(variant) if tag in avoided), None)
             why_not = None if shared is None else f"{shared} is failing"
+        if why_not is None and dearer is not None:
+            why_not = dearer(variant)
         if why_not is None and left is not None:
             why_not = _comparison(variant, left, rules, now=row.n, is_added=is_added)
         if why_not is None and spared is not None and not is_added:

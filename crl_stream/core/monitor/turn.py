@@ -33,11 +33,13 @@ class Context(msgspec.Struct, gc=False):
 class Turn:
     """The processing of one message for one row."""
 
-    __slots__ = ("active_changed", "at", "catalogue_changed", "facts", "policy", "retagged", "row", "rules")
+    __slots__ = ("active_changed", "at", "catalogue_changed", "facts", "measured", "policy", "retagged", "row", "rules")
 
     def __init__(self, row: TaskRow, at: Context, policy: Policy) -> None:
         self.row, self.at, self.policy, self.rules = row, at, policy, rules_of(policy)
         self.facts: list[Any] = []
+        self.measured: list[Any] = []
+        """The guardrails whose metric is broken, or was broken before this outcome."""
         self.active_changed = False
         """Whether ``crl.active-variants`` needs a new record."""
         self.catalogue_changed = False

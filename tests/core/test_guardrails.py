@@ -1,0 +1,284 @@
+"""A variant that becomes dearer, slower or worse in a named metric at the same quality is noticed."""
+
+from __future__ import annotations
+
+from itertools import count
+from math import exp
+from random import Random
+from typing import Any
+
+import pytest
+from builders import an_invocation
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crl_stream.core import messages as m
+from crl_stream.core.monitor import gauges
+from crl_stream.core.monitor.likelihood import CEILING, FADING
+from crl_stream.core.monitor.row import Gauge, Spread, decode_row, encode_row
+from crl_stream.core.policy import Guardrails, Operations, Policy, Rollout
+
+from .task import Task
+
+GUARDED = Policy(guardrails=Guardrails(cost="rollback"))
+ALERTING = Policy()
+
+
+class Work:
+    """Outcomes with a cost that varies around a mean, by half of it."""
+
+    def __init__(self, policy: Policy = ALERTING, seed: int = 1) -> None:
+        self.task, self._luck, self._ids = Task(policy), Random(seed), count()
+
+    def __call__(self, variant: str, outcomes: int, mean: float, *, status: str = "success", **fields: Any) -> Work:
+        for _ in range(outcomes):
+            cost = mean * exp(self._luck.gauss(-0.125, 0.5))
+            given = {"cost": cost, "duration_seconds": None, "invocation_id": f"i{next(self._ids)}"} | fields
+            self.task.take(an_invocation(variant, status, **given))
+        return self
+
+    def alerts(self) -> list[m.Alert]:
+        return self.task.alerts("guardrail")
+
+
+def two(policy: Policy = ALERTING, other: float = 0.01) -> Work:
+    """Return a task whose active variant ``a`` costs .01, and which has explored ``b``."""
+    return Work(policy)("a", 120, 0.01)("b", 30, other, variant_source="explore")
+
+
+def test_a_variant_that_becomes_four_times_dearer_is_alerted_once_and_stays_active() -> None:
+    work = two()("a", 60, 0.04, active_epoch=1)
+    [alert] = work.alerts()
+    assert (alert.severity, alert.subject, alert.limit) == ("warning", "backend-architect/api-design a cost", 0.5)
+    assert alert.text.startswith("backend-architect/api-design a cost: Cost rose from 0.009")
+    assert "crl accept backend-architect/api-design a" in alert.text
+    assert work.task.row.active == "a"
+    assert not work.task.stated(m.RollbackEvent)
+
+
+def test_it_is_noticed_within_twenty_outcomes() -> None:
+    for seed in range(20):
+        work = Work(seed=seed)("a", 120, 0.01)
+        before = work.task.row.n
+        while not work.alerts():
+            work("a", 1, 0.04)
+        assert work.task.row.n - before <= 20
+
+
+def test_if_configured_it_is_rolled_back_to_a_cheaper_variant_that_is_not_worse() -> None:
+    work = two(GUARDED)("a", 60, 0.04, active_epoch=1)
+    [event] = work.task.stated(m.RollbackEvent)
+    assert (event.from_variant, event.to_variant, work.task.row.active) == ("a", "b", "b")
+    assert event.reason.startswith("Cost rose from 0.009")
+    assert set(event.degradation_metrics) == {"baseline_cost", "recent_cost", "cost_increase_pct", "sample_size"}
+    assert event.evidence.e_value >= event.evidence.threshold == 6_250
+    [cause] = work.task.stated(m.DegradationAlert)
+    assert (cause.alert_id, cause.metric) == (event.cause_id, "cost")
+    assert work.alerts() == []
+    assert work.task.variant("a").quarantined
+
+
+def test_a_rollback_never_goes_to_a_variant_that_is_as_dear_or_worse_or_whose_cost_is_unknown() -> None:
+    dear = two(GUARDED, other=0.04)("a", 60, 0.04, active_epoch=1)
+    bad = Work(GUARDED)("a", 120, 0.01)("b", 30, 0.01, variant_source="explore", status="failure")
+    bad("a", 60, 0.04, active_epoch=1)
+    unknown = Work(GUARDED)("a", 120, 0.01)("b", 30, 0.01, variant_source="explore", cost=None)
+    unknown("a", 60, 0.04, active_epoch=1)
+    for work in (dear, bad, unknown):
+        assert work.task.row.active == "a"
+        assert len(work.alerts()) == 1
+
+
+def test_a_rollback_for_cost_is_taken_back_if_the_target_delivers_less() -> None:
+    work = two(GUARDED)("a", 60, 0.04, active_epoch=1)
+    assert work.task.row.active == "b"
+    work("b", 20, 0.01, status="failure", active_epoch=2)
+    assert work.task.row.cause == "rollback_verified_worse"
+    work("a", 60, 0.04, active_epoch=3)
+    assert work.task.row.active == "a", "what it costs is its baseline now"
+    assert len(work.task.stated(m.RollbackEvent)) == 1
+
+
+@pytest.mark.parametrize("mode", ["shadow", "observe"])
+def test_in_shadow_and_observe_mode_nothing_changes(mode: str) -> None:
+    policy = Policy(guardrails=GUARDED.guardrails, operations=Operations(mode=mode))  # type: ignore[arg-type]
+    work = two(policy)("a", 60, 0.04, active_epoch=1)
+    assert work.task.row.active == "a"
+    assert [event.enforced for event in work.task.stated(m.RollbackEvent)] == [False] * (mode == "shadow")
+    assert len(work.alerts()) == 1
+
+
+@pytest.mark.parametrize("order", [m.HoldTask, m.PinVariant])
+def test_a_hold_prevents_the_rollback_and_a_pin_does_not(order: type) -> None:
+    work = two(GUARDED)
+    work.task.order(order)
+    work("a", 60, 0.04, active_epoch=1)
+    assert (work.task.row.active == "a") is (order is m.HoldTask)
+
+
+def test_a_metric_that_is_off_is_not_even_kept() -> None:
+    work = two(Policy(guardrails=Guardrails(cost="off")))("a", 60, 0.4, active_epoch=1)
+    assert not work.alerts()
+    assert not work.task.variant("a").gauges
+
+
+def test_an_increase_below_the_floor_is_accepted() -> None:
+    assert not two(Policy(guardrails=Guardrails(cost_floor=0.1)))("a", 100, 0.04, active_epoch=1).alerts()
+
+
+def test_one_huge_outcome_is_not_enough() -> None:
+    for cost in (1.0, 1e3, 1e9):
+        work = two()("a", 20, 0.01, active_epoch=1)
+        work("a", 1, 0.01, cost=cost, active_epoch=1)("a", 60, 0.01, active_epoch=1)
+        assert not work.alerts(), cost
+
+
+def test_a_variant_whose_cost_was_always_zero_and_then_is_not_is_noticed() -> None:
+    work = Work()("a", 120, 0.0)("a", 1, 0.02)
+    assert not work.alerts()
+    assert work("a", 40, 0.02).alerts()
+
+
+def test_the_alert_ends_when_the_cost_is_back() -> None:
+    work = two()("a", 40, 0.04, active_epoch=1)("a", 60, 0.01, active_epoch=1)
+    assert [alert.resolved for alert in work.alerts()] == [False, True]
+    work("a", 40, 0.04, active_epoch=1)
+    assert [alert.resolved for alert in work.alerts()] == [False, True, False]
+
+
+def test_a_person_may_accept_the_level_and_then_it_is_the_baseline() -> None:
+    work = two()("a", 40, 0.04, active_epoch=1)
+    result = work.task.order(m.AcceptLevel)
+    assert (result.outcome, result.detail) == ("applied", "the present cost of a is its new baseline")
+    assert work.alerts()[-1].action == "resolved: ada accepted the level"
+    work("a", 200, 0.04, active_epoch=1)
+    assert len(work.alerts()) == 2
+    work("a", 40, 0.16, active_epoch=1)
+    assert [alert.resolved for alert in work.alerts()] == [False, True, False]
+    assert work.task.order(m.AcceptLevel).outcome == "applied"
+    assert work.task.order(m.AcceptLevel).detail == "a is not degraded, so its baseline stays"
+
+
+def test_a_newcomer_is_compared_with_the_variant_it_replaced_even_if_it_was_always_that_dear() -> None:
+    work = two(GUARDED, other=0.04)("b", 200, 0.04, variant_source="explore")
+    assert not work.alerts()
+    work.task.order(m.ActivateVariant, variant_id="b")
+    work("b", 20, 0.04, active_epoch=work.task.row.epoch)
+    [event] = work.task.stated(m.RollbackEvent)
+    assert (event.from_variant, event.to_variant, event.judged.baseline_source) == ("b", "a", "replaced_variant")
+
+
+def test_a_variant_that_returns_is_compared_with_its_own_past() -> None:
+    work = two(ALERTING, other=0.04)
+    work.task.order(m.ActivateVariant, variant_id="b")
+    work("b", 5, 0.04, active_epoch=2)
+    work.task.order(m.UndoRollback)
+    work("a", 60, 0.01, active_epoch=3)
+    assert not work.alerts()
+
+
+def test_a_dearer_candidate_ends_its_rollout_if_configured_and_else_is_alerted() -> None:
+    for action in ("alert", "rollback"):
+        policy = Policy(
+            guardrails=Guardrails(cost=action),  # type: ignore[arg-type]
+            rollout=Rollout(stages=(0.5,), min_outcomes=100),
+        )
+        work = Work(policy)("a", 120, 0.01)
+        work.task.order(m.RegisterVariant, variant_id="c")
+        work.task.order(m.StartRollout, variant_id="c")
+        for _ in range(30):
+            work("a", 1, 0.01, active_epoch=1)("c", 1, 0.04, variant_source="explore", active_epoch=1)
+        assert (work.task.row.rollout is None) is (action == "rollback")
+        assert [alert.resolved for alert in work.alerts()] == ([False] if action == "alert" else [])
+        assert work.task.variant("c").quarantined is (action == "rollback")
+
+
+def test_duration_and_tokens_and_named_metrics_are_watched_in_their_own_direction() -> None:
+    metrics = ("groundedness/alert/lower_is_worse/0.2/0.05", "tool_calls/alert/higher_is_worse/0.5/2")
+    policy = Policy(guardrails=Guardrails(cost="off", tokens="alert", metrics=metrics))
+    work, luck = Work(policy), Random(1)
+
+    def draw(outcomes: int, **means: float) -> None:
+        for _ in range(outcomes):
+            values = {name: mean * luck.uniform(0.9, 1.1) for name, mean in means.items()}
+            work(
+                "a",
+                1,
+                0.01,
+                duration_seconds=values["duration"],
+                tokens_input=int(values["tokens"]),
+                metrics={"groundedness": values["ground"], "tool_calls": values["calls"], "other": 1.0},
+            )
+
+    usual = {"duration": 20.0, "tokens": 1_000.0, "ground": 0.9, "calls": 3.0}
+    draw(120, **usual)
+    draw(60, **usual | {"calls": 4.5})
+    assert not work.alerts(), "an increase by half, or by less than the floor, is accepted"
+    for name, value, told in (
+        ("duration", 80.0, "Duration rose from "),
+        ("tokens", 4_000.0, "Tokens rose from "),
+        ("ground", 0.45, "Groundedness fell from 0.9"),
+        ("calls", 30.0, "Tool calls rose from "),
+    ):
+        draw(40, **usual | {name: value})
+        assert work.alerts()[-1].action.startswith(told), name
+        draw(60, **usual)
+        assert work.alerts()[-1].resolved
+
+
+def test_healthy_costs_raise_fewer_false_alarms_than_the_budget_allows() -> None:
+    outcomes = alarms = 0
+    for seed in range(12):
+        work = Work(seed=seed)("a", 1_500, 0.01)
+        outcomes, alarms = outcomes + 1_500, alarms + len([one for one in work.alerts() if not one.resolved])
+    assert alarms <= outcomes / 5_000
+
+
+values = st.lists(st.floats(0.0, 1e9), min_size=1, max_size=120)
+
+
+@given(values, st.floats(0.0, 4.0), st.sampled_from([0.0, 0.5, 100.0]))
+def test_a_gauge_agrees_with_a_recount_of_all_its_values(drawn: list[float], limit: float, floor: float) -> None:
+    """The recount keeps every value, and follows the formulas of the module's text."""
+    gauge, evidence = Gauge(), [0.0, 0.0, 0.0]
+    for at, value in enumerate(drawn):
+        gauges.measure(gauge, value, 20, 10_000, limit, floor)
+        past = [float(gauges.VALUE.unpack(gauges.VALUE.pack(each))[0]) for each in drawn[: max(0, at - 20)]]
+        if len(past) >= 40:
+            mean = _sum(past) / len(past)
+            variance = max(_sum([each * each for each in past]) / len(past) - mean * mean, (0.05 * mean) ** 2)
+            upper = mean + (variance / len(past)) ** 0.5
+            for number, factor in enumerate((1.0, 2.0, 4.0)):
+                shift = max(factor * limit * upper, floor)
+                bet = min(
+                    shift / (variance + shift**2) if shift > 0 else CEILING, 0.9 / upper if upper > 0 else CEILING
+                )
+                grown = (evidence[number] + 1.0) * max(0.0, FADING + bet * (value - upper))
+                evidence[number] = min(grown, CEILING)
+        assert gauge.evidence == pytest.approx(evidence, rel=1e-6, abs=1e-9)
+    assert gauges.values_of(gauge) == pytest.approx(drawn[-20:])
+    level = gauges.level_of(gauge)
+    assert level is not None
+    assert (level.n, level.mean) == (len(drawn), pytest.approx(sum(drawn) / len(drawn), rel=1e-6))
+
+
+def _sum(found: list[float]) -> float:
+    total = 0.0
+    for each in found:
+        total += each
+    return total
+
+
+def test_the_evidence_of_unchanged_values_grows_by_at_most_one_per_value_on_average() -> None:
+    base, ended = Spread(10_000, 10_000.0, 10_000.0 * 1.28), []
+    for seed in range(400):
+        luck, found = Random(seed), [0.0, 0.0, 0.0]
+        for _ in range(100):
+            found = gauges.weigh(found, exp(luck.gauss(-0.125, 0.5)), base, 0.0, 0.5, 0.0)
+        ended.append(sum(found) / 3)
+    assert sum(ended) / len(ended) < 110
+
+
+def test_a_row_of_an_engine_without_guardrails_decodes() -> None:
+    work = two()
+    assert decode_row(encode_row(work.task.row)).variants["a"].gauges == work.task.variant("a").gauges

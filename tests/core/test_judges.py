@@ -1,0 +1,117 @@
+"""A new version of a judge changes no decision, and later scores of that judge count again."""
+
+from __future__ import annotations
+
+from itertools import count
+from random import Random
+from typing import Any
+
+import pytest
+from builders import an_invocation
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crl_stream.core import messages as m
+from crl_stream.core.monitor.judges import MOST, on_scale
+from crl_stream.core.monitor.row import decode_row, encode_row
+from crl_stream.core.policy import Degradation, Policy
+
+from .task import Task
+
+POLICIES = [Policy(), Policy(degradation=Degradation(guard="evidence"))]
+
+
+class Judged:
+    """Outcomes whose quality or reward varies by .05 around a level."""
+
+    def __init__(self, policy: Policy, field: str = "reward") -> None:
+        self.task, self._field, self._luck, self._ids = Task(policy), field, Random(1), count()
+
+    def __call__(self, variant: str, outcomes: int, level: float, evaluator: str | None, **fields: Any) -> Judged:
+        for _ in range(outcomes):
+            score = {self._field: level + self._luck.uniform(-0.05, 0.05), "evaluator": evaluator}
+            self.task.take(
+                an_invocation(variant, "success", invocation_id=f"i{next(self._ids)}", **(score | fields)),
+            )
+        return self
+
+    @property
+    def changes(self) -> list[Any]:
+        return [*self.task.stated(m.DegradationAlert), *self.task.stated(m.RollbackEvent)]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=["rule", "evidence"])
+@pytest.mark.parametrize("field", ["quality", "reward"])
+@pytest.mark.parametrize("level", [0.5, 0.1, 0.9])
+def test_a_new_version_of_the_judge_alone_changes_nothing(policy: Policy, field: str, level: float) -> None:
+    work = Judged(policy, field)("a", 100, 0.8, "judge@1")("b", 40, 0.75, "judge@1", variant_source="explore")
+    for _ in range(30):
+        work("a", 9, level, "judge@2")("b", 1, level, "judge@2", variant_source="explore")
+    assert work.task.row.active == "a"
+    assert work.changes == []
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=["rule", "evidence"])
+def test_without_names_the_same_scores_are_a_degradation(policy: Policy) -> None:
+    work = Judged(policy)("a", 100, 0.8, None)("b", 40, 0.75, None, variant_source="explore")
+    assert work("a", 60, 0.4, None).changes
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=["rule", "evidence"])
+def test_a_collapse_under_the_new_judge_is_found(policy: Policy) -> None:
+    work = Judged(policy)("a", 100, 0.8, "judge@1")("b", 60, 0.75, "judge@1", variant_source="explore")
+    work("a", 60, 0.4, "judge@2")
+    assert work.changes == []
+    work("a", 60, 0.0, "judge@2")
+    [event] = work.task.stated(m.RollbackEvent)
+    assert (event.from_variant, event.to_variant) == ("a", "b")
+
+
+def test_the_first_name_sets_the_scale_and_changes_nothing_itself() -> None:
+    work = Judged(Policy())("a", 100, 0.8, None)
+    before = work.task.variant("a").q
+    work("a", 100, 0.8, "judge@1")
+    assert work.task.variant("a").q == pytest.approx(before, abs=0.05)
+    [scale] = work.task.stated(m.TaskSnapshot)[-1].judges or []
+    assert (scale.evaluator, scale.quality_shift, scale.reward_shift) == ("judge@1", 0.0, 0.0)
+
+
+def test_the_snapshot_says_by_how_much_scores_are_shifted() -> None:
+    work = Judged(Policy())("a", 100, 0.8, "judge@1")("a", 40, 0.5, "judge@2")
+    *_, scale = work.task.stated(m.TaskSnapshot)[-1].judges or []
+    assert scale.evaluator == "judge@2"
+    assert scale.reward_shift == pytest.approx(0.3, abs=0.03)
+    assert scale.quality_shift is None
+
+
+def test_late_scores_are_brought_to_the_scale_too() -> None:
+    work = Judged(Policy())("a", 100, 0.8, "judge@1")
+    for number in range(60):
+        work.task.take(an_invocation("a", "success", invocation_id=f"late{number}"))
+        work.task.take(
+            m.Feedback(
+                schema_version=1,
+                feedback_id=f"f{number}",
+                timestamp="2025-11-19T14:30:00Z",
+                agent_name="backend-architect",
+                task_type="api-design",
+                invocation_id=f"late{number}",
+                reward=0.3,
+                evaluator="judge@2",
+            )
+        )
+    assert work.changes == []
+    assert work.task.variant("a").q == pytest.approx(0.8, abs=0.05)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.floats(0.0, 1.0), st.floats(-1.0, 1.0)), max_size=300))
+def test_scores_stay_in_range_and_few_judges_are_remembered(drawn: list[tuple[int, float, float]]) -> None:
+    row = Task().row
+    for judge, quality, reward in drawn:
+        found = on_scale(row, f"judge@{judge}", round(quality * 1e6), round(reward * 1e6))
+        assert found[0] is not None
+        assert found[1] is not None
+        assert 0 <= found[0] <= 1_000_000
+        assert -1_000_000 <= found[1] <= 1_000_000
+        assert len(row.judges) <= MOST
+        row = decode_row(encode_row(row))
