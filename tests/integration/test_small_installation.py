@@ -130,6 +130,7 @@ def test_importing_the_client_imports_no_part_of_the_worker(client: ClientEnviro
     assert names & NOT_FOR_CLIENTS == set()
     parts = {name.split(".")[1] for name in names if name.startswith("crl_stream.")}
     assert parts <= {"client", "core", "errors", "kafka", "visible", "wire"}
+    assert names & {"crl_stream.core.policy", "crl_stream.core.messages.commands", "crl_stream.wire.codec"} == set()
 
 
 def test_importing_the_client_takes_hardly_longer_than_importing_aiokafka(client: ClientEnvironment) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ConfigDict, Field, SecretStr, ValidationError, create_model, field_validator
 from pydantic_core import PydanticCustomError
@@ -100,7 +100,16 @@ TEXT = st.one_of(
     st.text(alphabet="abc._-/ \n", max_size=70),
     st.sampled_from(["PLAINTEXT", "plaintext", "SASL_SSL", "PLAIN", "SCRAM-SHA-512", "prefix.", "a" * 64, "a" * 65]),
 )
+LIMITS = {0, 1, 9, 256, 300, 1_024, 32_768, 65_535}
+EDGES = st.builds(
+    lambda limit, away, form: form(limit + away),
+    st.sampled_from(sorted(LIMITS)),
+    st.sampled_from([-1, 0, 1]),
+    st.sampled_from([int, float, str]),
+)
+"""The limits of the ranges, and the numbers beside them."""
 VALUES = st.one_of(
+    EDGES,
     TEXT,
     st.booleans(),
     st.integers(-(2**70), 2**70),
@@ -114,6 +123,7 @@ VALUES = st.one_of(
 )
 
 
+@settings(max_examples=1_000)
 @given(st.sampled_from(SETTINGS), VALUES)
 @example(("kafka", "partitions"), "9" * 5_000)
 @example(("kafka", "topic_prefix"), "newline\n")
@@ -183,6 +193,13 @@ def test_reading_settings_for_a_client_imports_no_pydantic_even_if_a_variable_is
     assert "CRL_UNKNOWN" in notes
     assert "CRL_WORKER_WEB_PORT" not in notes
     assert not imported
+
+
+def test_every_limit_is_among_the_values_tried() -> None:
+    for model in MODELS.values():
+        for field in model.model_json_schema()["properties"].values():
+            for one in (field, *field.get("anyOf", ())):
+                assert {one[edge] for edge in ("minimum", "maximum") if edge in one} <= LIMITS
 
 
 def test_a_limit_that_the_reader_does_not_know_is_not_ignored() -> None:
