@@ -22,6 +22,7 @@ Commands that show the state:
 
     status           what is wrong, and the tasks; status_text: its lines; told_tasks: the tasks if no worker answers
     window           one task in full
+    adoption         how runtimes followed changes of the active variant
     scorecards       how many of the rollbacks that shadow mode reported were right
     dashboard        the guide's safety dashboard
     runtimes         which runtimes use the active variant

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from crl_stream.cli.adoption import followed
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.drills import is_drill
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.messages import Receipt, RuntimeBehind, TaskSnapshot
+from crl_stream.core.messages import AdoptionSnapshot, Receipt, RuntimeBehind, TaskSnapshot
 from crl_stream.errors import NotFound
 from crl_stream.kafka.commands import home_of
 from crl_stream.kafka.reader import TopicReader
@@ -34,6 +35,8 @@ class Standing(msgspec.Struct, kw_only=True):
     current: int
     """How many of the remembered runtimes use the active variant."""
     behind: list[RuntimeBehind]
+    adoption: AdoptionSnapshot | None
+    """How the runtimes that worked shortly before the change have followed it; None if none did."""
     moved: list[Receipt]
     """The receipts of the task's current epoch that are still on the topic."""
     incarnation: int = 0
@@ -65,6 +68,8 @@ def runtimes(
         if key is not None or standing.behind:
             since = f" since {standing.since}" if standing.since else ""
             moved = f"{standing.current} of {standing.runtimes} runtimes have moved"
+            if standing.adoption is not None:
+                moved = followed(msgspec.to_builtins(standing.adoption))
             show(f"{standing.task}: {standing.active_variant}, epoch {standing.epoch}{since}; {moved}")
     show_table(
         ("task", "runtime", "state", "epoch", "since", "late", "last seen"),
@@ -113,6 +118,7 @@ def _standing(snapshot: TaskSnapshot) -> Standing:
         runtimes=snapshot.runtimes,
         current=snapshot.runtimes_current,
         behind=list(snapshot.runtimes_behind or ()),
+        adoption=snapshot.adoption,
         moved=[],
         incarnation=snapshot.incarnation,
         offset=snapshot.as_of.offset,
@@ -130,7 +136,7 @@ def _rows(standing: Standing) -> list[tuple[Any, ...]]:
         (
             standing.task,
             one.runtime_id,
-            "NOT MOVED" if one.epoch else "NAMES NO EPOCH",
+            "STUCK" if one.stuck else "NOT MOVED" if one.epoch else "NAMES NO EPOCH",
             one.epoch,
             standing.since or "",
             one.late_invocations,

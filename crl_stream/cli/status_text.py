@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from rich.cells import cell_len
 
+from crl_stream.cli.adoption import adoption_note, fleet_adoption
 from crl_stream.cli.drill.standing import LastDrills
 from crl_stream.cli.scorecards import fleet_scorecard, scorecard_note
 from crl_stream.cli.talk import lay_out
@@ -77,7 +78,14 @@ class Seen(NamedTuple):
         """Return one line for each state that is notable but not wrong: holds, and tasks where nothing is enforced."""
         found = [finding_line(finding) for finding in self.findings if not finding["trouble"]]
         return found + [
-            f"note {note}" for note in (self._held(), self._not_enforced(), scorecard_note(self.scorecard)) if note
+            f"note {note}"
+            for note in (
+                self._held(),
+                self._not_enforced(),
+                adoption_note(self.adoption),
+                scorecard_note(self.scorecard),
+            )
+            if note
         ]
 
     def _held(self) -> str:
@@ -104,6 +112,11 @@ class Seen(NamedTuple):
         return f"mode: {'; '.join(by_mode)}" if by_mode else ""
 
     @property
+    def adoption(self) -> dict[str, int] | None:
+        """How the runtimes of the fleet followed the latest change of their task; None if none was expected to."""
+        return fleet_adoption(self.page["tasks"] if self.is_whole else None, self.summary)
+
+    @property
     def scorecard(self) -> dict[str, int] | None:
         """Return how often the rollbacks that shadow mode reported were right, over all tasks."""
         return fleet_scorecard(self.page["tasks"] if self.is_whole else None, self.summary)
@@ -122,6 +135,7 @@ class Seen(NamedTuple):
                 "concerns": self.health.concerns if self.health else [],
                 "n_tasks": self.n_tasks,
                 "scorecard": self.scorecard,
+                "adoption": self.adoption,
             }
         )
 

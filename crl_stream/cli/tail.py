@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
+from crl_stream.cli.adoption import followed
 from crl_stream.cli.silence import KafkaSilence
 from crl_stream.cli.talk import say, show, show_json
 from crl_stream.core import messages as m
@@ -110,6 +112,9 @@ def line_of(received: Received) -> str:
         what += f" ({message.reasoning})"
     elif isinstance(message, m.Hindsight):
         what = f"rollback {message.finding} {task}: {message.reasoning} ({message.rollback_id})"
+    elif isinstance(message, m.Adoption):
+        what = f"adopted {task} {message.variant_id}, epoch {message.epoch}: "
+        what += followed(msgspec.to_builtins(message))
     elif isinstance(message, m.CommandResult):
         what = f"{message.command} {message.outcome} {task} by {message.actor}: {message.detail}"
     elif isinstance(message, m.Proposal):

@@ -18,7 +18,7 @@ from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.proposals.page import stands
 from crl_stream.settings import Settings
-from crl_stream.stages.fleet_summary import ON_CARD
+from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD
 from crl_stream.stages.inspection import drill_document
 from crl_stream.wire.topics import TASKS
 
@@ -146,6 +146,7 @@ def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
         "degraded_since": None if active is None else active.degraded_since,
         "no_target": task.no_target,
         "scorecard": _scorecard(task),
+        "adoption": None if task.adoption is None else {name: getattr(task.adoption, name) for name in ON_ADOPTION},
         "common_cause": None if task.common_cause is None else task.common_cause.tag,
         "timestamp": task.timestamp,
         "as_of": {"partition": task.as_of.partition, "offset": task.as_of.offset},

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from crl_stream.cli.adoption import task_adoption
 from crl_stream.cli.orders import Task
 from crl_stream.cli.scorecards import task_scorecard
 from crl_stream.cli.session import task_key
@@ -35,7 +36,7 @@ def window(
         return
     active = found["active_variant"] or "nothing"
     show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
-    lines = (standing_orders, verification, common_cause, rollout, task_scorecard, judges)
+    lines = (standing_orders, verification, common_cause, rollout, task_scorecard, task_adoption, judges)
     for words in (line for about in lines for line in about(found)):
         show(words)
     if why := found.get("no_rollback"):

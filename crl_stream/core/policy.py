@@ -279,6 +279,10 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hold_hours: Hours = 24.0
     max_skew_seconds: Positive = 3_600.0
     """Operators are alerted if an outcome's own time differs from its append time by more than this."""
+    stuck_invocations: AtLeastOne = 5
+    """A runtime is stuck if it reports more than this many outcomes of an older epoch after a change."""
+    stuck_seconds: Positive = 120.0
+    """A runtime is also stuck if it begins an invocation in an older epoch more than this long after a change."""
     on_change: OnChange = "next_turn"
     """When sessions follow a change: at their ``next_turn``, or never, so that only the ``next_session`` does."""
 

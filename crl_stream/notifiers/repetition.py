@@ -25,7 +25,7 @@ REMEMBERED: Final = 8_192
 """How many subjects are remembered; the one that has been quiet longest is forgotten first."""
 FLAPPING: Final = 3
 """Number of times that a state must open within a day before its notices say how often it has opened."""
-ONE_STATE: Final = frozenset({"clock_skew", "fold_failure", "stuck", "variant_limit"})
+ONE_STATE: Final = frozenset({"clock_skew", "fold_failure", "rollback_stuck", "variant_limit"})
 """Kinds in which every record has its own cause; for these, the state of a subject does not depend on the cause."""
 
 

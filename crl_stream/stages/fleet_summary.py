@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from crl_stream.core.monitor.adoption import followers_of
 from crl_stream.core.monitor.row import decode_row
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.verdict import judge
@@ -36,6 +37,9 @@ MODES: Final = ("observe", "shadow")
 ON_CARD: Final = ("right", "wrong", "open", "avoidable", "caused")
 """The figures of a scorecard; their sums over a fleet are named ``shadow_right`` and so on."""
 NO_CARD: Final = (0, 0, 0, 0, 0)
+ON_ADOPTION: Final = ("expected", "moved", "within_two", "stuck")
+"""The figures about the runtimes that were expected to follow the latest change; their sums are ``runtimes_...``."""
+NO_ADOPTION: Final = (0, 0, 0, 0)
 _BITS: Final = {name: 1 << number for number, name in enumerate((*NAMES, *MODES))}
 _TROUBLE: Final = sum(_BITS[name] for name in TROUBLE)
 _ATTENTION: Final = sum(_BITS[name] for name in (*TROUBLE, *ORDERS, "common_cause"))
@@ -49,6 +53,8 @@ class Mark(NamedTuple):
     variants: int
     card: tuple[int, int, int, int, int] = NO_CARD
     """The figures of the task's scorecard, in the order of ``ON_CARD``; all 0 unless the task is in shadow mode."""
+    adoption: tuple[int, int, int, int] = NO_ADOPTION
+    """How many runtimes followed the task's latest change, in the order of ``ON_ADOPTION``."""
 
     @property
     def rank(self) -> int:
@@ -86,7 +92,9 @@ def mark_of(row: bytes, policies: PolicySet) -> Mark:
     card = task.card
     if card is not None and policy.operations.mode == "shadow" and card.judging == rules_of(policy).judging:
         figures = (card.right, card.wrong, card.open, card.avoidable, card.caused)
-    return Mark(sum(_BITS[name] for name in names), task.n, len(task.variants), figures)
+    found = followers_of(task)
+    adoption = (found.expected, found.moved, found.within_two, len(found.stuck))
+    return Mark(sum(_BITS[name] for name in names), task.n, len(task.variants), figures, adoption)
 
 
 class Sums:
@@ -95,7 +103,7 @@ class Sums:
     def __init__(self) -> None:
         self.tasks = self.outcomes = self.variants = 0
         self._bits: Counter[int] = Counter()
-        self._card = [0] * len(ON_CARD)
+        self._card, self._adoption = [0] * len(ON_CARD), [0] * len(ON_ADOPTION)
 
     def add(self, mark: Mark, times: int = 1) -> None:
         """Count a mark; with ``times=-1``, stop counting it."""
@@ -105,12 +113,15 @@ class Sums:
         self._bits[mark.bits] += times
         if mark.card != NO_CARD:
             self._card = [sum_ + times * one for sum_, one in zip(self._card, mark.card, strict=True)]
+        if mark.adoption != NO_ADOPTION:
+            self._adoption = [sum_ + times * one for sum_, one in zip(self._adoption, mark.adoption, strict=True)]
 
     def as_dict(self) -> dict[str, int]:
         """Return the sums by name; ``trouble`` and ``attention`` count each task once."""
         found = {"tasks": self.tasks, "outcomes": self.outcomes, "variants": self.variants}
         found |= {name: self._sum(bit) for name, bit in _BITS.items()}
         found |= {f"shadow_{name}": number for name, number in zip(ON_CARD, self._card, strict=True)}
+        found |= {f"runtimes_{name}": number for name, number in zip(ON_ADOPTION, self._adoption, strict=True)}
         return found | {"trouble": self._sum(_TROUBLE), "attention": self._sum(_ATTENTION)}
 
     def _sum(self, bits: int) -> int:

@@ -9,6 +9,7 @@ import msgspec
 from crl_stream.core.drills import Drill, drill_of
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
+from crl_stream.core.monitor.adoption import followers_of
 from crl_stream.core.monitor.decision_matrix import no_rollback
 from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.rollout import WHOLE
@@ -19,7 +20,7 @@ from crl_stream.core.monitor.step import Context
 from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.stages.fleet import has_expired
-from crl_stream.stages.fleet_summary import ON_CARD
+from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD
 from crl_stream.stages.partition import decode_partition
 
 
@@ -97,6 +98,7 @@ def summary(
         "no_rollback": None if active is None else no_rollback(task, policy, fleet),
         "no_target": task.no_target_n >= 0,
         "scorecard": scorecard(task, rules),
+        "adoption": adoption(task),
         "common_cause": None if task.incident is None else task.incident.tag,
         "timestamp": to_text(task.time),
         "as_of": {"partition": partition, "offset": task.offset},
@@ -109,6 +111,13 @@ def scorecard(task: TaskRow, rules: Rules) -> dict[str, int] | None:
     if card is None or rules.mode != "shadow" or card.judging != rules.judging:
         return None
     return {name: getattr(card, name) for name in ON_CARD}
+
+
+def adoption(task: TaskRow) -> dict[str, int] | None:
+    """Return how the runtimes followed the task's latest change; None if none was expected to."""
+    found = followers_of(task)
+    figures = (found.expected, found.moved, found.within_two, len(found.stuck))
+    return dict(zip(ON_ADOPTION, figures, strict=True)) if found.expected else None
 
 
 def drill_standing(partition: int, row: bytes, now: int) -> dict[str, Any] | None:

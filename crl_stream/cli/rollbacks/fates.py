@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from crl_stream.core.messages import Activation, CommandResult, ConfirmRollback, Hindsight, RollbackEvent
+from crl_stream.cli.adoption import followed
+from crl_stream.core.messages import Activation, Adoption, CommandResult, ConfirmRollback, Hindsight, RollbackEvent
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import COMMANDS, DECISIONS
@@ -20,7 +21,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event in the life of a rollback."""
 
     what: str
-    """``confirmed``, ``undone``, ``taken back``, or ``followed`` by another change of the active variant.
+    """``adopted`` by the runtimes, ``confirmed``, ``undone``, ``taken back``, or ``followed`` by another change.
 
     For a rollback that shadow mode reported: ``right``, ``wrong``, or ``open`` if there were too few outcomes to tell.
     """
@@ -67,6 +68,11 @@ async def read_fates(access: Access, events: Iterable[RollbackEvent]) -> dict[st
                 if message.rollback_id in fates:
                     fates[message.rollback_id][message.hindsight_id] = _judged(message)
                 continue
+            if isinstance(message, Adoption):
+                rollback_id = by_change.get((message.agent_name, message.task_type, message.epoch))
+                if rollback_id is not None:
+                    fates[rollback_id][message.adoption_id] = _adopted(message)
+                continue
             found = _fate_in(message, confirmations, by_change, aborted)
             if found is not None:
                 rollback_id, one = found
@@ -106,6 +112,16 @@ def _fate_in(
                 what=what, actor="monitor", timestamp=message.timestamp, reason=why, id=message.activation_id
             )
     return None
+
+
+def _adopted(message: Adoption) -> Event:
+    return Event(
+        what="adopted",
+        actor="monitor",
+        timestamp=message.timestamp,
+        reason=followed(msgspec.to_builtins(message)),
+        id=message.adoption_id,
+    )
 
 
 def _judged(message: Hindsight) -> Event:

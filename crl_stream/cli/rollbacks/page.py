@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from crl_stream.cli.layout import fit, wrap
@@ -81,7 +81,19 @@ def _figures(event: RollbackEvent, limits: Degradation | None) -> list[str]:
                 setting,
             )
         )
+    rows += _guardrails(figures)
     return fit(("metric", "baseline", "recent", "change", "limit", "degradation."), rows, WIDTH - 2) if rows else []
+
+
+def _guardrails(figures: Mapping[str, float]) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Return a row for each guardrail metric among the figures."""
+    known = {detector.name for detector in DETECTORS}
+    for name in (each.removeprefix("baseline_") for each in figures if each.startswith("baseline_")):
+        if name not in known:
+            before, after = figures[f"baseline_{name}"], figures[f"recent_{name}"]
+            change = figures.get(f"{name}_increase_pct", figures.get(f"{name}_drop_pct"))
+            words = "-" if change is None else f"{change:.1%}"
+            yield name, f"{before:.4g}", f"{after:.4g}", words, "", "(guardrails)"
 
 
 def _judged(event: RollbackEvent) -> Iterator[str]:

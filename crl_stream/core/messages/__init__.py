@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from crl_stream.core.messages.facts import (
         Activation,
+        Adoption,
         Alert,
         CommandResult,
         Decision,
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from crl_stream.core.messages.snapshots import (
         ActiveRollout,
         ActiveVariant,
+        AdoptionSnapshot,
         BaselineSnapshot,
         CommonCause,
         FailureKinds,
@@ -112,6 +114,8 @@ __all__ = [
     "Activation",
     "ActiveRollout",
     "ActiveVariant",
+    "Adoption",
+    "AdoptionSnapshot",
     "Alert",
     "AlertNote",
     "AnyCommand",

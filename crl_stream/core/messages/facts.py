@@ -32,7 +32,7 @@ AlertKind = Literal[
     "clock_skew",
     "data_gap",
     "fold_failure",
-    "stuck",
+    "rollback_stuck",
     "rollback_rate",
     "weekly_review",
     "fleet_hold",
@@ -316,6 +316,42 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = 1
 
 
+class Adoption(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="adoption"):
+    """How the runtimes followed a change of the active variant (topic ``crl.decisions``).
+
+    Published once every expected runtime has followed or is stuck, at the latest with the next change. Expected are the
+    runtimes whose last outcome came within the ten minutes before the change.
+    """
+
+    adoption_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier
+    task_type: Identifier
+    variant_id: Identifier
+    epoch: int
+    cause: ActivationCause
+    cause_id: str
+    """Id of the rollback, command or decision that changed the active variant."""
+    complete: bool
+    """Whether no expected runtime is missing in ``moved`` and ``stuck``."""
+    expected: int
+    moved: int
+    within_two: int
+    """How many runtimes moved with their first or second invocation after the change."""
+    stuck: list[str]
+    """Runtimes that went on with an older epoch."""
+    waiting: list[str]
+    """Runtimes that had sent nothing yet, or too little to call them stuck."""
+    median_invocations: float | None
+    """Median number of invocations that a runtime needed to move, the first new one included; absent if none moved."""
+    median_milliseconds: float | None
+    """Median time from the change to a runtime's first new outcome."""
+    position: Position
+    policy_hash: str
+    engine_version: str
+    schema_version: int = 1
+
+
 Fact = (
     DegradationAlert
     | RollbackEvent
@@ -324,6 +360,7 @@ Fact = (
     | RolloutStep
     | Hindsight
     | CommandResult
+    | Adoption
     | Alert
     | Receipt
     | TagCondition

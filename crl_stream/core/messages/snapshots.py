@@ -271,6 +271,23 @@ class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
     """How many of the runtime's outcomes since the last change of the active variant still named an older epoch."""
     last_seen: Timestamp | None
     """Append time of the runtime's last outcome; absent if it has sent none since the engine began to record this."""
+    stuck: bool = False
+    """Whether the runtime goes on with an older epoch, so that operators were alerted."""
+
+
+class AdoptionSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the runtimes have followed the latest change of the active variant."""
+
+    expected: int
+    """Number of runtimes whose last outcome came within the ten minutes before the change."""
+    moved: int
+    within_two: int
+    """How many runtimes moved with their first or second invocation after the change."""
+    stuck: int
+    median_invocations: float | None
+    """Median number of invocations that a runtime needed to move, the first new one included; absent if none moved."""
+    median_milliseconds: float | None
+    """Median time from the change to a runtime's first new outcome."""
 
 
 class RolloutSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -451,6 +468,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The only runtime that makes the active variant look degraded; absent unless this prevents a rollback."""
     common_cause: CommonCause | None = None
     """The task's incident, while a provider or model that its variants share is failing."""
+    adoption: AdoptionSnapshot | None = None
+    """How far the runtimes have followed the latest change; absent if none was expected to."""
     judges: list[JudgeScale] | None = None
     """The judges of the task, the latest last; absent if no outcome has named one."""
     schema_version: int = 1

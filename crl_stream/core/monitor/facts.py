@@ -9,11 +9,12 @@ positions have one source.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import (
     Activation,
+    Adoption,
     Alert,
     CommandResult,
     Decision,
@@ -29,9 +30,10 @@ from crl_stream.core.messages import (
 from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
+from crl_stream.core.monitor.adoption import Followers, followers_of
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import delivered_as, promise_of
-from crl_stream.core.monitor.row import MICRO, Rollout, Sums, Variant
+from crl_stream.core.monitor.row import MICRO, Rollout, Runtime, Sums, Variant
 from crl_stream.core.monitor.staging import delivered_so_far, takes_part
 from crl_stream.core.monitor.tags import tags_of
 from crl_stream.core.monitor.turn import Turn
@@ -429,6 +431,7 @@ def _activation(
     if row.no_target_n >= 0:
         action, about = f"resolved: {to.variant_id} is now active", row.active or ""
         told.append(alert(turn, "no_target", "info", action, about=about, cause_id=cause_id, resolved=True))
+    told += _end_of_adoption(turn)
     told += _end_of_rollout(turn, to, cause, words)
     told += _end_of_one_runtime(turn, f"resolved: {to.variant_id} is now active", cause_id)
     for variant in dict.fromkeys((row.active or to.variant_id, to.variant_id)):
@@ -541,6 +544,7 @@ def rollout_aborted(turn: Turn, change: c.RolloutAborted) -> Sequence[Any]:
     rollback_id = None if grounds is None else change.rollback_id
     step = _rollout_step(turn, "aborted", change.actor, change.words, share=0, rollback_id=rollback_id)
     told: list[Any] = [step, *_end_of_stall(turn), *_end_of_alert(turn, candidate, "resolved: its rollout was aborted")]
+    told += _end_of_adoption(turn)
     told += _end_of_guardrails(turn, candidate, "its rollout was aborted")
     if grounds is None:
         return told
@@ -713,6 +717,61 @@ def tag_condition(turn: Turn, tag: str, state: Literal["uses", "left", "fell", "
 
 def _conditions(turn: Turn, variant: Variant, state: Literal["fell", "recovered"]) -> list[Any]:
     return [tag_condition(turn, tag, state) for tag in tags_of(variant)]
+
+
+def stuck(turn: Turn, runtime_id: str, runtime: Runtime) -> Alert:
+    """Return the alert that a runtime goes on with an older epoch."""
+    row = turn.row
+    since = (row.time - (row.epoch_since or row.since)) / 1_000
+    action = (
+        f"runtime {runtime_id} still works in epoch {runtime.epoch}, {since:.0f} s and {runtime.late} outcomes after "
+        f"{row.active} became active in epoch {row.epoch} ({row.cause}); restart it, or check its connection to Kafka"
+    )
+    severity: Severity = "critical" if row.cause in _PROTECTIVE else "warning"
+    number, limit = float(runtime.late), float(turn.policy.operations.stuck_invocations)
+    return alert(
+        turn, "rollback_stuck", severity, action, about=runtime_id, number=number, limit=limit, cause_id=runtime.stuck
+    )
+
+
+_PROTECTIVE: Final = frozenset(("rollback", "rollout_aborted"))
+"""Causes of a change that takes a bad variant away: who does not follow goes on with it."""
+
+
+def no_longer_stuck(turn: Turn, runtime_id: str, why: str, cause_id: str) -> Alert:
+    """Return the end of the alert that a runtime is stuck."""
+    return alert(turn, "rollback_stuck", "info", f"resolved: {why}", about=runtime_id, cause_id=cause_id, resolved=True)
+
+
+def adoption(turn: Turn, found: Followers, *, complete: bool) -> Adoption:
+    """Return how the runtimes followed the latest change of the active variant."""
+    row = turn.row
+    return Adoption(
+        adoption_id=turn.identify("ad", "adoption", str(row.epoch)),
+        variant_id=row.active or "",
+        epoch=row.epoch,
+        cause=row.cause,  # type: ignore[arg-type]
+        cause_id=row.cause_id,
+        complete=complete,
+        expected=found.expected,
+        moved=found.moved,
+        within_two=found.within_two,
+        stuck=found.stuck,
+        waiting=found.waiting,
+        median_invocations=found.invocations,
+        median_milliseconds=found.milliseconds,
+        **common(turn),
+    )
+
+
+def _end_of_adoption(turn: Turn) -> list[Any]:
+    """Return how far runtimes had followed the epoch that ends now, and the end of the alerts about stuck ones."""
+    row = turn.row
+    told: list[Any] = [adoption(turn, followers_of(row), complete=False)] if row.adopting else []
+    for name, runtime in row.runtimes.items():
+        if runtime.stuck:
+            told.append(no_longer_stuck(turn, name, "the active variant has changed again", runtime.stuck))
+    return told
 
 
 def receipt(turn: Turn, runtime_id: str, late: int) -> Receipt:

@@ -16,6 +16,7 @@ import msgspec
 from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import facts
+from crl_stream.core.monitor.adoption import expect
 from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.evidence import PLACES
 from crl_stream.core.monitor.gauges import accept, left_behind, restart
@@ -267,8 +268,7 @@ def _begin_epoch(turn: Turn, cause: ActivationCause, cause_id: str) -> None:
     row = turn.row
     row.epoch, row.epoch_since, row.changed_n = row.epoch + 1, row.time, row.n
     row.cause, row.cause_id = cause, cause_id
-    for runtime in row.runtimes.values():
-        runtime.late = 0
+    expect(row)
     row.receipted, row.strangers = bytearray(), 0
     turn.active_changed = True
 

@@ -146,7 +146,7 @@ def _attribute(turn: Turn, variant: Variant, invocation: Invocation, reward: int
         if invocation.variant_source == "explore":
             runtime = row.runtimes.get(runtime_id)
         else:
-            runtime = follow_runtime(turn, runtime_id, invocation.active_epoch)
+            runtime = follow_runtime(turn, runtime_id, invocation.active_epoch, invocation.duration_seconds)
     attribute(row, variant, runtime, runtime_id, reward, flags)
 
 

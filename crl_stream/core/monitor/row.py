@@ -236,6 +236,14 @@ class Runtime(msgspec.Struct, array_like=True, gc=False):
     """This field and the next ones are the sums over the first ten of these outcomes, if there are ten."""
     first_errors: int = 0
     first_reward: int = 0
+    expected: bool = False
+    """Whether the runtime worked shortly before the current epoch began, so that it should follow."""
+    moved_after: int = -1
+    """Number of its late outcomes before its first one in the current epoch; -1 until then."""
+    moved_ms: int = 0
+    """Milliseconds from the beginning of the epoch to that outcome."""
+    stuck: str = ""
+    """Cause id of the open alert that the runtime is stuck; empty if there is none."""
 
 
 class Waiting(msgspec.Struct, array_like=True, gc=False):
@@ -501,6 +509,8 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     told: list[str] = []
     """The tags that the task last announced for its active variant."""
     shown_on_change: str = "next_turn"
+    adopting: bool = False
+    """Whether expected runtimes have still to follow the latest change, or to be found stuck."""
     judges: dict[str, Judge] = {}
     """By name, in the order of their last use; the first one of the task set the scale."""
     level: Judge = msgspec.field(default_factory=Judge)

@@ -7,6 +7,7 @@ from typing import Final
 from crl_stream.core.ids import name_digest
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.monitor import facts
+from crl_stream.core.monitor.adoption import followers_of
 from crl_stream.core.monitor.row import Runtime, TaskRow
 from crl_stream.core.monitor.sources import free_mark
 from crl_stream.core.monitor.turn import Turn
@@ -19,12 +20,13 @@ _FILTER_BYTES: Final = 2_048
 """Size of the Bloom filter: with 1,000 forgotten runtimes, about one new runtime in 500 gets no receipt."""
 
 
-def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> Runtime:
+def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None, seconds: float | None = None) -> Runtime:
     """Record which epoch a runtime works with; its first outcome in the current epoch produces a receipt.
 
     The runtimes are kept in the order in which they were last seen.  If there are more than ``limits.runtimes``, the
     oldest are dropped, and a Bloom filter remembers which of these have adopted the epoch, so each still gets only one
-    receipt.  Invented ids get at most ``STRANGERS`` times ``limits.runtimes`` receipts per epoch.
+    receipt.  Invented ids get at most ``STRANGERS`` times ``limits.runtimes`` receipts per epoch.  ``seconds`` is how
+    long the invocation took; without it, it is taken to have begun when the runtime was last seen.
     """
     row = turn.row
     runtimes, is_stranger = row.runtimes, False
@@ -40,19 +42,58 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> Runtime:
     if not runtime.mark:
         runtime.mark = free_mark(row, runtime_id)
     runtimes[runtime_id] = runtime
+    began = runtime.seen if seconds is None else row.time - round(seconds * 1_000)
     runtime.last_offset, runtime.seen = turn.at.offset, row.time
     if epoch is None:
         return runtime
     if epoch < row.epoch:
         runtime.late += 1
+        _stay_behind(turn, runtime_id, runtime, began)
     elif runtime.epoch < row.epoch:
         runtime.epoch = row.epoch
+        _moved(turn, runtime_id, runtime)
         if is_stranger:
             row.strangers += 1
             if row.strangers > STRANGERS * turn.policy.limits.runtimes:
                 return runtime
         turn.facts.append(facts.receipt(turn, runtime_id, runtime.late))
     return runtime
+
+
+def _moved(turn: Turn, runtime_id: str, runtime: Runtime) -> None:
+    """Record that a runtime has followed the latest change."""
+    row = turn.row
+    if runtime.stuck:
+        turn.facts.append(facts.no_longer_stuck(turn, runtime_id, "it uses the active variant now", runtime.stuck))
+        runtime.stuck = ""
+    runtime.moved_after, runtime.moved_ms = runtime.late, row.time - (row.epoch_since or row.since)
+    _settle(turn)
+
+
+def _stay_behind(turn: Turn, runtime_id: str, runtime: Runtime, began: int) -> None:
+    """Alert operators once if a runtime does not follow: after too many outcomes, or with one that ``began`` too late.
+
+    ``began`` is when the invocation began, in milliseconds.  An invocation that began before the change cannot know it.
+    """
+    row, operations = turn.row, turn.policy.operations
+    if runtime.stuck or runtime.moved_after >= 0:
+        return
+    since = row.epoch_since or row.since
+    if runtime.late <= operations.stuck_invocations and began <= since + round(operations.stuck_seconds * 1_000):
+        return
+    runtime.stuck = turn.identify("st", "stuck", f"{runtime_id} {row.epoch}")
+    turn.facts.append(facts.stuck(turn, runtime_id, runtime))
+    _settle(turn)
+
+
+def _settle(turn: Turn) -> None:
+    """Publish the adoption once every expected runtime has followed or is stuck."""
+    row = turn.row
+    if row.adopting:
+        found = followers_of(row)
+        if not found.waiting:
+            row.adopting = False
+            turn.facts.append(facts.adoption(turn, found, complete=True))
 
 
 def _forget_runtimes(row: TaskRow, most: int) -> None:

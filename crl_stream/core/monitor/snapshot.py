@@ -13,6 +13,7 @@ from crl_stream.core.instant import to_text
 from crl_stream.core.messages import (
     ActiveRollout,
     ActiveVariant,
+    AdoptionSnapshot,
     BaselineSnapshot,
     CommonCause,
     FailureKinds,
@@ -35,6 +36,7 @@ from crl_stream.core.messages import (
     Verification,
     WindowSnapshot,
 )
+from crl_stream.core.monitor.adoption import followers_of
 from crl_stream.core.monitor.decision_matrix import (
     cooldown_left,
     decide,
@@ -127,7 +129,22 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         rollout=None if row.rollout is None else _rollout(row, row.rollout, at, policy),
         scorecard=None if row.card is None else _scorecard(row, rules_of(policy)),
         one_runtime=_one_runtime(row),
+        adoption=_adoption(row),
         judges=[_scale(name, judge) for name, judge in row.judges.items()] or None,
+    )
+
+
+def _adoption(row: TaskRow) -> AdoptionSnapshot | None:
+    found = followers_of(row)
+    if not found.expected:
+        return None
+    return AdoptionSnapshot(
+        expected=found.expected,
+        moved=found.moved,
+        within_two=found.within_two,
+        stuck=len(found.stuck),
+        median_invocations=found.invocations,
+        median_milliseconds=found.milliseconds,
     )
 
 
@@ -236,6 +253,7 @@ def _behind(row: TaskRow) -> list[RuntimeBehind]:
             epoch=runtime.epoch,
             late_invocations=runtime.late,
             last_seen=to_text(runtime.seen) if runtime.seen else None,
+            stuck=bool(runtime.stuck),
         )
         for name, runtime in late
     ]

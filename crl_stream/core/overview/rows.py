@@ -35,7 +35,7 @@ INCIDENTS: Final = frozenset(("data_gap", "fold_failure"))
 """Kinds of alerts about a loss that cannot be undone, which count as open for a week."""
 ABOUT_DEGRADED: Final = frozenset(("degradation", "held_degradation", "no_target", "one_runtime"))
 """Kinds of alerts that end when the task's own note contradicts them, even if their end was not published."""
-ATTENTION: Final = frozenset(("no_target", "stuck", "data_gap", "fleet_hold", "one_runtime", "common_cause"))
+ATTENTION: Final = frozenset(("no_target", "rollback_stuck", "data_gap", "fleet_hold", "one_runtime", "common_cause"))
 """Kinds of alerts that make the system's health ATTENTION NEEDED while they are open."""
 
 

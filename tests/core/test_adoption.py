@@ -1,0 +1,152 @@
+"""After a change it is known which runtimes followed, how fast, and which are stuck."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from builders import an_invocation
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crl_stream.core import messages as m
+from crl_stream.core.monitor.adoption import RECENT, followers_of
+
+from .task import Task, proven
+
+
+def at_work(*names: str) -> Task:
+    """Return a task with a proven alternative, in which these runtimes have just worked."""
+    task = proven(v2="S" * 20)
+    for name in names:
+        works(task, name, 1)
+    return task
+
+
+def works(task: Task, name: str, epoch: int, variant: str | None = None, **fields: Any) -> None:
+    variant = variant or task.row.active or "default"
+    fields = {"variant_source": "live", "duration_seconds": 1.0} | fields
+    task.take(an_invocation(variant, "success", runtime_id=name, active_epoch=epoch, **fields))
+
+
+def stuck(task: Task) -> list[m.Alert]:
+    return task.alerts("rollback_stuck")
+
+
+def adoptions(task: Task) -> list[m.Adoption]:
+    return list(task.stated(m.Adoption))
+
+
+def test_of_four_runtimes_three_get_receipts_one_is_stuck_and_a_session_that_keeps_its_variant_is_not() -> None:
+    task = at_work("a", "b", "keeps", "stuck")
+    task.order(m.ActivateVariant, variant_id="v2")
+    works(task, "a", 2)
+    works(task, "b", 1, "default")
+    works(task, "b", 2)
+    for _ in range(8):
+        works(task, "keeps", 2, "default", variant_source="session")
+        works(task, "stuck", 1, "default")
+    receipts = [one.runtime_id for one in task.stated(m.Receipt) if one.epoch == 2]
+    assert receipts == ["a", "b", "keeps"]
+    [alert] = stuck(task)
+    assert (alert.subject, alert.severity, alert.number) == ("backend-architect/api-design stuck", "warning", 6.0)
+    assert "runtime stuck still works in epoch 1" in alert.action
+    [adoption] = adoptions(task)
+    assert (adoption.complete, adoption.expected, adoption.moved, adoption.within_two) == (True, 4, 3, 3)
+    assert (adoption.stuck, adoption.waiting, adoption.median_invocations) == (["stuck"], [], 1.0)
+    snapshot = task.stated(m.TaskSnapshot)[-1]
+    assert snapshot.adoption == m.AdoptionSnapshot(
+        expected=4,
+        moved=3,
+        within_two=3,
+        stuck=1,
+        median_invocations=1.0,
+        median_milliseconds=adoption.median_milliseconds,
+    )
+    assert [(one.runtime_id, one.stuck) for one in snapshot.runtimes_behind or ()] == [("stuck", True)]
+
+
+def test_after_a_rollback_a_stuck_runtime_is_critical() -> None:
+    task = at_work("a", "b")
+    while task.row.cause != "rollback":
+        for name in ("a", "b"):
+            task.take(an_invocation("default", "failure", runtime_id=name, active_epoch=1))
+    works(task, "a", 2)
+    assert task.row.cause == "rollback"
+    for _ in range(8):
+        works(task, "b", 1, "default")
+    assert [alert.severity for alert in stuck(task)] == ["critical"]
+
+
+def test_a_runtime_that_follows_late_ends_its_alert_and_still_gets_its_receipt() -> None:
+    task = at_work("a")
+    task.order(m.ActivateVariant, variant_id="v2")
+    for _ in range(9):
+        works(task, "a", 1, "default")
+    works(task, "a", 2)
+    assert [alert.resolved for alert in stuck(task)] == [False, True]
+    [receipt] = [one for one in task.stated(m.Receipt) if one.epoch == 2]
+    assert receipt.late_invocations == 9
+    assert task.stated(m.TaskSnapshot)[-1].adoption is not None
+    assert followers_of(task.row).invocations == 10.0
+
+
+def test_long_invocations_that_began_before_the_change_are_not_stuck_and_one_that_began_long_after_is() -> None:
+    task = at_work("slow", "late")
+    task.order(m.ActivateVariant, variant_id="v2")
+    task.now += 600_000
+    for _ in range(5):
+        works(task, "slow", 1, "default", duration_seconds=605.0)
+    assert not stuck(task)
+    works(task, "late", 1, "default", duration_seconds=30.0)
+    assert [alert.subject for alert in stuck(task)] == ["backend-architect/api-design late"]
+
+
+def test_only_runtimes_that_worked_recently_are_expected() -> None:
+    task = at_work("gone")
+    task.now += RECENT + 1_000
+    works(task, "here", 1)
+    task.order(m.ActivateVariant, variant_id="v2")
+    works(task, "here", 2)
+    [adoption] = adoptions(task)
+    assert (adoption.expected, adoption.moved) == (1, 1)
+
+
+def test_a_change_before_all_have_followed_publishes_how_far_they_were_and_ends_the_alerts() -> None:
+    task = at_work("a", "b", "c")
+    task.order(m.ActivateVariant, variant_id="v2")
+    works(task, "a", 2)
+    for _ in range(7):
+        works(task, "b", 1, "default")
+    assert not adoptions(task)
+    task.order(m.UndoRollback)
+    [adoption] = adoptions(task)
+    assert (adoption.epoch, adoption.complete, adoption.waiting, adoption.stuck) == (2, False, ["c"], ["b"])
+    assert [alert.resolved for alert in stuck(task)] == [False, True]
+
+
+@pytest.mark.parametrize("source", ["explore"])
+def test_a_runtime_that_only_explores_is_not_followed(source: str) -> None:
+    task = at_work("a")
+    task.order(m.ActivateVariant, variant_id="v2")
+    for _ in range(20):
+        works(task, "a", 1, "default", variant_source=source)
+    assert not stuck(task)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=80))
+def test_the_figures_agree_with_a_recount_of_the_outcomes(work: list[tuple[str, bool]]) -> None:
+    task = at_work(*"abcd")
+    task.order(m.ActivateVariant, variant_id="v2")
+    late, moved = dict.fromkeys("abcd", 0), dict[str, int]()
+    for name, knows in work:
+        works(task, name, 2 if knows else 1, "v2" if knows else "default")
+        if knows:
+            moved.setdefault(name, late[name])
+        elif name not in moved:
+            late[name] += 1
+    found = followers_of(task.row)
+    assert (found.expected, found.moved) == (4, len(moved))
+    assert found.within_two == sum(number <= 1 for number in moved.values())
+    assert set(found.waiting) | set(found.stuck) == set("abcd") - moved.keys()
+    assert {name for name in late if name not in moved and late[name] > 5} <= set(found.stuck)
