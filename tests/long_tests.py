@@ -32,6 +32,7 @@ LONG: Final = (
     "cli/test_bare_machines.py",
     "integration/test_compose.py",
     "integration/test_demo.py",
+    "integration/test_small_installation.py",
     "integration/test_ipv6.py",
     "integration/test_two_installations.py",
     "integration/test_up.py",

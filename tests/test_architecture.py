@@ -178,7 +178,12 @@ def test_a_package_that_lists_its_folder_needs_what_is_in_it() -> None:
         ("crl_stream.core.monitor.step", {"aiokafka", "asyncio", "faust", "mode", "random"}),
         ("crl_stream.wire.codec", {"aiokafka", "asyncio", "faust", "mode", "random"}),
         ("crl_stream.stages.monitor", {"aiokafka", "asyncio", "faust", "mode", "random"}),
-        ("crl_stream.client", {"faust", "mode", "crl_stream.worker", "crl_stream.bridges"}),
+        (
+            "crl_stream.client",
+            {"aiohttp", "croniter", "faust", "mode", "psutil", "pydantic", "rich", "typer", "crl_stream.bridges"},
+        ),
+        ("crl_stream.client", {"crl_stream.core.policy", "crl_stream.settings", "crl_stream.wire.codec"}),
+        ("crl_stream.settings.for_clients", {"pydantic", "crl_stream.core.policy", "crl_stream.notifiers"}),
         ("crl_stream.bridges.kinds", {"aiokafka", "aiohttp", "asyncio", "faust", "mode"}),
         ("crl_stream.cli", {"faust", "mode"}),
         # Modules that the program imports before it knows which command to run slow down every command.

@@ -141,7 +141,7 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
     except ModuleNotFoundError as error:
         raise BrokerError(
             f"The embedded broker cannot be used: the package {error.name} is not installed.",
-            hint="set CRL_BOOTSTRAP_SERVERS=host:9092 to use your own Kafka, or run `pip install jgo`",
+            hint="run `pip install crl-stream[broker]`, or set CRL_BOOTSTRAP_SERVERS=host:9092 to use your own Kafka",
         ) from error
     mirror = os.environ.get(MIRROR)
     repositories = {"mirror": mirror.rstrip("/")} if mirror else None

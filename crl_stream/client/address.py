@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import KafkaConnectionError, UnknownTopicOrPartitionError
 
-from crl_stream.settings import Settings
-from crl_stream.settings.model import Kafka
+if TYPE_CHECKING:
+    from crl_stream.broker import Endpoint
+    from crl_stream.settings.runtime_sections import Kafka, RuntimeSettings
 
 
-def kafka_of(settings: Settings) -> Kafka:
+def kafka_of(settings: RuntimeSettings) -> Kafka:
     """Return the Kafka to connect to.
 
     Call it before every connection, because the embedded broker may start later. Raises ``KafkaConnectionError`` if no
@@ -19,9 +20,7 @@ def kafka_of(settings: Settings) -> Kafka:
     """
     if settings.kafka.bootstrap_servers:
         return settings.kafka
-    from crl_stream.broker import EmbeddedBroker  # imported only here, because most runtimes have an address
-
-    running = EmbeddedBroker(settings.broker.data_dir, settings.client.cache_dir).status()
+    running = _embedded(settings)
     if running is None:
         raise KafkaConnectionError(
             "no Kafka is configured, and the embedded broker is not running; see CRL_BOOTSTRAP_SERVERS"
@@ -29,6 +28,19 @@ def kafka_of(settings: Settings) -> Kafka:
     return settings.kafka.model_copy(update={"bootstrap_servers": running.bootstrap_servers})
 
 
+def _embedded(settings: RuntimeSettings) -> Endpoint | None:
+    """Return the embedded broker that runs on this machine; None if there is none."""
+    try:
+        from crl_stream.broker import EmbeddedBroker  # imported only here, because most runtimes have an address
+    except ModuleNotFoundError as error:
+        if error.name not in _OF_POSIX:
+            raise
+        return None  # no embedded broker can run where it cannot be imported
+    return EmbeddedBroker(settings.broker.data_dir, settings.client.cache_dir).status()
+
+
+_OF_POSIX: Final = {"fcntl", "pwd"}
+"""Modules that the embedded broker needs and Windows lacks."""
 _ADDRESS: Final = re.compile(r"\('([^']+)', (\d+)")
 
 

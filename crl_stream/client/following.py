@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError
@@ -18,9 +18,12 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.kafka.connection import connection_options
 from crl_stream.kafka.log_consumer import LogConsumer, answered_at
-from crl_stream.settings import Settings
-from crl_stream.wire.codec import Rejected, decode_record
-from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
+from crl_stream.wire.records import UnreadBatch
+from crl_stream.wire.runtime_codec import Rejected, decode_variants
+from crl_stream.wire.topic_names import ACTIVE_VARIANTS, VARIANTS, Topics
+
+if TYPE_CHECKING:
+    from crl_stream.settings.runtime_sections import RuntimeSettings
 
 POLL_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 15.0
@@ -67,7 +70,7 @@ class Reader(Protocol):
 class Following:
     """Follows the topics of active variants; each attempt lasts until something fails or all must be reread."""
 
-    def __init__(self, settings: Settings, reader: Reader, troubles: Troubles, beat: Callable[[], None]) -> None:
+    def __init__(self, settings: RuntimeSettings, reader: Reader, troubles: Troubles, beat: Callable[[], None]) -> None:
         self.settings, self._reader, self._troubles, self._beat = settings, reader, troubles, beat
         topics = Topics(settings.kafka.topic_prefix)
         self._names = {topics(name): name for name in (ACTIVE_VARIANTS, VARIANTS)}
@@ -177,8 +180,8 @@ class Following:
 
     def _take(self, view: View, topic: str, record: Any) -> m.ActiveVariant | m.VariantCatalogue | None:
         """Put a record into the view and return its message; None if it contains nothing new."""
-        decoded = decode_record(topic, record)
-        if isinstance(decoded, Rejected):
+        decoded = record if type(record) is UnreadBatch else decode_variants(topic, record.value)
+        if isinstance(decoded, Rejected | UnreadBatch):
             self._troubles.say("record", f"{topic} has a record that is not a valid message: {decoded.detail}")
             return None
         message: m.ActiveVariant | m.VariantCatalogue = decoded.message

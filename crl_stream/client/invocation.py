@@ -6,9 +6,8 @@ import asyncio
 import concurrent.futures
 import time
 import uuid
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from crl_stream.client.exploration import DEFAULT
 from crl_stream.client.health import Health
@@ -18,7 +17,11 @@ from crl_stream.client.resolver import Resolution, Resolver
 from crl_stream.client.setting_up import set_up
 from crl_stream.client.troubles import Troubles
 from crl_stream.core.messages.inputs import Complexity, Status
-from crl_stream.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crl_stream.settings.runtime_sections import RuntimeSettings
 
 ENTER_SECONDS: Final = 0.04
 """Seconds that creating and entering a client may take; an agent must not have to wait for an absent Kafka."""
@@ -184,7 +187,7 @@ class Client:
 
     def __init__(
         self,
-        settings: Settings | None = None,
+        settings: RuntimeSettings | None = None,
         *,
         file: Path | str | None = None,
         runtime_id: str | None = None,

@@ -14,14 +14,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from crl_stream.client.troubles import Troubles
-from crl_stream.settings import Settings
-from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.runtime_codec import Rejected, decode_variants, encode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crl_stream.settings.runtime_sections import RuntimeSettings
 
 SAVE_SECONDS: Final = 5.0
 """Minimum seconds between two writes of the file."""
@@ -43,7 +46,7 @@ class Kept(NamedTuple):
     """Why an existing file is not used."""
 
 
-def kept_file(settings: Settings) -> Path:
+def kept_file(settings: RuntimeSettings) -> Path:
     """Return the file's path; each Kafka address or embedded broker has its own file per topic prefix."""
     kafka = settings.kafka
     if kafka.bootstrap_servers:
@@ -54,7 +57,7 @@ def kept_file(settings: Settings) -> Path:
     return settings.client.cache_dir / f"active-variants-{where}.json"
 
 
-def why_unusable(settings: Settings) -> str | None:
+def why_unusable(settings: RuntimeSettings) -> str | None:
     """Return why nothing can be kept in ``client.cache_dir``; None if the folder is usable. Nothing is written."""
     folder = settings.client.cache_dir
     try:
@@ -71,7 +74,7 @@ def why_unusable(settings: Settings) -> str | None:
     return None
 
 
-def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
+def read_kept(settings: RuntimeSettings, topics: Iterable[str]) -> Kept:
     """Read the kept variants; the result is empty if no file exists or it belongs to another user."""
     messages: list[tuple[str, Any]] = []
     cluster_id, wrong = None, None
@@ -87,7 +90,7 @@ def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
         cluster_id = _text.decode(page[_CLUSTER]) or None if _CLUSTER in page else None
         for topic in topics:
             for entry in _entries.decode(page[topic]):
-                decoded = decode(topic, bytes(entry), None)
+                decoded = decode_variants(topic, bytes(entry))
                 if isinstance(decoded, Rejected):
                     wrong = f"part of {file} cannot be read: {decoded.detail}"
                 else:
@@ -100,7 +103,7 @@ def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
     return Kept(cluster_id, tuple(messages), wrong)
 
 
-def keep(settings: Settings, known: Mapping[str, Iterable[Any]], cluster_id: str | None = None) -> str | None:
+def keep(settings: RuntimeSettings, known: Mapping[str, Iterable[Any]], cluster_id: str | None = None) -> str | None:
     """Write the messages of all topics to the file, or nothing; return the error, or None if there was none."""
     parts = [(topic, b"[%s]" % b",".join(map(encode, every))) for topic, every in known.items()]
     parts += [(_CLUSTER, encode(cluster_id or "")), (_PREFIX, encode(settings.kafka.topic_prefix))]
@@ -122,7 +125,7 @@ class Keeper:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RuntimeSettings,
         known: Callable[[], tuple[Mapping[str, Iterable[Any]], str | None]],
         troubles: Troubles,
         *,

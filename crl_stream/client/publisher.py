@@ -8,24 +8,27 @@ import socket
 import threading
 import time
 import uuid
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from crl_stream.client.background import Background
 from crl_stream.client.lifetimes import notice_the_end, waits
 from crl_stream.client.outbox import QUEUE_SIZE, Item, Outbox, PublisherStats
 from crl_stream.client.scores import usable
-from crl_stream.client.sending import Sending
 from crl_stream.client.setting_up import Setup, set_up
 from crl_stream.client.troubles import Troubles, utc_now
 from crl_stream.core import messages as m
 from crl_stream.core.drills import DRILL_AGENT, is_drill
 from crl_stream.core.identity import is_identifier, suggest_identifier
 from crl_stream.errors import ConfigError, InvalidMessage
-from crl_stream.settings import Settings
 from crl_stream.wire.cloudevents import event_headers
-from crl_stream.wire.codec import Rejected, decode, encode, not_finite
-from crl_stream.wire.topics import INVOCATIONS, Topics
+from crl_stream.wire.runtime_codec import Rejected, decode_outcome, encode, not_finite
+from crl_stream.wire.topic_names import INVOCATIONS, Topics
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crl_stream.client.sending import Sending
+    from crl_stream.settings.runtime_sections import RuntimeSettings
 
 __all__ = ["QUEUE_SIZE", "Publisher", "PublisherStats", "checked", "default_runtime_id", "utc_now"]
 
@@ -50,7 +53,7 @@ def checked(message: m.Invocation | m.Feedback) -> tuple[bytes, bytes]:
     # JSON cannot express infinity or NaN: they become null, so fields need checking only if the text contains null.
     if b"null" in value and (wrong := not_finite(message)) is not None:
         raise InvalidMessage(f"{wrong} is {getattr(message, wrong)}, not a number.", hint="omit it if it is unknown")
-    decoded = decode(INVOCATIONS, value, key)
+    decoded = decode_outcome(value, key)
     if isinstance(decoded, Rejected):
         raise _complaint(message, decoded)
     if is_drill(message.agent_name) and getattr(message, "runtime_id", None) != DRILL_AGENT:
@@ -82,7 +85,7 @@ class Publisher:
 
     def __init__(
         self,
-        settings: Settings | Setup | None = None,
+        settings: RuntimeSettings | Setup | None = None,
         *,
         file: Path | str | None = None,
         runtime_id: str | None = None,
@@ -101,7 +104,7 @@ class Publisher:
         self._start_lock = threading.Lock()
         self._background: Background | None = None
         self._closed = False
-        self._sending = Sending(self.settings, self._topic, self._outbox, self._troubles)
+        self._sending = self._new_sending()
         if self._owns_troubles:
             setup.say(self._troubles)
         if self._given_id and self.runtime_id != self._given_id:
@@ -260,12 +263,17 @@ class Publisher:
         if self._owns_troubles:
             self._troubles.forked()
         self._outbox.forked()
-        self._sending = Sending(self.settings, self._topic, self._outbox, self._troubles)
+        self._sending = self._new_sending()
 
     def at_exit(self, deadline: float) -> None:
         """Close the publisher if the program ends without having closed it."""
         if not self._closed:
             self.close(min(self.settings.client.close_seconds, max(0.0, deadline - time.monotonic())))
+
+    def _new_sending(self) -> Sending:
+        from crl_stream.client.sending import Sending  # imported with the first client, before there are threads
+
+        return Sending(self.settings, self._topic, self._outbox, self._troubles)
 
     def _start(self) -> None:
         with self._start_lock:
@@ -288,7 +296,7 @@ class Publisher:
             self._background.call(self._sending.awake)
 
 
-def name_of(runtime_id: str | None, settings: Settings, *, strict: bool) -> str:
+def name_of(runtime_id: str | None, settings: RuntimeSettings, *, strict: bool) -> str:
     """Return the name given to a runtime, or ""; with ``strict``, an unusable name raises ``ConfigError``."""
     given = str(runtime_id or settings.client.runtime_id)
     if strict and given and not is_identifier(given):

@@ -13,13 +13,10 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias
 
-from crl_stream.client.address import reason_of
 from crl_stream.client.background import Background
-from crl_stream.client.exploration import DEFAULT, POLICIES, Choose
-from crl_stream.client.following import PATIENCE_SECONDS, Following, Reread, View
+from crl_stream.client.exploration import DEFAULT, Choose, policies, policy_named, uniform
 from crl_stream.client.keeping import Keeper, kept_file, read_kept, why_unusable
 from crl_stream.client.lifetimes import waits
 from crl_stream.client.sessions import MOST as SESSIONS
@@ -30,9 +27,14 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.inputs import VariantSource
 from crl_stream.errors import ConfigError
-from crl_stream.settings import Settings
-from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS
+from crl_stream.wire.topic_names import ACTIVE_VARIANTS, VARIANTS
 from crl_stream.wire.weights import variant_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crl_stream.client.following import View
+    from crl_stream.settings.runtime_sections import RuntimeSettings
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ class Resolver:
 
     def __init__(
         self,
-        settings: Settings | Setup | None = None,
+        settings: RuntimeSettings | Setup | None = None,
         *,
         file: Path | str | None = None,
         rng: random.Random | None = None,
@@ -248,6 +250,9 @@ class Resolver:
     def _start(self) -> None:
         with self._start_lock:
             if self._background is None and not self._closed and not self._setup.without_kafka:
+                # Imported with the first client, before there are threads.
+                from crl_stream.client.following import PATIENCE_SECONDS, Following
+
                 following = Following(self.settings, self, self._troubles, self._beat)
                 self._background = background = Background(
                     "crl-resolver",
@@ -268,6 +273,9 @@ class Resolver:
 
     def _failed(self, error: BaseException) -> None:
         """Report that an attempt to follow the topics has ended."""
+        from crl_stream.client.address import reason_of
+        from crl_stream.client.following import Reread
+
         if isinstance(error, Reread):
             log.info("rereading the active variants: %s", error)
             return
@@ -379,13 +387,19 @@ class Resolver:
 
     def _policy_named(self, name: Any, *, strict: bool) -> Choose:
         """Return the exploration policy of this name; if it does not exist, log that and return the default one."""
-        found = POLICIES.get(name) if isinstance(name, str) else None
+        try:
+            found = policy_named(name) if isinstance(name, str) else None
+            wrong = f"there is no exploration policy {name!r:.100}"
+        except Exception as error:  # a third-party policy may raise anything
+            if strict:
+                raise
+            found, wrong = None, f"the exploration policies cannot be loaded: {error}"
         if found is not None:
             return found
         if strict:
-            raise ConfigError(f"There is no exploration policy {name!r:.100}.", hint=f"one of {', '.join(POLICIES)}")
-        self._troubles.say("exploration", f"there is no exploration policy {name!r:.100}: {DEFAULT} is used")
-        return POLICIES[DEFAULT]
+            raise ConfigError(f"There is no exploration policy {name!r:.100}.", hint=f"one of {', '.join(policies())}")
+        self._troubles.say("exploration", f"{wrong}: {DEFAULT} is used")
+        return uniform.choose
 
     def _explorable(self, key: TaskKey, active: m.ActiveVariant) -> list[m.RegisteredVariant]:
         known = self._known.get(key)

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import BrokerResponseError, KafkaConnectionError, KafkaError
@@ -22,8 +22,10 @@ from crl_stream.client.event_loop import LEAVING
 from crl_stream.client.outbox import Item, Outbox
 from crl_stream.client.troubles import Troubles, utc_now
 from crl_stream.kafka.connection import connection_options, wait_through_outages
-from crl_stream.settings import Settings
 from crl_stream.wire.partitioner import partition_of
+
+if TYPE_CHECKING:
+    from crl_stream.settings.runtime_sections import RuntimeSettings
 
 REQUEST_SECONDS: Final = 10.0
 """Seconds after which an unanswered request is repeated."""
@@ -43,7 +45,7 @@ bad timestamp, unsupported format, policy violation, invalid record."""
 class Sending:
     """Sends waiting messages; each attempt lasts until something fails."""
 
-    def __init__(self, settings: Settings, topic: str, outbox: Outbox, troubles: Troubles) -> None:
+    def __init__(self, settings: RuntimeSettings, topic: str, outbox: Outbox, troubles: Troubles) -> None:
         self.settings, self._topic, self._outbox, self._troubles = settings, topic, outbox, troubles
         self.connected_since: str | None = None
         """The time since which Kafka has been accepting messages; None while it does not."""

@@ -1,9 +1,9 @@
-"""Generates the JSON Schemas, the AsyncAPI document, the README's picture and ``docs/lifecycle.md``.
+"""Generates the JSON Schemas, the AsyncAPI document, the README's picture, ``docs/lifecycle.md`` and the setting names.
 
 ``python -m crl_stream.contract.generator`` writes all of them: the schemas and the AsyncAPI document into ``topics/``,
 the others in place.  ``--check`` only lists what is stale.
-The sources are the message classes, ``catalog.toml``, ``stages.topology`` and ``core.monitor.lifecycle``; never edit a
-generated file.
+The sources are the message classes, ``catalog.toml``, ``stages.topology``, ``core.monitor.lifecycle`` and the sections
+of the settings; never edit a generated file.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import msgspec
 from crl_stream.contract import contract_root, load_catalog
 from crl_stream.contract.lifecycle_page import lifecycle_page, page_of
 from crl_stream.contract.readme_picture import readme_of, with_picture
+from crl_stream.settings import names
+from crl_stream.settings.model import leaves
 from crl_stream.wire.asyncapi import asyncapi_document
 from crl_stream.wire.schemas import message_schema, schema_name
 from crl_stream.wire.topics import MESSAGES
@@ -79,12 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _draw(root: Path, *, check: bool = False) -> list[str]:
-    """Update the picture in the README and the page of transitions; return the names of the files that were stale."""
+    """Update the files outside the contract's folder; return the names of those that were stale."""
     drawn: dict[Path, str] = {}
     if (readme := readme_of(root)) is not None:
         drawn[readme] = with_picture(readme.read_text(encoding="utf-8"))
     if (page := page_of(root)) is not None:
         drawn[page] = lifecycle_page()
+    if names.FILE.is_relative_to(root.parent):
+        drawn[names.FILE] = "".join(f"{name}\n" for name in leaves())
     wrong = [path for path, text in drawn.items() if _read(path) != text]
     if not check:
         for path in wrong:

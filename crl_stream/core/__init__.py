@@ -7,7 +7,7 @@ Read in this order:
     ids                the id of every fact, and digests
     drills             the reserved tasks on which the protection is tested, and the recorded result of each
     messages/          everything that is read from and written to topics, as values
-    policy             the settings that determine decisions
+    policy             the settings that determine decisions; modes: those of its words that messages repeat
     policy_difference  lists the settings that differ between two policies
     policy_size        limits the size of the records that a policy allows
     monitor/           one task: processes outcomes and commands, decides what follows, and publishes the result

@@ -13,6 +13,7 @@ import msgspec
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.ids import policy_hash
+from crl_stream.core.modes import Mode, OnChange
 from crl_stream.core.monitor.detectors import DETECTORS, avg_reward, error_rate, success_rate
 from crl_stream.errors import IncompletePart
 
@@ -23,7 +24,6 @@ Hours = Annotated[float, msgspec.Meta(gt=0.0, le=8_760.0)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
-Mode = Literal["enforce", "shadow", "observe"]
 GuardrailAction = Literal["alert", "rollback", "off"]
 AtLeastZero = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
 NamedMetric = Annotated[
@@ -34,7 +34,6 @@ NamedMetric = Annotated[
         max_length=200,
     ),
 ]
-OnChange = Literal["next_turn", "next_session"]
 Guard = Literal["none", "evidence"]
 Baseline = Literal["lifetime", "before_window", "recent"]
 

@@ -7,7 +7,7 @@ import math
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -19,7 +19,9 @@ from aiokafka.errors import (
 )
 
 from crl_stream.errors import Unavailable
-from crl_stream.settings.model import Kafka
+
+if TYPE_CHECKING:
+    from crl_stream.settings.runtime_sections import Kafka
 
 _OF_THE_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 

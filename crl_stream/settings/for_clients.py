@@ -8,35 +8,29 @@ settings or a missing secret of a notifier.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.errors import ConfigError
-from crl_stream.settings.layers import (
+from crl_stream.settings.fields import read_section
+from crl_stream.settings.names import (
     ALIASES,
     BRIDGE_VARIABLE,
-    NOT_SETTINGS,
-    PREFIX,
-    TEST_PREFIX,
-    Settings,
+    NOTIFIER_PREFIX,
+    all_names,
+    is_setting,
     nearest_name,
-    read_section,
+    variable_of,
 )
-from crl_stream.settings.model import SECTIONS, Broker, Client, Kafka, Proposer, Review, Telemetry, Worker, leaves
-from crl_stream.settings.notifiers import named_by
 from crl_stream.settings.origin import Origin
-
-READ: Final = ("kafka", "client", "broker")
-"""The sections that a client reads."""
+from crl_stream.settings.runtime_sections import RUNTIME_SECTIONS, Broker, Client, Kafka, RuntimeSettings
 
 
 class ClientSettings(NamedTuple):
     """The settings of a client, and the problems found in them."""
 
-    settings: Settings
+    settings: RuntimeSettings
     without_kafka: str
     """Why the client must not connect; empty if it may.
 
@@ -61,15 +55,15 @@ def load_client_settings(
     environment = os.environ if environment is None else environment
     notes: list[str] = []
     without_kafka = ""
-    chosen: dict[str, dict[str, Origin]] = {name: {} for name in READ}
+    chosen: dict[str, dict[str, Origin]] = {name: {} for name in RUNTIME_SECTIONS}
     wrong: dict[str, ConfigError] = {}
 
     def take(name: str, origin: Origin) -> None:
         section, _, entry = name.partition(".")
         if section not in chosen:
             return
-        if entry not in SECTIONS[section].model_fields:
-            known = {each: None for each in leaves() if each.startswith(f"{section}.")}
+        if entry not in RUNTIME_SECTIONS[section].__struct_fields__:
+            known = [f"{section}.{each}" for each in RUNTIME_SECTIONS[section].__struct_fields__]
             wrong.setdefault(
                 section,
                 ConfigError(
@@ -78,7 +72,7 @@ def load_client_settings(
                 ),
             )
         else:
-            chosen[section][name] = origin
+            chosen[section][entry] = origin
 
     try:
         for name, origin in _file(file, environment):
@@ -100,9 +94,9 @@ def load_client_settings(
     read, why, of_sections = _sections(chosen, wrong, strict=strict)
     without_kafka, notes = without_kafka or why, notes + of_sections
     origins = {
-        name: Origin(getattr(read[section], name.partition(".")[2]), origin.source)
+        f"{section}.{entry}": Origin(getattr(read[section], entry), origin.source)
         for section, named in chosen.items()
-        for name, origin in named.items()
+        for entry, origin in named.items()
     }
     return ClientSettings(settings_of_client(**read, origins=origins), without_kafka.replace("\n", " "), tuple(notes))
 
@@ -113,15 +107,15 @@ def _sections(
     """Return the sections by name, why the client must not connect, and notes about sections that use defaults."""
     read: dict[str, Any] = {}
     without_kafka, notes = "", list[str]()
-    for section in READ:
+    for section, kind in RUNTIME_SECTIONS.items():
         try:
             if section in wrong:
                 raise wrong[section]
-            read[section] = read_section(section, chosen[section])
+            read[section] = read_section(section, kind, chosen[section])
         except ConfigError as error:
             if strict:
                 raise
-            read[section] = SECTIONS[section]()
+            read[section] = kind()
             if section == "kafka":
                 without_kafka = str(error)
             else:
@@ -134,23 +128,13 @@ def settings_of_client(
     client: Client | None = None,
     broker: Broker | None = None,
     origins: Mapping[str, Origin] | None = None,
-) -> Settings:
-    """Return settings with defaults for everything that a client does not read.
+) -> RuntimeSettings:
+    """Return the settings of a client; a section that is not given has its defaults.
 
-    ``kafka``, ``client`` and ``broker`` are the sections a client reads; ``origins`` says where their values came from.
+    ``origins`` says where the values of ``kafka``, ``client`` and ``broker`` came from.
     """
-    return Settings(
-        kafka=kafka or Kafka(),
-        client=client or Client(),
-        broker=broker or Broker(),
-        worker=Worker(),
-        proposer=Proposer(),
-        review=Review(),
-        telemetry=Telemetry(),
-        notifiers={},
-        disabled_notifiers={},
-        policies=PolicySet(Policy()),
-        origins=origins or {},
+    return RuntimeSettings(
+        kafka=kafka or Kafka(), client=client or Client(), broker=broker or Broker(), origins=origins or {}
     )
 
 
@@ -158,6 +142,8 @@ def _file(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[s
     path = file or (Path(environment["CRL_CONFIG"]) if environment.get("CRL_CONFIG") else None)
     if path is None:
         return
+    import tomllib  # most clients read no file
+
     try:
         page = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -166,7 +152,7 @@ def _file(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[s
         ) from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}.", hint="CRL_CONFIG names the file") from error
-    for section in READ:
+    for section in RUNTIME_SECTIONS:
         entries = page.get(section, {})
         if not isinstance(entries, dict):
             raise ConfigError(f"{section} is not a section ({path}).", hint=f"write [{section}]")
@@ -175,20 +161,34 @@ def _file(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[s
 
 
 def variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
-    """Yield the name and origin of each setting in the environment; the name of an unknown variable is empty."""
-    names = {PREFIX + name.replace(".", "_").upper(): name for name in leaves()} | ALIASES
-    for variable in sorted(environment):
-        if not variable.startswith(PREFIX) or variable.startswith(TEST_PREFIX) or variable in NOT_SETTINGS:
-            continue
+    """Yield the name and origin of each setting in the environment; the name of an unknown variable is empty.
+
+    Notifiers are not a client's business, so their variables are passed over.
+    """
+    names = _OWN_VARIABLES
+    for variable in sorted(filter(is_setting, environment)):
+        if variable not in names and not variable.startswith(NOTIFIER_PREFIX):
+            names = _all_variables()
         if variable in names:
             if environment[variable] != "":
                 yield names[variable], Origin(environment[variable], f"environment {variable}")
-        elif named_by(variable) is None and not variable.startswith(BRIDGE_VARIABLE):
+        elif not variable.startswith((NOTIFIER_PREFIX, BRIDGE_VARIABLE)):
             yield "", Origin(environment[variable], variable)
 
 
+_OWN_VARIABLES: Final = {
+    variable_of(f"{section}.{entry}"): f"{section}.{entry}"
+    for section, kind in RUNTIME_SECTIONS.items()
+    for entry in kind.__struct_fields__
+} | ALIASES
+
+
+def _all_variables() -> dict[str, str]:
+    return {variable_of(name): name for name in all_names()} | ALIASES
+
+
 def _about_unknown(variables: list[str]) -> str:
-    names = {PREFIX + name.replace(".", "_").upper(): None for name in leaves()} | dict.fromkeys(ALIASES)
+    names = _all_variables()
     shown = [f"{variable}{nearest_name(variable, names).replace('; the', ' (the')}" for variable in variables]
     shown = [text + ")" if " (the" in text else text for text in shown]
     return f"not a setting, and ignored: {', '.join(shown)}"

@@ -11,10 +11,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from crl_stream.settings.for_clients import ClientSettings, load_client_settings, variables
-from crl_stream.settings.layers import resolve
+from crl_stream.settings.for_clients import load_client_settings, variables
+from crl_stream.settings.layers import Settings, resolve
 from crl_stream.settings.model import POLICY_SECTIONS
 from crl_stream.settings.origin import Origin
 from crl_stream.settings.settings_file import FILE, SettingsFile
@@ -23,12 +23,20 @@ READ: Final = frozenset({*POLICY_SECTIONS, "telemetry", "proposer", "profile", "
 """The sections that are read besides those of a client."""
 
 
+class ScriptSettings(NamedTuple):
+    """The settings of a script, and the problems found in them; the fields are those of ``ClientSettings``."""
+
+    settings: Settings
+    without_kafka: str
+    notes: tuple[str, ...]
+
+
 def load_script_settings(
     *,
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
-) -> ClientSettings:
+) -> ScriptSettings:
     """Load settings from ``flags``, the environment (``CRL_*``) and a file; earlier sources override later ones.
 
     ``file`` defaults to the one that ``CRL_CONFIG`` names. Raises ``ConfigError`` for a bad value. The returned notes
@@ -44,13 +52,12 @@ def load_script_settings(
     if source is None and Path(FILE).is_file():
         named = f"set CRL_CONFIG={FILE} if it is yours"
         notes += (f"the {FILE} in this folder is not read: scripts use only CRL_* variables and a named file; {named}",)
+    found = client.settings
     settings = replace(
-        client.settings,
-        telemetry=rest.telemetry,
-        proposer=rest.proposer,
-        policies=rest.policies,
-        profile=rest.profile,
-        origins={**rest.origins, **client.settings.origins},
-        file=rest.file,
+        rest,
+        kafka=found.kafka,
+        client=found.client,
+        broker=found.broker,
+        origins={**rest.origins, **found.origins},
     )
-    return ClientSettings(settings, client.without_kafka, notes)
+    return ScriptSettings(settings, client.without_kafka, notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,48 +18,29 @@ from crl_stream.core.policy_size import too_large
 from crl_stream.errors import ConfigError
 from crl_stream.notifiers.options import Options
 from crl_stream.settings import notifiers
-from crl_stream.settings.model import (
-    POLICY_SECTIONS,
-    SECTIONS,
-    Broker,
-    Client,
-    Kafka,
-    Mirrors,
-    Proposer,
-    Review,
-    Telemetry,
-    Worker,
-    leaves,
-)
+from crl_stream.settings.fields import Section, shown
+from crl_stream.settings.fields import read_section as read_runtime_section
+from crl_stream.settings.model import POLICY_SECTIONS, SECTIONS, Mirrors, Proposer, Review, Telemetry, Worker, leaves
 from crl_stream.settings.named_sections import DisabledSection
+from crl_stream.settings.names import ALIASES, BRIDGE_VARIABLE, PREFIX, is_setting, nearest_name, variable_of
 from crl_stream.settings.origin import Origin
 from crl_stream.settings.profiles import PROFILES
+from crl_stream.settings.runtime_sections import RuntimeSettings
 from crl_stream.settings.settings_file import FILE, OVERRIDES, SettingsFile
 from crl_stream.settings.trust import Untrusted, was_trusted
 
 if TYPE_CHECKING:
     from crl_stream.bridges.options import BridgeOptions
 
-PREFIX: Final = "CRL_"
-ALIASES: Final = {"CRL_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers", "CRL_PROFILE": "profile"}
-"""Short environment variables."""
-NOT_SETTINGS: Final = ("CRL_CONFIG", "CRL_MAVEN_MIRROR")
-"""``CRL_*`` variables that are not settings and are read elsewhere in the product."""
-TEST_PREFIX: Final = "CRL_TEST_"
-"""``CRL_*`` variables that only tests use."""
 BRIDGES: Final = "bridges."
-BRIDGE_VARIABLE: Final = "CRL_BRIDGES_"
-"""First parts of the names of a bridge's settings; the code of bridges is loaded only if there are any."""
+"""First part of the names of a bridge's settings; the code of bridges is loaded only if there are any."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """All settings, resolved."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(RuntimeSettings):
+    """All settings, resolved. Overrides are named ``agents.<name>.<section>.<field>`` in ``origins``."""
 
-    kafka: Kafka
     worker: Worker
-    broker: Broker
-    client: Client
     proposer: Proposer
     review: Review
     telemetry: Telemetry
@@ -76,8 +56,6 @@ class Settings:
     """Bridges that lack a required secret."""
     mirrors: Mirrors = field(default_factory=Mirrors)
     """The prompt stores whose labels follow the active variants."""
-    origins: Mapping[str, Origin] = field(default_factory=dict)
-    """Value and source of each setting by dotted name; overrides are named ``agents.<name>.<section>.<field>``."""
     file: Path | None = None
     """The settings file that was read."""
     untrusted: Untrusted | None = None
@@ -141,9 +119,9 @@ def resolve(
     policies = _policies(origins, overrides)
     channels = notifiers.resolve_notifiers(named[notifiers.PREFIX])
     bridges, disabled_bridges, bridge_origins = _bridges(named[BRIDGES])
-    shown = {"profile": profile, **_effective(origins, sections, policies)}
-    shown |= {name.replace("\t", "."): origin for name, origin in overrides.items()}
-    shown |= {**channels.origins, **bridge_origins}
+    in_force = {"profile": profile, **_effective(origins, sections, policies)}
+    in_force |= {name.replace("\t", "."): origin for name, origin in overrides.items()}
+    in_force |= {**channels.origins, **bridge_origins}
     mirrors = Mirrors(sections["mirrors.langfuse"], sections["mirrors.mlflow"])
     return Settings(
         **{name: section for name, section in sections.items() if "." not in name},
@@ -154,7 +132,7 @@ def resolve(
         disabled_bridges=disabled_bridges,
         policies=policies,
         profile=profile.value,
-        origins=shown,
+        origins=in_force,
         file=source.path if source else None,
         untrusted=Untrusted(source.path, tuple(ignored), was_trusted(source.path)) if source and ignored else None,
     )
@@ -186,7 +164,7 @@ def _profile(layers: Iterable[tuple[str, Origin]]) -> Origin:
             profile = origin
     if not isinstance(profile.value, str) or profile.value not in PROFILES:
         raise ConfigError(
-            f"There is no profile {_shown(profile.value)} ({profile.place}).",
+            f"There is no profile {shown(profile.value)} ({profile.place}).",
             hint=f"one of {', '.join(PROFILES)}{nearest_name(str(profile.value), PROFILES)}",
         )
     return profile
@@ -194,10 +172,8 @@ def _profile(layers: Iterable[tuple[str, Origin]]) -> Origin:
 
 # -- layers ----------------------------------------------------------------------------------------
 def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any]) -> Iterator[tuple[str, Origin]]:
-    names = {PREFIX + name.replace(".", "_").upper(): name for name in known} | ALIASES
-    for variable in sorted(environment):
-        if not variable.startswith(PREFIX) or variable.startswith(TEST_PREFIX) or variable in NOT_SETTINGS:
-            continue
+    names = {variable_of(name): name for name in known} | ALIASES
+    for variable in sorted(filter(is_setting, environment)):
         section = notifiers.named_by(variable) or _bridge_named_by(variable)
         if section is not None and variable not in names:
             names[variable] = section
@@ -213,12 +189,6 @@ def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any])
             yield names[variable], Origin(environment[variable], f"environment {variable}")
 
 
-def nearest_name(name: str, names: Mapping[str, Any]) -> str:
-    """Return the end of a hint, ``; the nearest name is ...``; empty if no name is close."""
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; the nearest name is {found[0]}" if found else ""
-
-
 # -- values ----------------------------------------------------------------------------------------
 def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
     """Build a section from the chosen values; its other settings keep their defaults."""
@@ -227,6 +197,8 @@ def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
         for name, origin in origins.items()
         if name.startswith(f"{section}.") and origin.source != "default"
     }
+    if issubclass(SECTIONS[section], Section):
+        return read_runtime_section(section, SECTIONS[section], chosen)
     try:
         return SECTIONS[section].model_validate({name: origin.value for name, origin in chosen.items()})
     except ValidationError as error:
@@ -236,9 +208,9 @@ def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
         secret = SECTIONS[section].model_fields[name].annotation is SecretStr
         # An address may contain a password.
         hidden = secret or (isinstance(given, str) and "://" in given and "@" in given)
-        shown = "(a secret)" if hidden else _shown(given)
+        given = "(a secret)" if hidden else shown(given)
         raise ConfigError(
-            f"{section}.{name} = {shown} ({chosen[name].place}): {first['msg']}.",
+            f"{section}.{name} = {given} ({chosen[name].place}): {first['msg']}.",
             hint="crl config show lists the settings in force and where they come from",
         ) from error
 
@@ -309,7 +281,7 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
                 raise msgspec.ValidationError("Expected a finite number")  # noqa: TRY301 - one place where all values are checked
         except msgspec.ValidationError as error:
             raise ConfigError(
-                f"{name} = {_shown(origin.value)} ({origin.place}): {_short(str(error))}.",
+                f"{name} = {shown(origin.value)} ({origin.place}): {_short(str(error))}.",
                 hint="crl config show lists the settings in force and where they come from",
             ) from error
         nested.setdefault(section, {})[entry] = value
@@ -318,16 +290,12 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
 
 def _effective(origins: Mapping[str, Origin], sections: Mapping[str, Any], policies: PolicySet) -> dict[str, Origin]:
     """Return the origins of the settings, with the resolved values in place of the given ones."""
-    shown = {}
+    in_force = {}
     for name, origin in origins.items():
         section, _, entry = name.rpartition(".")
         holder = sections[section] if section in sections else getattr(policies.default, section)
-        shown[name] = Origin(getattr(holder, entry), origin.source)
-    return shown
-
-
-def _shown(value: Any) -> str:
-    return _short(repr(value))
+        in_force[name] = Origin(getattr(holder, entry), origin.source)
+    return in_force
 
 
 def _short(text: str) -> str:

@@ -1,6 +1,6 @@
 """The settings outside the policy: where Kafka is, how a worker behaves, where data is kept.
 
-``core.policy`` defines the policy's settings. ``leaves`` returns both.
+``runtime_sections`` defines those that a client reads too, and ``core.policy`` the policy's. ``leaves`` returns all.
 """
 
 from __future__ import annotations
@@ -18,11 +18,24 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
 from crl_stream.core.policy import Policy
+from crl_stream.settings.runtime_sections import Broker, Client, Kafka
 from crl_stream.settings.user_folders import user_folder
+
+__all__ = [
+    "POLICY_SECTIONS",
+    "SECTIONS",
+    "Broker",
+    "Client",
+    "Kafka",
+    "Proposer",
+    "Review",
+    "Telemetry",
+    "Worker",
+    "leaves",
+]
 
 _SOME_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - schedules are in wall time
 """A fixed day from which a schedule's next date is computed, so every process gets the same result."""
-Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class _Section(BaseModel):
@@ -35,28 +48,6 @@ class _Section(BaseModel):
             # No setting is a boolean, and pydantic would read true as 1.
             raise PydanticCustomError("boolean", "Input should not be true or false")
         return value
-
-
-class Kafka(_Section):
-    """Kafka's address and the layout of the topics."""
-
-    bootstrap_servers: str = ""
-    """host:port, or several separated by commas; empty uses the embedded broker."""
-    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
-    """Prefix of every topic, consumer group and changelog; it separates installations on one cluster."""
-    partitions: Annotated[int, Field(ge=1, le=1_024)] = 4
-    """Partitions of crl.invocations and its related topics; cannot be changed later without a new log."""
-    replication_factor: Annotated[int, Field(ge=1, le=9)] = 1
-    """Use 3 in production; with 3 or more, a write counts once two brokers have it."""
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    sasl_username: str = ""
-    sasl_password: SecretStr = SecretStr("")
-    """Best set through CRL_KAFKA_SASL_PASSWORD; never shown."""
-    ssl_cafile: str = ""
-    """Certificates of the authority that signed the brokers' certificates; empty uses the system's."""
-    ssl_certfile: str = ""
-    ssl_keyfile: str = ""
 
 
 class Worker(_Section):
@@ -94,26 +85,6 @@ class Worker(_Section):
     def _without_brackets(cls, value: str) -> str:
         """Turn ``[::1]``, the form used in URLs, into the address ``::1``."""
         return value[1:-1] if value.startswith("[") and value.endswith("]") else value
-
-
-class Broker(_Section):
-    """The embedded broker."""
-
-    data_dir: Path = Field(default_factory=lambda: user_folder("XDG_DATA_HOME", ".local/share") / "broker")
-    port: Port | None = None
-    """Port of the embedded broker; if absent, the port of its last run, else 9092, else a free one."""
-    heap_mb: Annotated[int, Field(ge=256, le=32_768)] = 512
-
-
-class Client(_Section):
-    """The client library: its cache folder, the runtime's name, and how long closing may take."""
-
-    cache_dir: Path = Field(default_factory=lambda: user_folder("XDG_CACHE_HOME", ".cache"))
-    """Folder for Kafka's jars and the active variants that a Resolver falls back to."""
-    runtime_id: str = ""
-    """Name of a runtime in outcomes and receipts; if empty, it is built from the host name and process id."""
-    close_seconds: Annotated[float, Field(ge=0.0, le=300.0)] = 2.0
-    """Seconds that closing a client may take; messages that Kafka has not accepted by then are lost and reported."""
 
 
 class Proposer(_Section):
@@ -241,7 +212,7 @@ class Mirrors(NamedTuple):
         return bool(self.langfuse.host or self.mlflow.host)
 
 
-SECTIONS: dict[str, type[_Section]] = {
+SECTIONS: dict[str, Any] = {
     "kafka": Kafka,
     "worker": Worker,
     "broker": Broker,
@@ -259,7 +230,8 @@ def leaves() -> dict[str, Any]:
     """Return every setting by its dotted name, with its default; the name of a section may contain a dot itself."""
     found: dict[str, Any] = {}
     for name, section in SECTIONS.items():
-        for field, value in section():
+        made = section()
+        for field, value in msgspec.structs.asdict(made).items() if isinstance(made, msgspec.Struct) else made:
             found[f"{name}.{field}"] = value
     for name, section in POLICY_SECTIONS.items():
         for entry in msgspec.structs.fields(section):

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import pwd
 import stat
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -48,10 +46,19 @@ def home_folder() -> Path | None:
     """Return the user's home; None if there is neither HOME nor a passwd entry, as in containers."""
     try:
         # Treat an empty HOME as missing; pathlib would take it as the root folder.
-        home = Path(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:
+        home = Path(os.environ.get("HOME") or _home_on_record())
+    except (KeyError, RuntimeError):
         return None
     return home if home.is_absolute() else None
+
+
+def _home_on_record() -> str:
+    """Return the home that the system has on record; raises ``KeyError`` or ``RuntimeError`` if there is none."""
+    try:
+        import pwd
+    except ModuleNotFoundError:  # Windows has no such database, but a profile folder
+        return str(Path.home())
+    return pwd.getpwuid(os.getuid()).pw_dir
 
 
 def _usable(folder: Path) -> bool:
@@ -70,8 +77,10 @@ def _usable(folder: Path) -> bool:
 @cache
 def stand_in() -> Path:
     """Return a private folder, created on the first call; if that fails, a path that does not exist."""
+    import tempfile  # only a user without a home needs it
+
     try:
-        folder = Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}"
+        folder = Path(tempfile.gettempdir()) / f"{NAME}-{_user()}"
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
@@ -79,7 +88,7 @@ def stand_in() -> Path:
                 # Someone else created it and could read or replace files there, so it is not used.
                 folder = Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
     except OSError:
-        return Path(f"/tmp/{NAME}-{os.getuid()}")  # noqa: S108 - the code that writes there reports the error
+        return Path(f"/tmp/{NAME}-{_user()}")  # noqa: S108 - the code that writes there reports the error
     return folder
 
 
@@ -97,6 +106,13 @@ def _say_once(reason: str) -> None:
         log.warning("%s", _said[0])
 
 
+def _user() -> int:
+    """Return the user's id; 0 on Windows, where every user has a temporary folder of their own."""
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
 def _is_ours(folder: Path) -> bool:
     found = folder.lstat()
+    if not hasattr(os, "getuid"):
+        return stat.S_ISDIR(found.st_mode)
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022

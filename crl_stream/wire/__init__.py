@@ -2,11 +2,12 @@
 
 Read in this order:
 
-    topics          the only place that names topics, and the messages on each
+    topic_names     the only place that names topics; topics: the messages on each
     weights         which variant an invocation uses during a rollout
     partitioner     the partition of a key; drill_tasks: the reserved task of each partition, for drills
     records         records as consumers receive them, and as producers send them
     codec           bytes to messages and back; what cannot be decoded becomes a rejection with a reason
+        runtime_codec   the part of it that a runtime's client needs
         strict_json     finds the errors that fast JSON parsers miss
         complaints      explains why a message violates its schema
         reasons         all reasons why a record can become a dead letter

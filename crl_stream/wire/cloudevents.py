@@ -7,11 +7,13 @@ passed on unchanged, so that an invocation can be traced through other systems.
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from crl_stream.core import messages as m
-from crl_stream.wire.records import Headers
-from crl_stream.wire.topics import TOPIC_OF
+from crl_stream.wire.topic_names import MIRRORS
+
+if TYPE_CHECKING:
+    from crl_stream.wire.records import Headers
 
 SPEC_VERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/json"
@@ -106,14 +108,18 @@ def read_envelope(headers: Headers) -> Envelope:
 
 def _id_of(message: Any) -> str | None:
     """Return the message's own unique id, or else one made from its topic and position or revision."""
-    if isinstance(message, m.MirrorLabel | m.MirrorStore):
+    if (store := getattr(message, "store", None)) is not None:  # the mirror's memory: one record per revision
         about = _subject_of(message)
-        return f"{TOPIC_OF[type(message)]}:{message.store}:{f'{about}:' if about else ''}{message.revision}"
+        return f"{MIRRORS}:{store}:{f'{about}:' if about else ''}{message.revision}"
     for name in _ID_FIELDS:
         if (text := getattr(message, name, None)) is not None:
             return str(text)
     position = getattr(message, "position", None) or getattr(message, "as_of", None)
-    return f"{TOPIC_OF[type(message)]}:{position.partition}:{position.offset}" if position else None
+    if position is None:
+        return None
+    from crl_stream.wire.topics import TOPIC_OF  # it imports every message, and those of a client have an id
+
+    return f"{TOPIC_OF[type(message)]}:{position.partition}:{position.offset}"
 
 
 def _subject_of(message: Any) -> str | None:

@@ -20,12 +20,13 @@ IDENTIFIER_HINT: Final = "expected 1 to 128 characters from A-Z a-z 0-9 . _ : -"
 TIMESTAMP_HINT: Final = "expected an RFC 3339 time in UTC, like 2025-11-19T14:30:00Z"
 
 _type_info: Final = cache(inspect.type_info)
-_PATH: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
-_MISSING: Final = re.compile(r"missing required field `([^`]+)`")
-_UNKNOWN: Final = re.compile(r"contains unknown field `(.*)`", re.DOTALL)
-_TYPES: Final = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
-_LIMIT: Final = re.compile(r"Expected `(\w+)` (.*)")
-_STEP: Final = re.compile(r"\.?([A-Za-z_]\w*)|\[[^\]]*\]")
+# Patterns are compiled when they are first used, because a client seldom needs them.
+_PATH: Final = r" - at `(?:key in )?\$\.?([^`]*)`$"
+_MISSING: Final = r"missing required field `([^`]+)`"
+_UNKNOWN: Final = r"(?s)contains unknown field `(.*)`"
+_TYPES: Final = r"Expected `([^`]*)`, got `([^`]*)`"
+_LIMIT: Final = r"Expected `(\w+)` (.*)"
+_STEP: Final = r"\.?([A-Za-z_]\w*)|\[[^\]]*\]"
 _JSON_NAMES: Final = {
     "str": "a string",
     "int": "a whole number",
@@ -40,12 +41,12 @@ _JSON_NAMES: Final = {
 def explain(error: Exception, kind: Any) -> tuple[str, str]:
     """Return the reason and detail for an ``error`` that the typed parser raised for a value of type ``kind``."""
     complaint = str(error)
-    found = _PATH.search(complaint)
+    found = re.search(_PATH, complaint)
     path = found.group(1) if found else ""
     words = complaint[: found.start()] if found else complaint
-    if missing := _MISSING.search(words):
+    if missing := re.search(_MISSING, words):
         return reasons.MISSING_FIELD, plain(f"{_joined(path, missing.group(1))}: the field is required")
-    if unknown := _UNKNOWN.search(words):
+    if unknown := re.search(_UNKNOWN, words):
         return reasons.UNKNOWN_FIELD, plain(f"{_joined(path, unknown.group(1))}: unknown field in this release")
     reason, expected = _classify(words, path, kind)
     return reason, plain(f"{path}: {expected}" if path else expected)
@@ -61,7 +62,7 @@ def plain(text: str) -> str:
 
 
 def _classify(words: str, path: str, kind: Any) -> tuple[str, str]:
-    if types := _TYPES.search(words):
+    if types := re.search(_TYPES, words):
         wanted = " or ".join(_JSON_NAMES.get(name, name) for name in types.group(1).split(" | "))
         return reasons.WRONG_TYPE, f"expected {wanted}, not {_article(types.group(2))}"
     if "matching regex" in words:
@@ -69,7 +70,7 @@ def _classify(words: str, path: str, kind: Any) -> tuple[str, str]:
     if "Invalid enum value" in words or "Invalid value" in words:
         values = _values_at(kind, path)
         return reasons.OUT_OF_RANGE, f"expected one of {', '.join(values)}" if values else "not allowed here"
-    if limit := _LIMIT.search(words):
+    if limit := re.search(_LIMIT, words):
         return reasons.OUT_OF_RANGE, f"expected {_JSON_NAMES.get(limit.group(1), limit.group(1))} {limit.group(2)}"
     if "out of range" in words:
         return reasons.OUT_OF_RANGE, "the number is out of range"
@@ -98,7 +99,7 @@ def _values_at(kind: Any, path: str) -> tuple[str, ...]:
 def _type_at(kind: Any, path: str) -> Any:
     """Return the schema's type for a path like ``change.modifications[...].operation``, or None."""
     found: Any = _type_info(kind)
-    for step in _STEP.finditer(path):
+    for step in re.finditer(_STEP, path):
         found = _inner(_plainest(found), step.group(1))
     return _plainest(found)
 

@@ -23,8 +23,8 @@ MAX_DEPTH: Final = 16
 """Maximum nesting depth of objects and arrays, including the outermost."""
 
 # The pattern always matches at an opening quotation mark, so a run of them cannot make the scan quadratic.
-_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_BRACKET: Final = re.compile(rb"[\[\]{}]")
+_STRING: Final = rb'(?s)"(?:[^"\\]++|\\.)*+"?'
+_BRACKET: Final = rb"[\[\]{}]"
 
 
 class Bad(NamedTuple):
@@ -68,7 +68,7 @@ def check_shape(data: bytes) -> Bad | None:
 
 def _depth(data: bytes) -> int:
     depth = deepest = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", data)):
+    for bracket in re.findall(_BRACKET, re.sub(_STRING, b"", data)):
         if bracket in b"[{":
             depth += 1
             deepest = max(deepest, depth)

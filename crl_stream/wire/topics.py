@@ -1,32 +1,61 @@
-"""The names of all topics and the messages on each; no other code names a topic.
+"""The messages on each topic; ``topic_names`` has the names.
 
 Partitions, retention, writers and readers are in ``topics/catalog.toml``; a test checks that the two agree.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from crl_stream.core import messages as m
+from crl_stream.wire.topic_names import (
+    ACTIVE_VARIANTS,
+    ALERTS,
+    BRIDGE_INBOX,
+    COMMANDS,
+    DEAD_LETTERS,
+    DECISIONS,
+    DEGRADATIONS,
+    INVOCATIONS,
+    MIRRORS,
+    OVERVIEW,
+    OVERVIEW_EVENTS,
+    PROPOSALS,
+    RECEIPTS,
+    ROLLBACKS,
+    TAG_CONDITIONS,
+    TASKS,
+    VARIANTS,
+    Topics,
+)
 
-INVOCATIONS: Final = "crl.invocations"
-COMMANDS: Final = "crl.commands"
-DEGRADATIONS: Final = "crl.degradations"
-ROLLBACKS: Final = "crl.rollbacks"
-DECISIONS: Final = "crl.decisions"
-ALERTS: Final = "crl.alerts"
-ACTIVE_VARIANTS: Final = "crl.active-variants"
-VARIANTS: Final = "crl.variants"
-TASKS: Final = "crl.tasks"
-PROPOSALS: Final = "crl.proposals"
-RECEIPTS: Final = "crl.receipts"
-TAG_CONDITIONS: Final = "crl.tags"
-MIRRORS: Final = "crl.mirrors"
-OVERVIEW_EVENTS: Final = "crl.overview-events"
-OVERVIEW: Final = "crl.overview"
-DEAD_LETTERS: Final = "crl.dead-letters"
-BRIDGE_INBOX: Final = "crl.bridge-inbox"
+__all__ = [
+    "ACTIVE_VARIANTS",
+    "ALERTS",
+    "BRIDGE_INBOX",
+    "COMMANDS",
+    "DEAD_LETTERS",
+    "DECISIONS",
+    "DEGRADATIONS",
+    "FLEET_KEY",
+    "INVOCATIONS",
+    "MESSAGES",
+    "MIRRORS",
+    "OVERVIEW",
+    "OVERVIEW_EVENTS",
+    "OVERVIEW_KEY",
+    "PARTITION_ROW",
+    "POLICY_KEY",
+    "PROPOSALS",
+    "RECEIPTS",
+    "ROLLBACKS",
+    "TAG_CONDITIONS",
+    "TASKS",
+    "TICK_KEY",
+    "TOPIC_OF",
+    "VARIANTS",
+    "Topics",
+]
 
 MESSAGES: Final[dict[str, tuple[type, ...]]] = {
     INVOCATIONS: (m.Invocation, m.Feedback, m.CommandRef, m.Tick),
@@ -86,22 +115,3 @@ OVERVIEW_KEY: Final = b"overview"
 """Record key of the only page on ``crl.overview``."""
 PARTITION_ROW: Final = b"!partition/"
 """Key prefix of partition rows in the changelog."""
-
-
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """Names on a broker: the catalog's names with the installation's prefix."""
-
-    prefix: str = ""
-
-    def __call__(self, topic: str) -> str:
-        """Return the broker's name of a catalog topic."""
-        return self.prefix + topic
-
-    def group(self, app_id: str, role: str = "") -> str:
-        """Return the consumer group of the monitor, or of the service named by ``role``."""
-        return self(f"{app_id}-{role}" if role else app_id)
-
-    def changelog(self, app_id: str, table: str = "tasks") -> str:
-        """Return the changelog of a table, which only the owner of the state writes."""
-        return self(f"{app_id}-{table}-changelog")

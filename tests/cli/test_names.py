@@ -14,8 +14,8 @@ from source_tree import ROOT, modules
 from cli.program import Program, commands, groups
 from crl_stream.cli.application import app
 from crl_stream.settings import PROFILES
-from crl_stream.settings.layers import ALIASES, PREFIX
 from crl_stream.settings.model import leaves
+from crl_stream.settings.names import ALIASES, PREFIX
 from crl_stream.settings.template import render
 
 COMMANDS = {" ".join(path) for path in (*commands(), *groups())}

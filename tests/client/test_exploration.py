@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from client.exploring import ACTIVE, OTHERS, exploring, tried
-from crl_stream.client import Client, resolver
-from crl_stream.client.exploration import POLICIES
+from crl_stream.client import Client
+from crl_stream.client.exploration import policies, uniform
 from crl_stream.core import messages as m
 from crl_stream.errors import ConfigError
 from crl_stream.settings import Settings
 
 
 def test_the_policies_are_the_files_of_the_folder() -> None:
-    assert list(POLICIES) == ["uniform"]
+    assert list(policies()) == ["uniform"]
 
 
 def test_by_default_each_that_may_be_tried_is_tried_as_often_as_any(settings: Settings) -> None:
@@ -48,6 +48,6 @@ def _answers_another(*_: Any) -> m.RegisteredVariant:
 def test_a_policy_that_fails_or_names_what_it_was_not_offered_leaves_the_active_variant(
     settings: Settings, choose: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(resolver, "POLICIES", {"uniform": choose})
+    monkeypatch.setattr(uniform, "choose", choose)
     assert tried(exploring(settings)) == {ACTIVE.variant_id: 300}
     assert caplog.text.count("the exploration policy failed") == 1

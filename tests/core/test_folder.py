@@ -118,7 +118,7 @@ def test_another_folder_is_listed_too_when_it_is_told_before_the_package_is_impo
             (detector.PARTS, success_rate),
             (rules.PARTS, retire_underperforming_variant),
             (channels.PARTS, log),
-            (exploration.PARTS, uniform),
+            (exploration.parts(), uniform),
         )
         for part in parts
     ],

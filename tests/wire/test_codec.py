@@ -10,10 +10,10 @@ from builders import an_invocation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crl_stream.wire import codec, reasons
+from crl_stream.wire import codec, reasons, runtime_codec
 from crl_stream.wire.codec import MAX_REMEMBERED, Decoded, Rejected, decode, decode_logged, encode
 from crl_stream.wire.complaints import MAX_DETAIL
-from crl_stream.wire.topics import INVOCATIONS, MESSAGES, TOPIC_OF
+from crl_stream.wire.topics import ACTIVE_VARIANTS, INVOCATIONS, MESSAGES, TOPIC_OF, VARIANTS
 from wire import messages
 from wire.messages import tries
 
@@ -116,6 +116,27 @@ def test_the_short_way_and_the_long_way_agree_on_every_invocation(data: st.DataO
         assert decode_logged(value, key) == codec._read_input(INVOCATIONS, value, key)
 
 
+@tries(300)
+@given(st.data())
+def test_a_client_reads_what_it_writes_as_the_monitor_reads_it(data: st.DataObject) -> None:
+    message = data.draw(st.one_of(messages.invocations, messages.feedback))
+    key = data.draw(st.sampled_from([messages.key_of(message), b"another/key"]))
+    for value in (encode(message), data.draw(messages.mutated(message))):
+        monitors = decode_logged(value, key)
+        clients = runtime_codec.decode_outcome(value, key)
+        assert clients == monitors or b'"command_ref"' in value or b'"tick"' in value
+
+
+@tries(200)
+@given(st.sampled_from([golden for golden in GOLDEN if golden[0] in {ACTIVE_VARIANTS, VARIANTS}]), st.data())
+def test_a_client_reads_which_variant_to_use_as_all_others_do(golden: tuple[str, bytes], data: st.DataObject) -> None:
+    topic, text = golden
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 40)))
+    for value in (text, text[:start] + data.draw(st.binary(max_size=6)) + text[end:], None):
+        assert runtime_codec.decode_variants(topic, value) == decode(topic, value, b"a/b")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -140,15 +161,15 @@ def test_a_name_met_before_excuses_nothing(change: dict[str, str]) -> None:
 
 def test_a_rejected_invocation_teaches_nothing() -> None:
     outcome = an_invocation(variant_id="never-seen-before", agent_name="stranger")
-    before = len(codec._names), len(codec._tasks)
+    before = len(runtime_codec._names), len(runtime_codec._tasks)
     assert isinstance(decode(INVOCATIONS, encode(outcome), b"another/key"), Rejected)
-    assert (len(codec._names), len(codec._tasks)) == before
+    assert (len(runtime_codec._names), len(runtime_codec._tasks)) == before
 
 
 def test_what_is_remembered_of_strangers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_REMEMBERED < 2**20
-    monkeypatch.setattr(codec, "MAX_REMEMBERED", 8)
+    monkeypatch.setattr(runtime_codec, "MAX_REMEMBERED", 8)
     for number in range(40):
         outcome = an_invocation(f"v{number}", task_type=f"t{number}", runtime_id=f"r{number}")
         assert decode(INVOCATIONS, encode(outcome), messages.key_of(outcome)) == Decoded(outcome)
-    assert max(map(len, (codec._names, codec._tasks, codec._minutes))) <= 9
+    assert max(map(len, (runtime_codec._names, runtime_codec._tasks, runtime_codec._minutes))) <= 9

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from jsonschema import Draft202012Validator
+from source_tree import environment_of_this_checkout
 
 from crl_stream.contract import contract_root
 from crl_stream.core import messages as m
@@ -117,3 +120,41 @@ def test_no_decoder_is_built_after_the_import(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(msgspec.json, "Decoder", refuse)
     for path in MESSAGES_ONLY:
         assert isinstance(decode(path.parent.name, path.read_bytes(), key_for(path)), Decoded), path
+
+
+WHILE_DECODING = f"""
+import sys, threading
+from pathlib import Path
+from crl_stream.wire.runtime_codec import Decoded, decode_variants
+
+folder = Path({str(ROOT / "examples")!r})
+examples = [(path.parent.name, path.read_bytes()) for path in folder.glob("crl.*variants/*.json")]
+started, stop = threading.Event(), threading.Event()
+
+def decode():
+    while not stop.is_set():
+        for topic, value in examples:
+            assert isinstance(decode_variants(topic, value), Decoded)
+        started.set()
+
+thread = threading.Thread(target=decode)
+thread.start()
+started.wait()
+import crl_stream.wire.codec  # builds the decoders of all other messages
+stop.set()
+thread.join()
+print(len(examples))
+"""
+
+
+def test_a_program_may_import_the_other_decoders_while_its_client_decodes() -> None:
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-c", WHILE_DECODING],
+            env=environment_of_this_checkout(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert int(done.stdout) >= 2

@@ -6,11 +6,12 @@ variant has changed since the sender looked.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
 from crl_stream.core.messages.parts import (
+    Change,
     Count,
     ForeignText,
     Identifier,
@@ -207,22 +208,6 @@ class ProposeVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True,
     ref: ForeignText | None = None
     """Where the configuration is kept, such as ``langfuse:refund@12``."""
     evidence: CandidateEvidence | None = None
-
-
-class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The exact effect of an approved proposal."""
-
-    action: Literal["register", "activate", "retire", "enforce"]
-    """``enforce`` changes the policy: ``crl proposals approve`` does so, and the monitor only records the approval."""
-    variant_id: Identifier
-    parent: Identifier | None = None
-    model_tier: ShortText | None = None
-    temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
-    modifications: list[Modification] = []
-    configuration: dict[str, Any] | None = None
-    ref: ForeignText | None = None
-    provider: ShortText | None = None
-    model: ShortText | None = None
 
 
 class ApproveProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):

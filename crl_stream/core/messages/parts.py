@@ -126,3 +126,19 @@ class Candidate(msgspec.Struct, frozen=True):
     n_visits: int
     chosen: bool
     why_not: str | None = None
+
+
+class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The exact effect of an approved proposal."""
+
+    action: Literal["register", "activate", "retire", "enforce"]
+    """``enforce`` changes the policy: ``crl proposals approve`` does so, and the monitor only records the approval."""
+    variant_id: Identifier
+    parent: Identifier | None = None
+    model_tier: ShortText | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] | None = None
+    modifications: list[Modification] = []
+    configuration: dict[str, Any] | None = None
+    ref: ForeignText | None = None
+    provider: ShortText | None = None
+    model: ShortText | None = None

@@ -6,10 +6,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from crl_stream.core.messages.commands import CandidateEvidence, Change
+from crl_stream.core.messages.commands import CandidateEvidence
 from crl_stream.core.messages.parts import (
     ActivationCause,
     BaselineSource,
+    Change,
     DecisionKind,
     Delivered,
     Identifier,
@@ -18,7 +19,7 @@ from crl_stream.core.messages.parts import (
     Timestamp,
     VerdictKind,
 )
-from crl_stream.core.policy import Mode, OnChange
+from crl_stream.core.modes import Mode, OnChange
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
