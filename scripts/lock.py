@@ -69,7 +69,7 @@ def locks() -> list[Lock]:
             Lock(
                 FOLDER / f"{name}.txt",
                 f"the packages of other projects that tests/joins needs as `{name}`, in a separate environment",
-                [*runtime, *group(name)],
+                [*worker, *group(name)],
             )
             for name in groups()
         ],

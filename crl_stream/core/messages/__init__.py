@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         AnyCommand,
         AnyTaskCommand,
         ApproveProposal,
-        CandidateEvidence,
         Command,
         ConfirmRollback,
         DeferProposal,
@@ -75,6 +74,7 @@ if TYPE_CHECKING:
     from crl_stream.core.messages.parts import (
         SCHEMA_VERSION,
         Candidate,
+        CandidateEvidence,
         Change,
         Delivered,
         Evidence,

@@ -11,11 +11,10 @@ from typing import Annotated, Any
 import msgspec
 
 from crl_stream.core.messages.parts import (
+    CandidateEvidence,
     Change,
-    Count,
     ForeignText,
     Identifier,
-    Measure,
     Modification,
     Ordinal,
     SchemaVersion,
@@ -165,25 +164,6 @@ class RetireVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, 
     """Never choose or explore a variant again; refused while it is active."""
 
     variant_id: Identifier
-
-
-class CandidateEvidence(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What the source of a candidate claims about it. crl-stream shows this to the reviewer and decides nothing by it.
-
-    Scores are on the source's own scale.
-    """
-
-    n: Count | None = None
-    """Number of examples or runs behind the scores."""
-    metric: ForeignText | None = None
-    """What the scores measure."""
-    score_before: Measure | None = None
-    """Score of the parent, or of whatever the candidate was made from."""
-    score_after: Measure | None = None
-    """Score of the candidate."""
-    dataset: ForeignText | None = None
-    url: ShortText | None = None
-    """Where the full report is."""
 
 
 class ProposeVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):

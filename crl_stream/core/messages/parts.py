@@ -128,6 +128,25 @@ class Candidate(msgspec.Struct, frozen=True):
     why_not: str | None = None
 
 
+class CandidateEvidence(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the source of a candidate claims about it. crl-stream shows this to the reviewer and decides nothing by it.
+
+    Scores are on the source's own scale.
+    """
+
+    n: Count | None = None
+    """Number of examples or runs behind the scores."""
+    metric: ForeignText | None = None
+    """What the scores measure."""
+    score_before: Measure | None = None
+    """Score of the parent, or of whatever the candidate was made from."""
+    score_after: Measure | None = None
+    """Score of the candidate."""
+    dataset: ForeignText | None = None
+    url: ShortText | None = None
+    """Where the full report is."""
+
+
 class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The exact effect of an approved proposal."""
 

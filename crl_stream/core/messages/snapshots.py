@@ -6,10 +6,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from crl_stream.core.messages.commands import CandidateEvidence
 from crl_stream.core.messages.parts import (
     ActivationCause,
     BaselineSource,
+    CandidateEvidence,
     Change,
     DecisionKind,
     Delivered,
