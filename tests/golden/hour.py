@@ -62,6 +62,7 @@ def write_hour() -> Scribe:
     orders.on_the_fleet(scribe)
     scribe.fall_silent(60_000)
     proposals.made(scribe)
+    proposals.filed(scribe)
     proposals.superseded(scribe)
     proposals.earned(scribe)
     several = [scribe.task(agent, "by-chance") for agent in ("eager", "guarded", "shadow-runner", "crowded", "chancy")]

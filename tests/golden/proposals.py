@@ -84,3 +84,25 @@ def the_next_days(scribe: Scribe) -> None:
     for task_type in ("waits", "deferred-for-long", "parameters", "slow"):
         scribe.task("security-auditor", task_type).run("default", "SSEE" * 4)
     scribe.fall_silent(DAY)
+
+
+def filed(scribe: Scribe) -> None:
+    """File candidates from outside: approved, rejected, refused, and one that stays open."""
+    task = scribe.task("backend-architect", "filed")
+    task.run("default", "S" * 12)
+    given = {"source": "gepa@0.1", "parent": "default", "reason": "fewer retries", "ref": "git:3f2a"}
+    for number, claim in enumerate((0.9, 0.8, 0.7)):
+        evidence = m.CandidateEvidence(n=40, metric="accuracy", score_before=0.5, score_after=claim)
+        configuration = {"prompt": f"p-{number}", "steps": [1, 2]}
+        task.order(
+            m.ProposeVariant, variant_id=f"made-{number}", configuration=configuration, evidence=evidence, **given
+        )
+    task.order(m.ProposeVariant, variant_id="made-0", **given)
+    task.order(m.ProposeVariant, variant_id="default", **given)
+    task.order(m.ProposeVariant, variant_id="orphan", **given | {"parent": "unknown"})
+    scribe.fall_silent(3_000)
+    first, second, *_ = task.proposals()
+    task.review(m.ApproveProposal, first)
+    task.review(m.RejectProposal, second, reason="too long")
+    task.run("default", "S" * 12)
+    scribe.fall_silent(3_000)

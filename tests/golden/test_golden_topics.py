@@ -21,9 +21,10 @@ from .fold import fold_hour, topics_of
 from .hour import write_hour
 from .storage import Input, Line, read_inputs, read_outputs, write_outputs
 
-NOT_FOLDED = {"stuck"}
-"""Kinds of alerts that no stage writes, so they cannot be in the fold."""
+NOT_FOLDED = {"mirror_conflict", "mirror_unreachable"}
+"""Kinds of alerts that only the role mirror writes."""
 NOT_RECORDED = {
+    *("not_otlp", "not_a_cloudevent"),  # of bridges
     reasons.BATCH_TOO_LARGE,  # only reading a Kafka batch can give this reason; the hour contains decoded records
     reasons.BATCH_DAMAGED,
     reasons.FORWARDED_BEFORE,  # after 512 forwards
