@@ -17,7 +17,7 @@ from source_tree import ROOT
 )
 def test_an_optimiser_that_cannot_begin_says_what_is_missing(tmp_path: Path, arguments: list[str], said: str) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "optimiser_proposes.py"), *arguments],
+        [sys.executable, str(ROOT / "examples" / "08_optimiser_proposes.py"), *arguments],
         env=Program(tmp_path).environment,
         capture_output=True,
         text=True,

@@ -150,7 +150,7 @@ async def test_what_the_real_collector_writes_is_read(installation: Installation
 
 async def test_the_example_that_uses_opentelemetry_only_does_what_its_readme_says(installation: Installation) -> None:
     program()
-    folder, port = ROOT / "examples" / "otel_only", free_port("127.0.0.1")
+    folder, port = ROOT / "examples" / "06_otel_only", free_port("127.0.0.1")
     kafka = installation.kafka.bootstrap_servers
     await installation.worker(config=str(folder / "crl.toml"))
     bridge = installation.start_worker(

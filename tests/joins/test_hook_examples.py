@@ -13,7 +13,7 @@ from crl_stream.core import messages as m
 from crl_stream.wire.topics import INVOCATIONS
 from joins.environments import python_of
 
-EXAMPLES = ("hooks_langgraph.py", "hooks_openai_agents.py")
+EXAMPLES = ("04_langgraph_hook.py", "05_openai_agents_hook.py")
 
 
 @pytest.mark.integration
@@ -38,7 +38,7 @@ async def test_an_example_publishes_one_outcome_for_each_conversation(installati
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_hook_costs_two_imports_and_two_lines(name: str) -> None:
     lines = (ROOT / "examples" / name).read_text(encoding="utf-8").splitlines()
-    joined = [line.strip() for line in lines if re.search(r"  # joined\b", line)]
+    joined = [line.strip() for line in lines if re.search(r"  # joins\b", line)]
     imports = [line for line in joined if line.startswith("from crl_stream")]
     assert (len(imports), len(joined) - len(imports)) == (2, 2)
     assert imports == [line for line in lines if line.startswith("from crl_stream")]

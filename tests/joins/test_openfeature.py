@@ -119,7 +119,7 @@ async def test_an_agent_joined_by_openfeature_collapses_and_its_next_session_use
     assert code == 0, err
     agent = await asyncio.create_subprocess_exec(
         str(python),
-        str(ROOT / "examples" / "openfeature_agent.py"),
+        str(ROOT / "examples" / "03_openfeature_agent.py"),
         "0.005",
         env=installation.environment(client_runtime_id="of-1"),
         stdout=asyncio.subprocess.PIPE,

@@ -68,7 +68,7 @@ def serve(client: Client, *, until_epoch: int = 0, times: int = 10_000) -> set[s
 
 async def run_optimiser(installation: Installation, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the example in the environment of the optimiser."""
-    words = [str(python_of("optimiser")), str(ROOT / "examples" / "optimiser_proposes.py"), *arguments]
+    words = [str(python_of("optimiser")), str(ROOT / "examples" / "08_optimiser_proposes.py"), *arguments]
     return await asyncio.to_thread(
         lambda: subprocess.run(
             words,

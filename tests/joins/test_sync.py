@@ -24,7 +24,7 @@ from tests.joins.programs import end, install_packages, program
 
 pytestmark = pytest.mark.integration
 TASK = "refund-agent/answer"
-NODE = ROOT / "examples" / "flagd_node"
+NODE = ROOT / "examples" / "07_flagd_node"
 GO = ROOT / "examples" / "plain_go"
 SESSIONS = [f"session-{number}" for number in range(200)]
 
@@ -208,7 +208,7 @@ async def test_node_and_go_agree_with_the_vectors_of_the_contract() -> None:
 
 async def test_an_agent_in_node_follows_through_flagds_provider(installation: Installation) -> None:
     node = program("node")
-    folder = installation.folder / "flagd_node"
+    folder = installation.folder / "07_flagd_node"
     shutil.copytree(NODE, folder, ignore=shutil.ignore_patterns("node_modules"))
     await asyncio.to_thread(install_packages, folder)
     await installation.worker()

@@ -1,4 +1,4 @@
-// Compares examples/flagd_node/choose.mjs with the test vectors of the contract.
+// Compares examples/07_flagd_node/choose.mjs with the test vectors of the contract.
 import { readFileSync } from "node:fs";
 
 const [choose, file] = process.argv.slice(2);

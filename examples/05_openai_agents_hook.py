@@ -1,4 +1,4 @@
-"""An agent of the OpenAI Agents SDK that a hook joins; the lines marked `# joined` are all it takes.
+"""An agent of the OpenAI Agents SDK that a hook joins; the lines marked `# joins` are all it takes.
 
 The model is scripted, so no key. It uses CRL_BOOTSTRAP_SERVERS, else the Kafka of `crl up`.
 """
@@ -11,10 +11,10 @@ from typing import Any
 from agents import Agent, ModelResponse, SQLiteSession, Usage, set_tracing_disabled
 from agents.testing import ScriptedModel, assistant_message
 
-from crl_stream.client import Client  # joined
-from crl_stream.hooks.openai_agents import CrlRunner  # joined
+from crl_stream.client import Client  # joins
+from crl_stream.hooks.openai_agents import CrlRunner  # joins
 
-hook = CrlRunner(Client(), "refund-agent", "openai-agents-example", default="careful")  # joined
+hook = CrlRunner(Client(), "refund-agent", "openai-agents-example", default="careful")  # joins
 set_tracing_disabled(disabled=True)  # with tracing, spans are sent to OpenAI
 
 
@@ -33,7 +33,7 @@ async def main() -> None:
     for number in range(10):
         await asyncio.sleep(0.2)  # a real model takes longer
         session = SQLiteSession(f"conversation-{number}")
-        await hook.run(agent, "Where is my refund?", session=session)  # joined: instead of Runner.run
+        await hook.run(agent, "Where is my refund?", session=session)  # joins: instead of Runner.run
 
 
 asyncio.run(main())

@@ -1,4 +1,4 @@
-"""A LangGraph agent that a hook joins; the lines marked `# joined` are all it takes. The model is scripted, so no key.
+"""A LangGraph agent that a hook joins; the lines marked `# joins` are all it takes. The model is scripted, so no key.
 
 It uses CRL_BOOTSTRAP_SERVERS, else the Kafka of `crl up`.
 """
@@ -13,10 +13,10 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, SystemMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from crl_stream.client import Client  # joined
-from crl_stream.hooks.langgraph import CrlCallback  # joined
+from crl_stream.client import Client  # joins
+from crl_stream.hooks.langgraph import CrlCallback  # joins
 
-hook = CrlCallback(Client(), "refund-agent", "langgraph-example", default="careful")  # joined
+hook = CrlCallback(Client(), "refund-agent", "langgraph-example", default="careful")  # joins
 usage = {"input_tokens": 120, "output_tokens": 9, "total_tokens": 129}
 model = GenericFakeChatModel(messages=cycle([AIMessage("Your refund is on its way.", usage_metadata=usage)]))
 
@@ -37,5 +37,5 @@ agent = graph.compile()
 
 for number in range(10):
     config = {"configurable": {"thread_id": f"conversation-{number}"}}
-    config["callbacks"] = [hook]  # joined
+    config["callbacks"] = [hook]  # joins
     agent.invoke({"messages": [("user", "Where is my refund?")]}, config)

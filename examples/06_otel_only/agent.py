@@ -1,6 +1,6 @@
 """An agent that reports its outcomes with OpenTelemetry only: README.md in this folder says how to run it.
 
-Only the two lines with ``resolver`` are about crl-stream: they ask which variant to use. The spans are those that any
+Only the two lines marked `# follows` are about crl-stream: they ask which variant to use. The spans are those that any
 instrumentation of agents makes.
 """
 
@@ -25,10 +25,10 @@ provider = TracerProvider(resource=Resource.create({"service.name": "refunds", "
 provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
 tracer = provider.get_tracer("refunds")
 
-with Resolver() as resolver:
+with Resolver() as resolver:  # follows
     resolver.wait_until_ready()
     for number in range(given.turns):
-        found = resolver.resolve("refund-agent", "refund", default="careful")
+        found = resolver.resolve("refund-agent", "refund", default="careful")  # follows
         attributes = {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.agent.name": "refund-agent",

@@ -15,10 +15,10 @@ def call_the_model(variant_id: str) -> float:
     return random.uniform(0.6, 1.0) if variant_id == "careful" else random.uniform(0.3, 0.9)
 
 
-with suppress(KeyboardInterrupt), Client() as crl:
+with suppress(KeyboardInterrupt), Client() as crl:  # joins
     while True:
-        with crl.invocation("example-agent", "small-talk", default="careful") as inv:
-            inv.quality = call_the_model(inv.variant_id)
+        with crl.invocation("example-agent", "small-talk", default="careful") as inv:  # joins
+            inv.quality = call_the_model(inv.variant_id)  # joins
             if inv.quality < 0.4:
                 inv.failed()
         print(f"{inv.variant_id} ({inv.source}, epoch {inv.epoch}): {inv.status}, quality {inv.quality:.2f}")

@@ -1,6 +1,6 @@
 """An optimiser that proposes: GEPA improves the prompt of a task's active variant, and a person decides about it.
 
-    python examples/optimiser_proposes.py support/refund refund-gepa-1
+    python examples/08_optimiser_proposes.py support/refund refund-gepa-1
 
 It needs the package `gepa`.  It uses CRL_BOOTSTRAP_SERVERS, else the Kafka of `crl up`.  Both models here are scripted,
 so it runs without a network; put calls of your models in `answer` and `reflect`.
@@ -75,7 +75,7 @@ def main(task: str, variant_id: str) -> int:
     if after <= before:
         print(f"Nothing better than {active.variant_id} was found ({before:.2f}).")
         return 0
-    proposal_id = propose(
+    proposal_id = propose(  # joins
         task,
         variant_id,
         source=f"gepa@{version('gepa')}",

@@ -1,6 +1,6 @@
 """An agent that gets its configuration from OpenFeature; Ctrl-C ends it. `examples/README.md` says what to try.
 
-    python examples/openfeature_agent.py [SECONDS_PER_ANSWER]
+    python examples/03_openfeature_agent.py [SECONDS_PER_ANSWER]
 
 It uses CRL_BOOTSTRAP_SERVERS, else the Kafka of `crl up`. Lines that join crl-stream are marked: there are three.
 """

@@ -15,11 +15,11 @@ const client = OpenFeature.getClient();
 for (let number = 0; number < Number(count); number += 1) {
   const sessionId = `customer-${process.pid}-${number}`;
   // Without crl_bucket, flagd's own hash decides, and other runtimes may give this session another variant.
-  const context = { targetingKey: sessionId, crl_bucket: bucketOf(sessionId) };
+  const context = { targetingKey: sessionId, crl_bucket: bucketOf(sessionId) }; // joins
   const details = await client.getObjectDetails(TASK, DEFAULTS, context);
   const quality = callTheModel(details.value);
   const variantId = details.variant ?? "default";
-  writeOutcome(outcomes, TASK, variantId, quality < 0.4 ? "failure" : "success", {
+  writeOutcome(outcomes, TASK, variantId, quality < 0.4 ? "failure" : "success", { // joins
     quality,
     session_id: sessionId,
     active_epoch: details.flagMetadata.epoch,
