@@ -50,6 +50,7 @@ def test_every_kind_of_world_is_played_and_summed_up() -> None:
         "all but outages",
         "outage",
         "alone",
+        "guardrail",
     }
     assert {name.partition(":")[0] for name in summed} == kinds
 
@@ -199,7 +200,7 @@ def test_the_tables_fit_a_terminal_and_show_everyone() -> None:
     assert max(map(len, lines)) <= WIDTH
     codes = [said["code"] for said in page["contestants"].values()]
     assert len(set(codes)) == len(NAMES)
-    assert [line.split() for line in lines].count(["", *codes][1:]) == 3
+    assert [line.split() for line in lines].count(["", *codes][1:]) == 5
     assert "NOT PLAYED: it is not installed" in " ".join(lines)
     rows = [line for line in markdown(page).splitlines() if line.startswith("|")]
     assert all(line.endswith(" |") for line in rows)

@@ -106,7 +106,7 @@ class Engine:
         for fact in step(self.row, message, at, self._policy).facts:
             if isinstance(fact, m.Activation) and fact.from_variant is not None:
                 yield Switched(fact.cause, fact.from_variant, fact.to_variant)
-            elif isinstance(fact, m.DegradationAlert) and fact.active and fact.state == "degraded":
+            elif _is_alarm(fact):
                 yield Alarmed()
             elif isinstance(fact, m.Alert) and not fact.resolved:
                 yield Noticed(fact.kind)
@@ -114,3 +114,10 @@ class Engine:
     def size(self) -> int:
         """Return the bytes of the row in the changelog."""
         return len(encode_row(self.row))
+
+
+def _is_alarm(fact: Any) -> bool:
+    """Return whether the active variant was found degraded, or one of its guardrails broken."""
+    if isinstance(fact, m.DegradationAlert):
+        return fact.active and fact.state == "degraded"
+    return isinstance(fact, m.Alert) and fact.kind == "guardrail" and not fact.resolved

@@ -15,7 +15,7 @@ WORSE = 0.02
 """A variant is worse if its true value is lower by more than this."""
 
 
-KINDS = ("healthy", "collapse", "only_worse", "newcomer", "rollout", "outage", "alone")
+KINDS = ("healthy", "collapse", "only_worse", "newcomer", "rollout", "outage", "alone", "guardrail")
 A_DAY = 100
 """Number of outcomes of a variant per simulated day, for rates per 1,000 variant-days."""
 
@@ -45,7 +45,7 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
         "no_target_alerts_per_1000": 1_000 * sum(r.alerts["no_target"] for r in results) / outcomes,
         "ends_on_best": sum(r.last == _best(world) for r in results) / len(results),
     }
-    if world.kind == "alone":
+    if world.kind in {"alone", "guardrail"}:
         found = {"tasks": len(results), "outcomes": outcomes} | _alarms(world, results)
         return found if (delay := least_delay(world)) is None else found | {"least_delay": delay}
     if world.kind == "rollout":
@@ -90,13 +90,17 @@ def summary(cells: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         if of["outage"]:
             page["outage: mean loss per 1,000"] = _mean(of["outage"], "lost_per_1000")
             page["outage: ends on the best variant"] = _mean(of["outage"], "ends_on_best")
-        if closed := [c["figures"] for c in cells if c["contestant"] == name and c["kind"] not in {"alone", "outage"}]:
+        if closed := [each for kind in KINDS if kind not in {"alone", "guardrail", "outage"} for each in of[kind]]:
             page["all but outages: cascades"] = sum(each["cascades"] for each in closed)
         if steady := [each["alarms_per_1000_days"] for each in of["alone"] if "alarms_per_1000_days" in each]:
             page["alone: mean false alarms per 1,000 days"] = statistics.fmean(steady)
             page["alone: worst false alarms per 1,000 days"] = max(steady)
         if falls := [each for each in of["alone"] if "caught" in each]:
             page["alone: falls that were found"] = _mean(falls, "caught")
+        if steady := [each["alarms_per_1000_days"] for each in of["guardrail"] if "alarms_per_1000_days" in each]:
+            page["guardrail: worst false alarms per 1,000 days"] = max(steady)
+        if rises := [each for each in of["guardrail"] if "caught" in each]:
+            page["guardrail: increases that were found"] = _mean(rises, "caught")
     return found
 
 

@@ -54,6 +54,14 @@ OF_DELAYS = (
     "Outcomes from the fall of a variant that is alone to the next alarm: median/90th percentile; in brackets, the "
     "share of tasks with an alarm, unless all have one. A false alarm that is still open at the fall hides the next."
 )
+OF_COST_ALARMS = (
+    "False alarms about the cost, per 1,000 days of 100 outcomes. Costs are lognormal; spread: their standard "
+    "deviation, in means. Contestants that do not watch costs raise none."
+)
+OF_COST_DELAYS = (
+    "Outcomes from the rise of the cost to the next alarm: median/90th percentile; in brackets, the share of tasks "
+    "with an alarm, unless all have one."
+)
 OF_DETAILS = (
     "lost: per 1,000 outcomes. false, worse: rollbacks of a variant that had not become worse, and rollbacks to a "
     "worse variant, per 1,000. promoted: promotions (to a worse variant). caught, delay: share of tasks in which the "
@@ -108,7 +116,7 @@ def markdown(page: Page) -> str:
 def tables(page: Page) -> Iterator[Table]:
     """Return the tables of a run; those without a row are left out."""
     cells, said = page["cells"], page["contestants"]
-    loops = [cell for cell in cells if cell["kind"] not in {"alone", "rollout"}]
+    loops = [cell for cell in cells if cell["kind"] not in {"alone", "guardrail", "rollout"}]
     rollouts = [cell for cell in cells if cell["kind"] == "rollout"]
     yield Table("Contestants", "", [("code", "contestant"), *_who(page)])
     for table in (
@@ -118,6 +126,12 @@ def tables(page: Page) -> Iterator[Table]:
         Table("Rollouts", OF_ROLLOUTS, _matrix(page, rollouts, _rolled_out)),
         Table("Alone: false alarms", OF_ALARMS, _matrix(page, _with(cells, "alarms_per_1000_days"), _alarms)),
         *_delays(page, cells),
+        Table(
+            "Guardrails: false alarms",
+            OF_COST_ALARMS,
+            _matrix(page, _with(cells, "alarms_per_1000_days", "guardrail"), _alarms),
+        ),
+        Table("Guardrails: delay", OF_COST_DELAYS, _matrix(page, _with(cells, "caught", "guardrail"), _delay)),
         *(
             Table(f"Closed loop in detail: {name}", OF_DETAILS, _details(loops, name))
             for name in said
@@ -135,8 +149,8 @@ def _who(page: Page) -> Iterator[Sequence[str]]:
         yield said["code"], f"{name}: {said['says']}" + (f"; NOT PLAYED: {missing}" if missing else "")
 
 
-def _with(cells: Sequence[Cell], figure: str) -> list[Cell]:
-    return [cell for cell in cells if cell["kind"] == "alone" and figure in cell["figures"]]
+def _with(cells: Sequence[Cell], figure: str, kind: str = "alone") -> list[Cell]:
+    return [cell for cell in cells if cell["kind"] == kind and figure in cell["figures"]]
 
 
 def _summary(page: Page) -> list[Sequence[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import pi, sin
+from math import exp, log, pi, sin, sqrt
 from random import Random
 from typing import Any, Protocol
 
@@ -99,6 +99,20 @@ class Judged:
     def draw(self, random: Random, now: int) -> dict[str, Any]:  # noqa: ARG002
         """Draw a quality from 0 to 1."""
         return {"status": "success", "quality": max(0.0, min(1.0, random.gauss(self.p, self._spread)))}
+
+
+class Priced:
+    """Always succeeds, at a cost that is lognormal around ``price``, with a standard deviation of ``spread`` means."""
+
+    p = 1.0
+
+    def __init__(self, price: float, spread: float) -> None:
+        self._price, self._sigma = price, sqrt(log(1.0 + spread * spread))
+
+    def draw(self, random: Random, now: int) -> dict[str, Any]:  # noqa: ARG002
+        """Draw a cost."""
+        cost = self._price * exp(random.gauss(-self._sigma * self._sigma / 2.0, self._sigma))
+        return {"status": "success", "cost": cost}
 
 
 def constant(p: float) -> Source:

@@ -15,6 +15,7 @@ from benchmarks.detection.sources import (
     Errors,
     Judged,
     Make,
+    Priced,
     Rate,
     Recorded,
     Replayed,
@@ -37,7 +38,8 @@ class World(NamedTuple):
 
     name: str
     kind: str
-    """``healthy``, ``collapse``, ``only_worse``, ``newcomer``, ``rollout`` or ``outage``; ``alone`` for one variant."""
+    """``healthy``, ``collapse``, ``only_worse``, ``newcomer``, ``rollout`` or ``outage``; ``alone`` for one
+    variant, and ``guardrail`` for one whose cost is watched."""
     phases: tuple[tuple[int, Mapping[str, Make]], ...]
     """The first outcome of each phase, and the source of each variant in it."""
     outcomes: int
@@ -111,6 +113,15 @@ def _alone(kind: Kind, p: float, note: str = "") -> World:
 def _falls(before: float, after: float) -> World:
     phases = ((0, of(Rate, before)), (CHANGES_AT, of(Rate, after)))
     return World(f"{before:.2f}>{after:.2f} alone", "alone", phases, 700, CHANGES_AT)
+
+
+def _priced(spread: float, factor: float = 1.0) -> World:
+    """Return a variant that is alone, and whose cost is multiplied by ``factor``; 1: it stays the same."""
+    before = {"a": partial(Priced, 1.0, spread)}
+    if factor == 1.0:
+        return World(f"cost, spread {spread:g}", "guardrail", ((0, before),), 3_000)
+    phases = ((0, before), (CHANGES_AT, {"a": partial(Priced, factor, spread)}))
+    return World(f"cost x{factor:g}, spread {spread:g}", "guardrail", phases, 700, CHANGES_AT)
 
 
 def _tau_bench() -> tuple[World, ...]:
@@ -195,6 +206,8 @@ WORLDS: tuple[World, ...] = (
     _falls(0.90, 0.75),
     _falls(0.95, 0.85),
     _falls(0.70, 0.40),
+    *(_priced(spread) for spread in (0.5, 1.0, 2.0)),
+    *(_priced(spread, factor) for spread in (0.5, 1.0, 2.0) for factor in (2.0, 4.0)),
     *_tau_bench(),
 )
 
