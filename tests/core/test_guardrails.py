@@ -193,6 +193,23 @@ def test_a_dearer_candidate_ends_its_rollout_if_configured_and_else_is_alerted()
         assert work.task.variant("c").quarantined is (action == "rollback")
 
 
+@pytest.mark.parametrize("other", ["b", "a"])
+def test_the_alert_about_a_candidate_ends_with_its_rollout_also_if_another_variant_becomes_active(other: str) -> None:
+    work = Work(Policy(rollout=Rollout(stages=(0.5,), min_outcomes=100)))("a", 120, 0.01)
+    work("b", 30, 0.01, variant_source="explore")
+    work.task.order(m.RegisterVariant, variant_id="c")
+    work.task.order(m.StartRollout, variant_id="c")
+    for _ in range(30):
+        work("a", 1, 0.01, active_epoch=1)("c", 1, 0.04, variant_source="explore", active_epoch=1)
+    assert [alert.resolved for alert in work.alerts()] == [False]
+    if other == "b":
+        work.task.order(m.ActivateVariant, variant_id="b")
+    else:
+        work.task.order(m.AbortRollout)
+    assert [(alert.resolved, alert.subject[-6:]) for alert in work.alerts()[1:]] == [(True, "c cost")]
+    assert not work.task.variant("c").gauges["cost"].open_alert
+
+
 def test_duration_and_tokens_and_named_metrics_are_watched_in_their_own_direction() -> None:
     metrics = ("groundedness/alert/lower_is_worse/0.2/0.05", "tool_calls/alert/higher_is_worse/0.5/2")
     policy = Policy(guardrails=Guardrails(cost="off", tokens="alert", metrics=metrics))

@@ -434,7 +434,8 @@ def _activation(
     told += _end_of_adoption(turn)
     told += _end_of_rollout(turn, to, cause, words)
     told += _end_of_one_runtime(turn, f"resolved: {to.variant_id} is now active", cause_id)
-    for variant in dict.fromkeys((row.active or to.variant_id, to.variant_id)):
+    candidate = to.variant_id if row.rollout is None else row.rollout.variant_id
+    for variant in dict.fromkeys((row.active or to.variant_id, to.variant_id, candidate)):
         told += _end_of_guardrails(turn, row.variants.get(variant, to), f"{to.variant_id} is now active")
     return told + _end_of_alert(turn, to, f"resolved: active again since epoch {epoch} and judged from scratch")
 

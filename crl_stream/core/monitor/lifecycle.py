@@ -407,6 +407,8 @@ def _leave_rollout(row: TaskRow) -> None:
         if candidate is not None:
             candidate.baseline = rollout.kept
             forget(candidate)
+            for gauge in candidate.gauges.values():
+                gauge.open_alert = ""
         row.rollout = None
 
 
