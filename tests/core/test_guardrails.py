@@ -122,6 +122,44 @@ def test_a_metric_that_is_off_is_not_even_kept() -> None:
     assert not work.task.variant("a").gauges
 
 
+@pytest.mark.parametrize("cost", ["off", "alert"])
+def test_the_alert_about_a_metric_that_is_switched_off_ends_with_the_next_outcome(cost: str) -> None:
+    work = two()("a", 40, 0.04, active_epoch=1)
+    others = ("x/alert/higher_is_worse/0.5/0",) if cost == "off" else ()
+    work.task.policy = Policy(guardrails=Guardrails(cost=cost, duration="off", metrics=others))  # type: ignore[arg-type]
+    work("a", 3, 0.04, active_epoch=1)
+    told = [(alert.resolved, alert.action) for alert in work.alerts()[1:]]
+    assert told == ([(True, "resolved: cost is no longer watched")] if cost == "off" else [])
+    assert ("cost" in work.task.variant("a").gauges) is (cost == "alert")
+    work.task.policy = ALERTING
+    work("a", 100, 0.04, active_epoch=1)
+    assert len(work.alerts()) == (2 if cost == "off" else 1), "what it costs now is the baseline if it is watched again"
+
+
+def test_with_all_metrics_off_no_alert_stays_open() -> None:
+    work = two()("a", 40, 0.04, active_epoch=1)
+    work.task.policy = Policy(guardrails=Guardrails(cost="off", duration="off"))
+    work("a", 1, 0.04, active_epoch=1)
+    assert [alert.resolved for alert in work.alerts()] == [False, True]
+    assert not work.task.variant("a").gauges
+
+
+@pytest.mark.parametrize("first", ["lower", "higher"])
+def test_values_from_before_a_metric_changed_its_direction_say_nothing(first: str) -> None:
+    second = {"lower": "higher", "higher": "lower"}[first]
+
+    def policy(direction: str) -> Policy:
+        return Policy(guardrails=Guardrails(metrics=(f"x/alert/{direction}_is_worse/0.5/0",)))
+
+    work = Work(policy(first))("a", 120, 0.01, metrics={"x": 0.9})
+    work.task.policy = policy(second)
+    work("a", 120, 0.01, metrics={"x": 0.9})
+    assert not work.alerts()
+    work("a", 40, 0.01, metrics={"x": 0.1 if second == "lower" else 3.0})
+    [alert] = work.alerts()
+    assert alert.action.startswith("X fell from 0.9" if second == "lower" else "X rose from 0.9")
+
+
 def test_an_increase_below_the_floor_is_accepted() -> None:
     assert not two(Policy(guardrails=Guardrails(cost_floor=0.1)))("a", 100, 0.04, active_epoch=1).alerts()
 

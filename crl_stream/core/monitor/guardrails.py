@@ -86,7 +86,7 @@ def _roll_back(
 def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.Change) -> str | None:
     """Return why another variant is no way out of a broken guardrail; None if its level is better by the limit."""
     gauge = other.gauges.get(guardrail.name)
-    level = None if gauge is None else gauges.level_of(gauge)
+    level = None if gauge is None or gauge.sign != guardrail.sign else gauges.level_of(gauge)
     if level is None or level.n < turn.policy.rollback.min_samples:
         return f"its {guardrail.name} is not known"
     if found.recent.mean - level.mean <= max(guardrail.limit * abs(level.mean), guardrail.floor):

@@ -252,13 +252,15 @@ def _restart_gauges(turn: Turn, to: Variant, old: Variant | None, *, as_newcomer
 
     A variant that returns was judged before, and is compared with its own past.
     """
-    memory = turn.rules.gauge_memory
+    memory, signs = turn.rules.gauge_memory, turn.rules.signs
     frozen: dict[str, Spread] = {}
     if old is not None and as_newcomer:
-        found = {name: left_behind(gauge, memory) for name, gauge in old.gauges.items()}
+        found = {
+            name: left_behind(gauge, memory) for name, gauge in old.gauges.items() if gauge.sign == signs.get(name)
+        }
         frozen = {name: level for name, level in found.items() if level is not None}
     if frozen.keys() - to.gauges.keys():
-        to.gauges = to.gauges | {name: Gauge() for name in frozen if name not in to.gauges}
+        to.gauges = to.gauges | {name: Gauge(sign=signs[name]) for name in frozen if name not in to.gauges}
     for name, gauge in to.gauges.items():
         restart(gauge, memory, frozen.get(name), turn.rules.head_start if name in frozen else 0.0)
 

@@ -7,7 +7,7 @@ from typing import Literal
 from crl_stream.core.ids import name_digest
 from crl_stream.core.messages import Invocation
 from crl_stream.core.monitor import gauges
-from crl_stream.core.monitor.changes import Activated, HoldEnded
+from crl_stream.core.monitor.changes import Activated, GuardrailKept, HoldEnded
 from crl_stream.core.monitor.dedupe import is_known, new_mark, remember
 from crl_stream.core.monitor.evidence import update
 from crl_stream.core.monitor.feedback import settle_waiting
@@ -96,7 +96,7 @@ def record(
         flags |= update(variant, reward, flags, rules.size, rules.claims, rules.weighs)
         if row.rollout is not None:
             flags |= stage(row, variant, invocation.variant_source, reward, flags, rules.size)
-        if rules.guardrails:
+        if rules.guardrails or variant.gauges:
             _measure(turn, variant, invocation)
     packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
     take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims, rules.memory, rules.weighs)
@@ -120,9 +120,24 @@ def _on_scale(turn: Turn, evaluator: str, quality: int, reward: int | None) -> t
     return ABSENT if found is None else found, reward
 
 
+def _drop_gauges(turn: Turn, variant: Variant) -> None:
+    """Forget metrics that are no longer watched, or in the other direction, and end the alerts about them."""
+    signs, known = turn.rules.signs, variant.gauges
+    gone = [name for name, gauge in known.items() if signs.get(name) != gauge.sign]
+    if not gone:
+        return
+    for name in gone:
+        if alert_id := known[name].open_alert:
+            apply(turn, [GuardrailKept(variant, name, alert_id, f"resolved: {name} is no longer watched")])
+    variant.gauges = {name: gauge for name, gauge in known.items() if name not in gone}
+
+
 def _measure(turn: Turn, variant: Variant, invocation: Invocation) -> None:
     """Add the outcome's guardrail values, and note in ``turn.measured`` what each then shows."""
-    rules, known = turn.rules, variant.gauges
+    rules = turn.rules
+    if variant.gauges:
+        _drop_gauges(turn, variant)
+    known = variant.gauges
     for guardrail in rules.guardrails:
         value = guardrail.value_of(invocation)
         if value is None:
@@ -131,7 +146,7 @@ def _measure(turn: Turn, variant: Variant, invocation: Invocation) -> None:
         if gauge is None:
             if not known:
                 variant.gauges = known = {}
-            gauge = known[guardrail.name] = Gauge()
+            gauge = known[guardrail.name] = Gauge(sign=guardrail.sign)
         found = gauges.measure(
             gauge, guardrail.sign * value, rules.size, rules.gauge_memory, guardrail.limit, guardrail.floor
         )
