@@ -7,6 +7,7 @@ from math import exp
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from builders import an_invocation
 from hypothesis import given
@@ -16,7 +17,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.likelihood import CEILING, FADING
 from crl_stream.core.monitor.row import Gauge, Spread, decode_row, encode_row
-from crl_stream.core.policy import Guardrails, Operations, Policy, Rollout
+from crl_stream.core.policy import Guardrails, Operations, Policy, PolicySet, Rollout
 
 from .task import Task
 
@@ -158,6 +159,16 @@ def test_values_from_before_a_metric_changed_its_direction_say_nothing(first: st
     work("a", 40, 0.01, metrics={"x": 0.1 if second == "lower" else 3.0})
     [alert] = work.alerts()
     assert alert.action.startswith("X fell from 0.9" if second == "lower" else "X rose from 0.9")
+
+
+@pytest.mark.parametrize("name", ["cost", "duration", "tokens", "x"])
+def test_a_metric_never_has_the_name_of_another_one(name: str) -> None:
+    metrics = ("x/alert/higher_is_worse/0.5/0", f"{name}/off/lower_is_worse/0.5/0")
+    with pytest.raises(ValueError, match=f"'{name}' is already the name of a metric"):
+        Guardrails(metrics=metrics)
+    text = b'{"default":{"guardrails":{"metrics":["%s","%s"]}}}' % tuple(metric.encode() for metric in metrics)
+    with pytest.raises(msgspec.ValidationError, match="already the name of a metric"):
+        PolicySet.parse(text)
 
 
 def test_an_increase_below_the_floor_is_accepted() -> None:
