@@ -171,6 +171,14 @@ def test_a_metric_never_has_the_name_of_another_one(name: str) -> None:
         PolicySet.parse(text)
 
 
+def test_after_an_alert_a_new_one_needs_new_evidence() -> None:
+    again = 0
+    for seed in range(20):
+        work = Work(seed=seed)("a", 120, 0.01)("a", 100, 0.04)("a", 1_000, 0.013)
+        again += len([alert for alert in work.alerts() if not alert.resolved]) - 1
+    assert again == 0, "30 % more is accepted, and 20 skewed costs exceed any limit now and then"
+
+
 def test_an_increase_below_the_floor_is_accepted() -> None:
     assert not two(Policy(guardrails=Guardrails(cost_floor=0.1)))("a", 100, 0.04, active_epoch=1).alerts()
 

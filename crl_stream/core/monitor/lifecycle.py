@@ -144,7 +144,8 @@ def _accept_guardrails(_: Turn, change: c.GuardrailsAccepted) -> None:
 
 
 def _keep_guardrail(_: Turn, change: c.GuardrailKept) -> None:
-    change.variant.gauges[change.metric].open_alert = ""
+    gauge = change.variant.gauges[change.metric]
+    gauge.open_alert, gauge.evidence = "", [0.0] * 3
 
 
 def _roll_back(turn: Turn, change: c.RolledBack) -> None:
