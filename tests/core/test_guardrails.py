@@ -179,6 +179,18 @@ def test_after_an_alert_a_new_one_needs_new_evidence() -> None:
     assert again == 0, "30 % more is accepted, and 20 skewed costs exceed any limit now and then"
 
 
+def test_the_successor_of_a_variant_that_became_dearer_is_compared_with_what_that_one_was_compared_with() -> None:
+    work = two(ALERTING, other=0.04)("b", 30, 0.04, variant_source="explore")
+    work.task.order(m.ActivateVariant, variant_id="b")
+    work("b", 30, 0.04, active_epoch=2)
+    assert len(work.alerts()) == 1
+    work.task.order(m.RegisterVariant, variant_id="c")
+    work.task.order(m.ActivateVariant, variant_id="c", untested=True)
+    frozen = work.task.variant("c").gauges["cost"].frozen
+    assert frozen is not None
+    assert frozen.total / frozen.n == pytest.approx(0.01, rel=0.2)
+
+
 def test_an_increase_below_the_floor_is_accepted() -> None:
     assert not two(Policy(guardrails=Guardrails(cost_floor=0.1)))("a", 100, 0.04, active_epoch=1).alerts()
 

@@ -240,9 +240,9 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
     for runtime in row.runtimes.values():
         start_again(runtime)
     restart_judging(to)
+    _restart_gauges(turn, to, old, as_newcomer=cause not in _KNOWN or cause == "rollout")
     for gauge in () if old is None else old.gauges.values():
         gauge.open_alert = ""
-    _restart_gauges(turn, to, old, as_newcomer=cause not in _KNOWN or cause == "rollout")
     if turn.rules.head_start and to.baseline is not None and cause not in _KNOWN:
         to.evidence = [turn.rules.head_start] * PLACES
     to.epoch, to.degraded, to.alerted, to.clean = row.epoch, False, False, 0
