@@ -191,6 +191,35 @@ def test_the_successor_of_a_variant_that_became_dearer_is_compared_with_what_tha
     assert frozen.total / frozen.n == pytest.approx(0.01, rel=0.2)
 
 
+def test_a_rise_that_all_variants_share_is_not_answered_by_going_back_and_forth() -> None:
+    work = two(GUARDED)
+    for _ in range(10):
+        work(str(work.task.row.active), 60, 0.04, active_epoch=work.task.row.epoch)
+    assert len(work.task.stated(m.RollbackEvent)) == 1
+    assert work.task.row.active == "b"
+    assert work.alerts(), "operators hear that b is dear too"
+
+
+def test_a_rollback_that_a_hold_prevented_follows_when_the_hold_ends() -> None:
+    work = two(GUARDED)
+    work.task.order(m.HoldTask)
+    work("a", 60, 0.04, active_epoch=1)
+    assert [alert.resolved for alert in work.alerts()] == [False]
+    work.task.order(m.ResumeTask)
+    work("a", 2, 0.04, active_epoch=1)
+    [event] = work.task.stated(m.RollbackEvent)
+    assert (event.from_variant, event.to_variant, work.task.row.active) == ("a", "b", "b")
+    assert event.cause_id == work.task.stated(m.DegradationAlert)[-1].alert_id
+    assert [alert.resolved for alert in work.alerts()] == [False, True]
+
+
+def test_a_rollback_without_a_target_follows_when_there_is_one() -> None:
+    work = Work(GUARDED)("a", 120, 0.01)("a", 60, 0.04)
+    assert [alert.resolved for alert in work.alerts()] == [False]
+    work("b", 30, 0.01, variant_source="explore")("a", 2, 0.04)
+    assert work.task.row.active == "b"
+
+
 def test_an_increase_below_the_floor_is_accepted() -> None:
     assert not two(Policy(guardrails=Guardrails(cost_floor=0.1)))("a", 100, 0.04, active_epoch=1).alerts()
 
