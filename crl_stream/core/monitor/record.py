@@ -11,7 +11,7 @@ from crl_stream.core.monitor.changes import Activated, GuardrailKept, HoldEnded
 from crl_stream.core.monitor.dedupe import is_known, new_mark, remember
 from crl_stream.core.monitor.evidence import update
 from crl_stream.core.monitor.feedback import settle_waiting
-from crl_stream.core.monitor.judges import on_scale
+from crl_stream.core.monitor.judges import as_known, on_scale
 from crl_stream.core.monitor.learning import reward_of, speed_of
 from crl_stream.core.monitor.lifecycle import apply
 from crl_stream.core.monitor.row import (
@@ -75,7 +75,7 @@ def record(
         flags |= ERROR
     told = None if given is None else round(given * MICRO)
     if invocation.evaluator is not None:
-        quality, told = _on_scale(turn, invocation.evaluator, quality, told)
+        quality, told = _on_scale(turn, invocation, invocation.evaluator, quality, told)
     if told is None:
         reward = reward_of(success, quality, speed, errors, formula)
     else:
@@ -114,9 +114,12 @@ def record(
     return "applied", None, variant, flags & JUDGED != 0
 
 
-def _on_scale(turn: Turn, evaluator: str, quality: int, reward: int | None) -> tuple[int, int | None]:
+def _on_scale(
+    turn: Turn, invocation: Invocation, evaluator: str, quality: int, reward: int | None
+) -> tuple[int, int | None]:
     """Return quality (or ``ABSENT``) and reward on the scale of the task's first judge."""
-    found, reward = on_scale(turn.row, evaluator, None if quality == ABSENT else quality, reward)
+    shifted = as_known if invocation.role == "shadow" else on_scale
+    found, reward = shifted(turn.row, evaluator, None if quality == ABSENT else quality, reward)
     return ABSENT if found is None else found, reward
 
 
