@@ -726,12 +726,12 @@ def _conditions(turn: Turn, variant: Variant, state: Literal["fell", "recovered"
     return [tag_condition(turn, tag, state) for tag in tags_of(variant)]
 
 
-def stuck(turn: Turn, runtime_id: str, runtime: Runtime) -> Alert:
-    """Return the alert that a runtime goes on with an older epoch."""
+def stuck(turn: Turn, runtime_id: str, runtime: Runtime, epoch: int) -> Alert:
+    """Return the alert that a runtime goes on with an older ``epoch``."""
     row = turn.row
     since = (row.time - (row.epoch_since or row.since)) / 1_000
     action = (
-        f"runtime {runtime_id} still works in epoch {runtime.epoch}, {since:.0f} s and {runtime.late} outcomes after "
+        f"runtime {runtime_id} still works in epoch {epoch}, {since:.0f} s and {runtime.late} outcomes after "
         f"{row.active} became active in epoch {row.epoch} ({row.cause}); restart it, or check its connection to Kafka"
     )
     severity: Severity = "critical" if row.cause in _PROTECTIVE else "warning"
