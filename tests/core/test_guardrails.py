@@ -220,6 +220,14 @@ def test_a_rollback_without_a_target_follows_when_there_is_one() -> None:
     assert work.task.row.active == "b"
 
 
+def test_a_rollback_for_one_metric_leaves_no_alert_about_another_one_open() -> None:
+    policy = Policy(guardrails=Guardrails(cost="alert", tokens="rollback"))
+    work = Work(policy)("a", 120, 0.01, tokens_input=10)("b", 30, 0.01, variant_source="explore", tokens_input=10)
+    work("a", 60, 0.04, cost=0.4, tokens_input=400, active_epoch=1)
+    assert work.task.row.active == "b"
+    assert sum(not alert.resolved for alert in work.alerts()) == sum(alert.resolved for alert in work.alerts())
+
+
 def test_an_increase_below_the_floor_is_accepted() -> None:
     assert not two(Policy(guardrails=Guardrails(cost_floor=0.1)))("a", 100, 0.04, active_epoch=1).alerts()
 

@@ -52,7 +52,10 @@ def keep(turn: Turn, variant: Variant) -> Sequence[Change]:
         rollback = _roll_back(turn, variant, guardrail, found, grounds, alert_id)
         if is_open and not rollback:
             continue
-        changes += [GuardrailBroken(variant, guardrail.name, grounds, alert_id, leads=bool(rollback)), *rollback]
+        broken = GuardrailBroken(variant, guardrail.name, grounds, alert_id, leads=bool(rollback))
+        if rollback and turn.rules.enforced:
+            return [broken, *rollback]  # this ends the alerts about all metrics, so none is opened or ended here
+        changes += [broken, *rollback]
         if rollback:
             break
     return changes
