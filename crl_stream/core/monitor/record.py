@@ -149,7 +149,7 @@ def _measure(turn: Turn, variant: Variant, invocation: Invocation) -> None:
         if gauge is None:
             if not known:
                 variant.gauges = known = {}
-            gauge = known[guardrail.name] = Gauge(sign=guardrail.sign)
+            gauge = known[guardrail.name] = Gauge(sign=rules.signs[guardrail.name])
         found = gauges.measure(
             gauge, guardrail.sign * value, rules.size, rules.gauge_memory, guardrail.limit, guardrail.floor
         )
