@@ -312,6 +312,8 @@ class Resolver:
         active = self._active.get(key)
         if active is None:
             return None if default is None else Resolution(default, None, "default", self._registered(key, default))
+        invocation_id, session_id = self._usable("invocation_id", invocation_id), self._usable("session_id", session_id)
+        began_with = self._usable("began_with", began_with)
         if active.weights is not None and (active.rollout is not None or not self._explores_itself):
             found = self._weighted(key, active, active.weights, session_id or invocation_id)
         else:
@@ -319,6 +321,17 @@ class Resolver:
         if active.on_change == "next_session" and (session_id is not None or began_with is not None):
             return self._kept(key, active, session_id, began_with, found)
         return found
+
+    def _usable(self, name: str, given: str | None) -> str | None:
+        """Return an id that is text; report anything else, and do without it, as without an empty one."""
+        if not given:
+            return None
+        try:
+            given.encode()
+        except (AttributeError, UnicodeEncodeError):
+            self._troubles.say("resolve", f"{name} is no text and is not used: {given!r:.100}")
+            return None
+        return given
 
     def _kept(
         self, key: TaskKey, active: m.ActiveVariant, session_id: str | None, began_with: str | None, found: Resolution

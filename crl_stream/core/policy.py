@@ -232,6 +232,15 @@ class Guardrails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``higher_is_worse`` or ``lower_is_worse``; ``LIMIT`` and ``FLOOR`` are as above.
     """
 
+    def __post_init__(self) -> None:
+        """Refuse a name that is given twice or that another metric has: its values would be mixed."""
+        names = {"cost", "duration", "tokens"}
+        for metric in self.metrics:
+            name = metric.split("/")[0]
+            if name in names:
+                raise ValueError(f"metrics: {name!r} is already the name of a metric; give each its own name")
+            names.add(name)
+
 
 class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How outcomes become rewards, and rewards become Q."""

@@ -285,7 +285,13 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
                 hint="crl config show lists the settings in force and where they come from",
             ) from error
         nested.setdefault(section, {})[entry] = value
-    return msgspec.convert(nested, Policy)
+    try:
+        return msgspec.convert(nested, Policy)
+    except msgspec.ValidationError as error:  # values that are right each by itself, but do not go together
+        raise ConfigError(
+            f"The policy cannot be used: {_short(str(error))}.",
+            hint="crl config show lists the settings in force and where they come from",
+        ) from error
 
 
 def _effective(origins: Mapping[str, Origin], sections: Mapping[str, Any], policies: PolicySet) -> dict[str, Origin]:

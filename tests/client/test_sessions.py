@@ -122,3 +122,26 @@ def test_a_bounded_number_of_sessions_is_remembered_and_forgetting_one_is_said(
         ACTIVE.variant_id,
         "cheap",
     ]
+
+
+@pytest.mark.parametrize("field", ["session_id", "invocation_id", "began_with"])
+@pytest.mark.parametrize("wrong", ["\ud800", 7, b"bytes", ["list"], {"a": 1}])
+@pytest.mark.parametrize("on_change", ["next_turn", "next_session"])
+def test_an_id_that_is_no_text_gets_the_active_variant(
+    settings: Settings, field: str, wrong: Any, on_change: str
+) -> None:
+    for weights, own in ((WEIGHTS, False), (None, False), (WEIGHTS, True)):
+        resolver = a_resolver(settings, weights=weights, on_change=on_change)
+        resolver.exploration, resolver._explores_itself = (0.5, True) if own else (None, False)
+        found = use(resolver, **{field: wrong})
+        known = {ACTIVE.variant_id, *OTHERS}
+        assert found.variant_id in known
+        assert found.epoch == ACTIVE.epoch
+
+
+@pytest.mark.parametrize("session_id", ["", "x" * 100_000])
+def test_an_empty_session_id_is_no_session_and_a_long_one_is_one(settings: Settings, session_id: str) -> None:
+    resolver = a_resolver(settings, on_change="next_session")
+    use(resolver, session_id)
+    become(resolver, on_change="next_session", variant_id="cheap", epoch=ACTIVE.epoch + 1)
+    assert use(resolver, session_id).variant_id == (ACTIVE.variant_id if session_id else "cheap")

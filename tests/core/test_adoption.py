@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.adoption import RECENT, followers_of
+from crl_stream.core.policy import Limits, Policy
 
 from .task import Task, proven
 
@@ -100,6 +101,56 @@ def test_long_invocations_that_began_before_the_change_are_not_stuck_and_one_tha
     assert not stuck(task)
     works(task, "late", 1, "default", duration_seconds=30.0)
     assert [alert.subject for alert in stuck(task)] == ["backend-architect/api-design late"]
+
+
+def test_many_invocations_that_were_under_way_at_the_change_do_not_make_a_runtime_stuck() -> None:
+    task = at_work("busy", "other")
+    task.order(m.ActivateVariant, variant_id="v2")
+    for number in range(30):
+        works(task, "busy", 1, "default", duration_seconds=30.0 + number)
+    assert not stuck(task)
+    works(task, "busy", 2)
+    [receipt] = [one for one in task.stated(m.Receipt) if one.epoch == 2]
+    assert receipt.late_invocations == 30
+    for _ in range(8):
+        works(task, "other", 1, "default")
+    assert [alert.subject for alert in stuck(task)] == ["backend-architect/api-design other"]
+
+
+def test_a_stuck_runtime_that_is_forgotten_to_make_room_leaves_no_alert_open() -> None:
+    task = at_work("a", "b")
+    task.order(m.ActivateVariant, variant_id="v2")
+    for _ in range(8):
+        works(task, "a", 1, "default")
+    task.policy = Policy(limits=Limits(runtimes=2))
+    works(task, "c", 2)
+    assert [(alert.resolved, alert.subject[-2:]) for alert in stuck(task)] == [(False, " a")]
+    works(task, "d", 2)
+    works(task, "e", 2)
+    assert [(alert.resolved, alert.subject[-2:]) for alert in stuck(task)] == [(False, " a"), (True, " a")]
+    assert not any(runtime.stuck for runtime in task.row.runtimes.values())
+
+
+def test_forgetting_the_last_runtime_that_is_waited_for_completes_the_adoption() -> None:
+    task = at_work("gone", "here")
+    task.order(m.ActivateVariant, variant_id="v2")
+    works(task, "here", 2)
+    assert not adoptions(task)
+    task.policy = Policy(limits=Limits(runtimes=2))
+    works(task, "new", 1, "default")
+    [adoption] = adoptions(task)
+    assert (adoption.complete, adoption.expected, adoption.moved, adoption.waiting) == (True, 1, 1, [])
+    task.order(m.UndoRollback)
+    assert len(adoptions(task)) == 1
+
+
+def test_the_alert_names_the_epoch_in_which_a_runtime_works_also_if_it_was_never_up_to_date() -> None:
+    task = at_work("a")
+    task.order(m.ActivateVariant, variant_id="v2")
+    for _ in range(8):
+        works(task, "new", 1, "default")
+    [alert] = stuck(task)
+    assert "runtime new still works in epoch 1," in alert.action
 
 
 def test_only_runtimes_that_worked_recently_are_expected() -> None:

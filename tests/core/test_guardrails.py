@@ -7,6 +7,7 @@ from math import exp
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from builders import an_invocation
 from hypothesis import given
@@ -16,7 +17,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.likelihood import CEILING, FADING
 from crl_stream.core.monitor.row import Gauge, Spread, decode_row, encode_row
-from crl_stream.core.policy import Guardrails, Operations, Policy, Rollout
+from crl_stream.core.policy import Guardrails, Operations, Policy, PolicySet, Rollout
 
 from .task import Task
 
@@ -122,6 +123,111 @@ def test_a_metric_that_is_off_is_not_even_kept() -> None:
     assert not work.task.variant("a").gauges
 
 
+@pytest.mark.parametrize("cost", ["off", "alert"])
+def test_the_alert_about_a_metric_that_is_switched_off_ends_with_the_next_outcome(cost: str) -> None:
+    work = two()("a", 40, 0.04, active_epoch=1)
+    others = ("x/alert/higher_is_worse/0.5/0",) if cost == "off" else ()
+    work.task.policy = Policy(guardrails=Guardrails(cost=cost, duration="off", metrics=others))  # type: ignore[arg-type]
+    work("a", 3, 0.04, active_epoch=1)
+    told = [(alert.resolved, alert.action) for alert in work.alerts()[1:]]
+    assert told == ([(True, "resolved: cost is no longer watched")] if cost == "off" else [])
+    assert ("cost" in work.task.variant("a").gauges) is (cost == "alert")
+    work.task.policy = ALERTING
+    work("a", 100, 0.04, active_epoch=1)
+    assert len(work.alerts()) == (2 if cost == "off" else 1), "what it costs now is the baseline if it is watched again"
+
+
+def test_with_all_metrics_off_no_alert_stays_open() -> None:
+    work = two()("a", 40, 0.04, active_epoch=1)
+    work.task.policy = Policy(guardrails=Guardrails(cost="off", duration="off"))
+    work("a", 1, 0.04, active_epoch=1)
+    assert [alert.resolved for alert in work.alerts()] == [False, True]
+    assert not work.task.variant("a").gauges
+
+
+@pytest.mark.parametrize("first", ["lower", "higher"])
+def test_values_from_before_a_metric_changed_its_direction_say_nothing(first: str) -> None:
+    second = {"lower": "higher", "higher": "lower"}[first]
+
+    def policy(direction: str) -> Policy:
+        return Policy(guardrails=Guardrails(metrics=(f"x/alert/{direction}_is_worse/0.5/0",)))
+
+    work = Work(policy(first))("a", 120, 0.01, metrics={"x": 0.9})
+    work.task.policy = policy(second)
+    work("a", 120, 0.01, metrics={"x": 0.9})
+    assert not work.alerts()
+    work("a", 40, 0.01, metrics={"x": 0.1 if second == "lower" else 3.0})
+    [alert] = work.alerts()
+    assert alert.action.startswith("X fell from 0.9" if second == "lower" else "X rose from 0.9")
+
+
+@pytest.mark.parametrize("name", ["cost", "duration", "tokens", "x"])
+def test_a_metric_never_has_the_name_of_another_one(name: str) -> None:
+    metrics = ("x/alert/higher_is_worse/0.5/0", f"{name}/off/lower_is_worse/0.5/0")
+    with pytest.raises(ValueError, match=f"'{name}' is already the name of a metric"):
+        Guardrails(metrics=metrics)
+    text = b'{"default":{"guardrails":{"metrics":["%s","%s"]}}}' % tuple(metric.encode() for metric in metrics)
+    with pytest.raises(msgspec.ValidationError, match="already the name of a metric"):
+        PolicySet.parse(text)
+
+
+def test_after_an_alert_a_new_one_needs_new_evidence() -> None:
+    again = 0
+    for seed in range(20):
+        work = Work(seed=seed)("a", 120, 0.01)("a", 100, 0.04)("a", 1_000, 0.013)
+        again += len([alert for alert in work.alerts() if not alert.resolved]) - 1
+    assert again == 0, "30 % more is accepted, and 20 skewed costs exceed any limit now and then"
+
+
+def test_the_successor_of_a_variant_that_became_dearer_is_compared_with_what_that_one_was_compared_with() -> None:
+    work = two(ALERTING, other=0.04)("b", 30, 0.04, variant_source="explore")
+    work.task.order(m.ActivateVariant, variant_id="b")
+    work("b", 30, 0.04, active_epoch=2)
+    assert len(work.alerts()) == 1
+    work.task.order(m.RegisterVariant, variant_id="c")
+    work.task.order(m.ActivateVariant, variant_id="c", untested=True)
+    frozen = work.task.variant("c").gauges["cost"].frozen
+    assert frozen is not None
+    assert frozen.total / frozen.n == pytest.approx(0.01, rel=0.2)
+
+
+def test_a_rise_that_all_variants_share_is_not_answered_by_going_back_and_forth() -> None:
+    work = two(GUARDED)
+    for _ in range(10):
+        work(str(work.task.row.active), 60, 0.04, active_epoch=work.task.row.epoch)
+    assert len(work.task.stated(m.RollbackEvent)) == 1
+    assert work.task.row.active == "b"
+    assert work.alerts(), "operators hear that b is dear too"
+
+
+def test_a_rollback_that_a_hold_prevented_follows_when_the_hold_ends() -> None:
+    work = two(GUARDED)
+    work.task.order(m.HoldTask)
+    work("a", 60, 0.04, active_epoch=1)
+    assert [alert.resolved for alert in work.alerts()] == [False]
+    work.task.order(m.ResumeTask)
+    work("a", 2, 0.04, active_epoch=1)
+    [event] = work.task.stated(m.RollbackEvent)
+    assert (event.from_variant, event.to_variant, work.task.row.active) == ("a", "b", "b")
+    assert event.cause_id == work.task.stated(m.DegradationAlert)[-1].alert_id
+    assert [alert.resolved for alert in work.alerts()] == [False, True]
+
+
+def test_a_rollback_without_a_target_follows_when_there_is_one() -> None:
+    work = Work(GUARDED)("a", 120, 0.01)("a", 60, 0.04)
+    assert [alert.resolved for alert in work.alerts()] == [False]
+    work("b", 30, 0.01, variant_source="explore")("a", 2, 0.04)
+    assert work.task.row.active == "b"
+
+
+def test_a_rollback_for_one_metric_leaves_no_alert_about_another_one_open() -> None:
+    policy = Policy(guardrails=Guardrails(cost="alert", tokens="rollback"))
+    work = Work(policy)("a", 120, 0.01, tokens_input=10)("b", 30, 0.01, variant_source="explore", tokens_input=10)
+    work("a", 60, 0.04, cost=0.4, tokens_input=400, active_epoch=1)
+    assert work.task.row.active == "b"
+    assert sum(not alert.resolved for alert in work.alerts()) == sum(alert.resolved for alert in work.alerts())
+
+
 def test_an_increase_below_the_floor_is_accepted() -> None:
     assert not two(Policy(guardrails=Guardrails(cost_floor=0.1)))("a", 100, 0.04, active_epoch=1).alerts()
 
@@ -191,6 +297,23 @@ def test_a_dearer_candidate_ends_its_rollout_if_configured_and_else_is_alerted()
         assert (work.task.row.rollout is None) is (action == "rollback")
         assert [alert.resolved for alert in work.alerts()] == ([False] if action == "alert" else [])
         assert work.task.variant("c").quarantined is (action == "rollback")
+
+
+@pytest.mark.parametrize("other", ["b", "a"])
+def test_the_alert_about_a_candidate_ends_with_its_rollout_also_if_another_variant_becomes_active(other: str) -> None:
+    work = Work(Policy(rollout=Rollout(stages=(0.5,), min_outcomes=100)))("a", 120, 0.01)
+    work("b", 30, 0.01, variant_source="explore")
+    work.task.order(m.RegisterVariant, variant_id="c")
+    work.task.order(m.StartRollout, variant_id="c")
+    for _ in range(30):
+        work("a", 1, 0.01, active_epoch=1)("c", 1, 0.04, variant_source="explore", active_epoch=1)
+    assert [alert.resolved for alert in work.alerts()] == [False]
+    if other == "b":
+        work.task.order(m.ActivateVariant, variant_id="b")
+    else:
+        work.task.order(m.AbortRollout)
+    assert [(alert.resolved, alert.subject[-6:]) for alert in work.alerts()[1:]] == [(True, "c cost")]
+    assert not work.task.variant("c").gauges["cost"].open_alert
 
 
 def test_duration_and_tokens_and_named_metrics_are_watched_in_their_own_direction() -> None:

@@ -84,6 +84,20 @@ def test_the_snapshot_says_by_how_much_scores_are_shifted() -> None:
     assert scale.quality_shift is None
 
 
+def test_shadow_outcomes_neither_set_a_scale_nor_shift_one() -> None:
+    live = Judged(Policy())("a", 100, 0.8, "judge@1")("b", 40, 0.1, "judge@2", role="shadow")
+    live("c", 1, 0.1, "judge@3", role="shadow")
+    assert list(live.task.row.judges) == ["judge@1"]
+    live("a", 40, 0.5, "judge@2")
+    assert live.task.row.judges["judge@2"].reward.shift == pytest.approx(300_000, abs=30_000)
+    first = Judged(Policy())("a", 1, 0.1, "judge@1", role="shadow")
+    assert not first.task.row.judges
+    known = Judged(Policy())("a", 100, 0.8, "judge@1")("a", 40, 0.5, "judge@2")
+    level, shadow = encode_row(known.task.row), known("b", 30, 0.5, "judge@2", role="shadow").task.variant("b").shadow
+    assert shadow.reward / shadow.n == pytest.approx(800_000, abs=30_000)
+    assert known.task.row.level == decode_row(level).level
+
+
 def test_late_scores_are_brought_to_the_scale_too() -> None:
     work = Judged(Policy())("a", 100, 0.8, "judge@1")
     for number in range(60):

@@ -189,3 +189,8 @@ def test_the_errors_of_one_file_are_the_same_each_time() -> None:
 def test_an_empty_table_in_place_of_a_value_is_refused_and_not_passed_over(line: str) -> None:
     with pytest.raises(ConfigError, match="line 1"):
         resolve(line)
+
+
+def test_a_guardrail_metric_with_the_name_of_another_one_is_refused() -> None:
+    error = refusal(table("guardrails.metrics", '["cost/alert/higher_is_worse/0.5/0"]'))
+    assert "metrics: 'cost' is already the name of a metric" in error.message

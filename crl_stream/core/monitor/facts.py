@@ -434,7 +434,8 @@ def _activation(
     told += _end_of_adoption(turn)
     told += _end_of_rollout(turn, to, cause, words)
     told += _end_of_one_runtime(turn, f"resolved: {to.variant_id} is now active", cause_id)
-    for variant in dict.fromkeys((row.active or to.variant_id, to.variant_id)):
+    candidate = to.variant_id if row.rollout is None else row.rollout.variant_id
+    for variant in dict.fromkeys((row.active or to.variant_id, to.variant_id, candidate)):
         told += _end_of_guardrails(turn, row.variants.get(variant, to), f"{to.variant_id} is now active")
     return told + _end_of_alert(turn, to, f"resolved: active again since epoch {epoch} and judged from scratch")
 
@@ -725,12 +726,12 @@ def _conditions(turn: Turn, variant: Variant, state: Literal["fell", "recovered"
     return [tag_condition(turn, tag, state) for tag in tags_of(variant)]
 
 
-def stuck(turn: Turn, runtime_id: str, runtime: Runtime) -> Alert:
-    """Return the alert that a runtime goes on with an older epoch."""
+def stuck(turn: Turn, runtime_id: str, runtime: Runtime, epoch: int) -> Alert:
+    """Return the alert that a runtime goes on with an older ``epoch``."""
     row = turn.row
     since = (row.time - (row.epoch_since or row.since)) / 1_000
     action = (
-        f"runtime {runtime_id} still works in epoch {runtime.epoch}, {since:.0f} s and {runtime.late} outcomes after "
+        f"runtime {runtime_id} still works in epoch {epoch}, {since:.0f} s and {runtime.late} outcomes after "
         f"{row.active} became active in epoch {row.epoch} ({row.cause}); restart it, or check its connection to Kafka"
     )
     severity: Severity = "critical" if row.cause in _PROTECTIVE else "warning"

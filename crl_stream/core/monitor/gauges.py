@@ -131,6 +131,14 @@ def level_of(gauge: Gauge) -> Level | None:
     return Level(n, total / n)
 
 
+def recent_of(gauge: Gauge) -> Level | None:
+    """Return what the variant delivered lately: over its window; None without values."""
+    values, total = values_of(gauge), 0.0
+    for value in values:
+        total += value
+    return Level(len(values), total / len(values)) if values else None
+
+
 def values_of(gauge: Gauge) -> list[float]:
     """Return the values of the window, oldest first."""
     return [value for (value,) in VALUE.iter_unpack(gauge.window)]

@@ -42,19 +42,36 @@ def keep(turn: Turn, variant: Variant) -> Sequence[Change]:
         found = gauges.change_of(
             gauge, turn.rules.gauge_memory, turn.rules.min_recent, guardrail.limit, guardrail.floor
         )
-        if gauge.open_alert:
-            if found is None and gauge.since_alert >= turn.rules.size:
-                changes.append(GuardrailKept(variant, guardrail.name, gauge.open_alert, _kept(gauge, guardrail, turn)))
-            continue
-        if found is None:
+        is_open = bool(gauge.open_alert)
+        if is_open and found is None and gauge.since_alert >= turn.rules.size:
+            changes.append(GuardrailKept(variant, guardrail.name, gauge.open_alert, _kept(gauge, guardrail, turn)))
+        if found is None or (is_open and not _tries_again(turn, guardrail, gauge)):
             continue
         alert_id = turn.identify("gr", "guardrail", f"{variant.variant_id} {guardrail.name}")
         grounds = _grounds(turn, variant, guardrail, gauge, found)
         rollback = _roll_back(turn, variant, guardrail, found, grounds, alert_id)
-        changes += [GuardrailBroken(variant, guardrail.name, grounds, alert_id, leads=bool(rollback)), *rollback]
+        if is_open and not rollback:
+            continue
+        broken = GuardrailBroken(variant, guardrail.name, grounds, alert_id, leads=bool(rollback))
+        if rollback and turn.rules.enforced:
+            return [broken, *rollback]  # this ends the alerts about all metrics, so none is opened or ended here
+        changes += [broken, *rollback]
         if rollback:
             break
     return changes
+
+
+def _tries_again(turn: Turn, guardrail: Guardrail, gauge: Gauge) -> bool:
+    """Return whether to look for a rollback again, because a hold or a missing target may have prevented it.
+
+    The evidence begins anew with the alert, and must have become sufficient again.
+    """
+    return guardrail.action == "rollback" and turn.rules.enforced and _e_value(gauge) >= turn.rules.threshold
+
+
+def _e_value(gauge: Gauge) -> float:
+    r1, r2, r3 = gauge.evidence
+    return (r1 + r2 + r3) / 3.0
 
 
 def _roll_back(
@@ -86,12 +103,14 @@ def _roll_back(
 def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.Change) -> str | None:
     """Return why another variant is no way out of a broken guardrail; None if its level is better by the limit."""
     gauge = other.gauges.get(guardrail.name)
-    level = None if gauge is None else gauges.level_of(gauge)
+    level = None if gauge is None or gauge.sign != guardrail.sign else gauges.level_of(gauge)
     if level is None or level.n < turn.policy.rollback.min_samples:
         return f"its {guardrail.name} is not known"
-    if found.recent.mean - level.mean <= max(guardrail.limit * abs(level.mean), guardrail.floor):
-        mine, its = (f"{guardrail.sign * mean:.4g}" for mean in (found.recent.mean, level.mean))
-        return f"its {guardrail.name} is {its} against {mine}"
+    lately = gauges.recent_of(other.gauges[guardrail.name])
+    for each in (level, lately) if lately is not None and lately.n >= turn.rules.min_recent else (level,):
+        if found.recent.mean - each.mean <= max(guardrail.limit * abs(each.mean), guardrail.floor):
+            mine, its = (f"{guardrail.sign * mean:.4g}" for mean in (found.recent.mean, each.mean))
+            return f"its {guardrail.name} is {its} against {mine}"
     return None
 
 
@@ -104,17 +123,16 @@ def _words(guardrail: Guardrail, change: gauges.Change) -> str:
 
 
 def _kept(gauge: Gauge, guardrail: Guardrail, turn: Turn) -> str:
-    base, values = gauges.baseline_of(gauge, turn.rules.gauge_memory), gauges.values_of(gauge)
-    mean = guardrail.sign * sum(values) / len(values)
+    base, recent = gauges.baseline_of(gauge, turn.rules.gauge_memory), gauges.recent_of(gauge)
+    assert recent is not None
     against = "" if base is None else f", baseline {guardrail.sign * base.total / base.n:.4g}"
-    return f"{guardrail.name} is {mean:.4g} over the last {len(values)} outcomes{against}"
+    return f"{guardrail.name} is {guardrail.sign * recent.mean:.4g} over the last {recent.n} outcomes{against}"
 
 
 def _grounds(turn: Turn, variant: Variant, guardrail: Guardrail, gauge: Gauge, change: gauges.Change) -> Grounds:
     """Return what facts report about a broken guardrail."""
     rules, name = turn.rules, guardrail.name
-    r1, r2, r3 = gauge.evidence
-    e_value = (r1 + r2 + r3) / 3.0
+    e_value = _e_value(gauge)
     evidence = Evidence(
         rule="DEGRADED",
         guard="evidence",

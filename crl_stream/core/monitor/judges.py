@@ -33,6 +33,16 @@ def on_scale(
     return quality, reward
 
 
+def as_known(row: TaskRow, evaluator: str, quality: int | None, reward: int | None) -> tuple[int | None, int | None]:
+    """Like ``on_scale``, but learn nothing: scores of a judge whose shift is not known yet are taken as they are."""
+    judge = row.judges.get(evaluator, Judge())
+    if quality is not None:
+        quality = min(max(quality + (judge.quality.shift or 0), 0), MICRO)
+    if reward is not None:
+        reward = min(max(reward + (judge.reward.shift or 0), -MICRO), MICRO)
+    return quality, reward
+
+
 def _judge(row: TaskRow, evaluator: str) -> Judge:
     """Return the judge with this name, as the one used last."""
     judges = row.judges

@@ -144,7 +144,8 @@ def _accept_guardrails(_: Turn, change: c.GuardrailsAccepted) -> None:
 
 
 def _keep_guardrail(_: Turn, change: c.GuardrailKept) -> None:
-    change.variant.gauges[change.metric].open_alert = ""
+    gauge = change.variant.gauges[change.metric]
+    gauge.open_alert, gauge.evidence = "", [0.0] * 3
 
 
 def _roll_back(turn: Turn, change: c.RolledBack) -> None:
@@ -239,9 +240,9 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
     for runtime in row.runtimes.values():
         start_again(runtime)
     restart_judging(to)
+    _restart_gauges(turn, to, old, as_newcomer=cause not in _KNOWN or cause == "rollout")
     for gauge in () if old is None else old.gauges.values():
         gauge.open_alert = ""
-    _restart_gauges(turn, to, old, as_newcomer=cause not in _KNOWN or cause == "rollout")
     if turn.rules.head_start and to.baseline is not None and cause not in _KNOWN:
         to.evidence = [turn.rules.head_start] * PLACES
     to.epoch, to.degraded, to.alerted, to.clean = row.epoch, False, False, 0
@@ -252,13 +253,15 @@ def _restart_gauges(turn: Turn, to: Variant, old: Variant | None, *, as_newcomer
 
     A variant that returns was judged before, and is compared with its own past.
     """
-    memory = turn.rules.gauge_memory
+    memory, signs = turn.rules.gauge_memory, turn.rules.signs
     frozen: dict[str, Spread] = {}
     if old is not None and as_newcomer:
-        found = {name: left_behind(gauge, memory) for name, gauge in old.gauges.items()}
+        found = {
+            name: left_behind(gauge, memory) for name, gauge in old.gauges.items() if gauge.sign == signs.get(name)
+        }
         frozen = {name: level for name, level in found.items() if level is not None}
     if frozen.keys() - to.gauges.keys():
-        to.gauges = to.gauges | {name: Gauge() for name in frozen if name not in to.gauges}
+        to.gauges = to.gauges | {name: Gauge(sign=signs[name]) for name in frozen if name not in to.gauges}
     for name, gauge in to.gauges.items():
         restart(gauge, memory, frozen.get(name), turn.rules.head_start if name in frozen else 0.0)
 
@@ -407,6 +410,8 @@ def _leave_rollout(row: TaskRow) -> None:
         if candidate is not None:
             candidate.baseline = rollout.kept
             forget(candidate)
+            for gauge in candidate.gauges.values():
+                gauge.open_alert = ""
         row.rollout = None
 
 

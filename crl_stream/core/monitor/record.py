@@ -7,11 +7,11 @@ from typing import Literal
 from crl_stream.core.ids import name_digest
 from crl_stream.core.messages import Invocation
 from crl_stream.core.monitor import gauges
-from crl_stream.core.monitor.changes import Activated, HoldEnded
+from crl_stream.core.monitor.changes import Activated, GuardrailKept, HoldEnded
 from crl_stream.core.monitor.dedupe import is_known, new_mark, remember
 from crl_stream.core.monitor.evidence import update
 from crl_stream.core.monitor.feedback import settle_waiting
-from crl_stream.core.monitor.judges import on_scale
+from crl_stream.core.monitor.judges import as_known, on_scale
 from crl_stream.core.monitor.learning import reward_of, speed_of
 from crl_stream.core.monitor.lifecycle import apply
 from crl_stream.core.monitor.row import (
@@ -75,7 +75,7 @@ def record(
         flags |= ERROR
     told = None if given is None else round(given * MICRO)
     if invocation.evaluator is not None:
-        quality, told = _on_scale(turn, invocation.evaluator, quality, told)
+        quality, told = _on_scale(turn, invocation, invocation.evaluator, quality, told)
     if told is None:
         reward = reward_of(success, quality, speed, errors, formula)
     else:
@@ -96,7 +96,7 @@ def record(
         flags |= update(variant, reward, flags, rules.size, rules.claims, rules.weighs)
         if row.rollout is not None:
             flags |= stage(row, variant, invocation.variant_source, reward, flags, rules.size)
-        if rules.guardrails:
+        if rules.guardrails or variant.gauges:
             _measure(turn, variant, invocation)
     packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
     take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims, rules.memory, rules.weighs)
@@ -114,15 +114,33 @@ def record(
     return "applied", None, variant, flags & JUDGED != 0
 
 
-def _on_scale(turn: Turn, evaluator: str, quality: int, reward: int | None) -> tuple[int, int | None]:
+def _on_scale(
+    turn: Turn, invocation: Invocation, evaluator: str, quality: int, reward: int | None
+) -> tuple[int, int | None]:
     """Return quality (or ``ABSENT``) and reward on the scale of the task's first judge."""
-    found, reward = on_scale(turn.row, evaluator, None if quality == ABSENT else quality, reward)
+    shifted = as_known if invocation.role == "shadow" else on_scale
+    found, reward = shifted(turn.row, evaluator, None if quality == ABSENT else quality, reward)
     return ABSENT if found is None else found, reward
+
+
+def _drop_gauges(turn: Turn, variant: Variant) -> None:
+    """Forget metrics that are no longer watched, or in the other direction, and end the alerts about them."""
+    signs, known = turn.rules.signs, variant.gauges
+    gone = [name for name, gauge in known.items() if signs.get(name) != gauge.sign]
+    if not gone:
+        return
+    for name in gone:
+        if alert_id := known[name].open_alert:
+            apply(turn, [GuardrailKept(variant, name, alert_id, f"resolved: {name} is no longer watched")])
+    variant.gauges = {name: gauge for name, gauge in known.items() if name not in gone}
 
 
 def _measure(turn: Turn, variant: Variant, invocation: Invocation) -> None:
     """Add the outcome's guardrail values, and note in ``turn.measured`` what each then shows."""
-    rules, known = turn.rules, variant.gauges
+    rules = turn.rules
+    if variant.gauges:
+        _drop_gauges(turn, variant)
+    known = variant.gauges
     for guardrail in rules.guardrails:
         value = guardrail.value_of(invocation)
         if value is None:
@@ -131,7 +149,7 @@ def _measure(turn: Turn, variant: Variant, invocation: Invocation) -> None:
         if gauge is None:
             if not known:
                 variant.gauges = known = {}
-            gauge = known[guardrail.name] = Gauge()
+            gauge = known[guardrail.name] = Gauge(sign=rules.signs[guardrail.name])
         found = gauges.measure(
             gauge, guardrail.sign * value, rules.size, rules.gauge_memory, guardrail.limit, guardrail.floor
         )

@@ -111,6 +111,8 @@ class Gauge(msgspec.Struct, array_like=True, gc=False):
     """Id of the open alert; empty if there is none."""
     since_alert: int = 0
     """Number of values since the alert was opened."""
+    sign: int = 1
+    """-1 if lower is worse, so that the values are negated."""
 
 
 class Variant(msgspec.Struct, array_like=True, gc=False):

@@ -54,6 +54,7 @@ class Rules:
         "recent",
         "runtime_share",
         "shares",
+        "signs",
         "silence",
         "size",
         "snapshot_ms",
@@ -100,6 +101,8 @@ class Rules:
         self.gauge_memory = degradation.memory
         """Like ``memory``, for guardrail metrics, which are always compared with the recent past."""
         self.guardrails: tuple[Any, ...] = guardrails_of(policy.guardrails)
+        self.signs: dict[str, int] = {each.name: int(each.sign) for each in self.guardrails}
+        """For each metric that is watched: 1 if higher is worse, -1 if lower is worse."""
         self.enough = degradation.memory // 2
         """Number of outcomes in a newcomer's own recent past that are enough to replace its frozen baseline."""
         self.weighs = self.enough if self.recent else 0

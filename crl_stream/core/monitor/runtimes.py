@@ -8,7 +8,7 @@ from crl_stream.core.ids import name_digest
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.monitor import facts
 from crl_stream.core.monitor.adoption import followers_of
-from crl_stream.core.monitor.row import Runtime, TaskRow
+from crl_stream.core.monitor.row import Runtime
 from crl_stream.core.monitor.sources import free_mark
 from crl_stream.core.monitor.turn import Turn
 
@@ -36,7 +36,7 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None, seconds: floa
         limit = turn.policy.limits.runtimes
         if len(runtimes) >= limit:
             is_stranger = True
-            _forget_runtimes(row, limit - 1)
+            _forget_runtimes(turn, limit - 1)
             if row.receipted and all(row.receipted[at] & bit for at, bit in _places(runtime_id)):
                 runtime.epoch = row.epoch
     if not runtime.mark:
@@ -48,7 +48,7 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None, seconds: floa
         return runtime
     if epoch < row.epoch:
         runtime.late += 1
-        _stay_behind(turn, runtime_id, runtime, began)
+        _stay_behind(turn, runtime_id, runtime, epoch, began)
     elif runtime.epoch < row.epoch:
         runtime.epoch = row.epoch
         _moved(turn, runtime_id, runtime)
@@ -70,19 +70,21 @@ def _moved(turn: Turn, runtime_id: str, runtime: Runtime) -> None:
     _settle(turn)
 
 
-def _stay_behind(turn: Turn, runtime_id: str, runtime: Runtime, began: int) -> None:
+def _stay_behind(turn: Turn, runtime_id: str, runtime: Runtime, epoch: int, began: int) -> None:
     """Alert operators once if a runtime does not follow: after too many outcomes, or with one that ``began`` too late.
 
-    ``began`` is when the invocation began, in milliseconds.  An invocation that began before the change cannot know it.
+    ``epoch`` is what the outcome names, and ``began`` is when its invocation began, in milliseconds.  An invocation
+    that began before the change cannot know it, so many of them at the same time are no reason for an alert.
     """
     row, operations = turn.row, turn.policy.operations
     if runtime.stuck or runtime.moved_after >= 0:
         return
     since = row.epoch_since or row.since
-    if runtime.late <= operations.stuck_invocations and began <= since + round(operations.stuck_seconds * 1_000):
+    late = runtime.late > operations.stuck_invocations and began > since
+    if not late and began <= since + round(operations.stuck_seconds * 1_000):
         return
     runtime.stuck = turn.identify("st", "stuck", f"{runtime_id} {row.epoch}")
-    turn.facts.append(facts.stuck(turn, runtime_id, runtime))
+    turn.facts.append(facts.stuck(turn, runtime_id, runtime, epoch))
     _settle(turn)
 
 
@@ -93,19 +95,26 @@ def _settle(turn: Turn) -> None:
         found = followers_of(row)
         if not found.waiting:
             row.adopting = False
+            if not found.expected:
+                return  # all of them were forgotten
             turn.facts.append(facts.adoption(turn, found, complete=True))
 
 
-def _forget_runtimes(row: TaskRow, most: int) -> None:
+def _forget_runtimes(turn: Turn, most: int) -> None:
     """Keep the ``most`` runtimes seen last; the filter remembers which of the others have adopted the epoch."""
+    row = turn.row
     for name in list(row.runtimes)[: len(row.runtimes) - most]:
         gone = row.runtimes.pop(name)
         row.forgotten += 1
+        if gone.stuck:
+            words = "it was forgotten to make room for other runtimes"
+            turn.facts.append(facts.no_longer_stuck(turn, name, words, gone.stuck))
         if gone.epoch == row.epoch:
             if not row.receipted:
                 row.receipted = bytearray(_FILTER_BYTES)
             for at, bit in _places(name):
                 row.receipted[at] |= bit
+    _settle(turn)
 
 
 def _places(runtime_id: str) -> list[tuple[int, int]]:

@@ -418,10 +418,9 @@ def _baseline(variant: Variant, rules: Rules) -> BaselineSnapshot | None:
 
 
 def _guardrails(variant: Variant, rules: Rules) -> dict[str, GuardrailLevel]:
-    signs = {guardrail.name: guardrail.sign for guardrail in rules.guardrails}
     found = {}
     for name, gauge in variant.gauges.items():
-        base, values, sign = baseline_of(gauge, rules.gauge_memory), values_of(gauge), signs.get(name, 1.0)
+        base, values, sign = baseline_of(gauge, rules.gauge_memory), values_of(gauge), gauge.sign
         total = 0.0
         for value in values:
             total += value
