@@ -179,6 +179,8 @@ class Traffic:
             fields["rollback_id"] = "rb-1"
         if kind is m.ApproveProposal:
             fields["change"] = {"action": "activate", "variant_id": rng.choice(VARIANTS)}
+        if kind is m.ProposeVariant:
+            fields |= {"variant_id": f"c{rng.randint(1, 6)}", "source": "gepa@1", "configuration": {"n": rng.random()}}
         if "hours" in names:
             fields["hours"] = rng.choice((0.001, 0.002, 1.0))
         message = msgspec.convert(fields | {"type": kind.__name__}, kind)

@@ -68,9 +68,9 @@ def runtimes(
         if key is not None or standing.behind:
             since = f" since {standing.since}" if standing.since else ""
             moved = f"{standing.current} of {standing.runtimes} runtimes have moved"
-            if standing.adoption is not None:
-                moved = followed(msgspec.to_builtins(standing.adoption))
             show(f"{standing.task}: {standing.active_variant}, epoch {standing.epoch}{since}; {moved}")
+            if standing.adoption is not None:
+                show(f"  of those at work before the change: {followed(msgspec.to_builtins(standing.adoption))}")
     show_table(
         ("task", "runtime", "state", "epoch", "since", "late", "last seen"),
         [row for standing in found for row in _rows(standing)],

@@ -27,6 +27,8 @@ LASTING = {"demo", "up", "worker"}
 """Commands that run until Ctrl-C; each has its own test below."""
 EMPTY, READ_ONLY, HOMELESS = "an empty home", "a home that cannot be written to", "an unknown user without a home"
 MACHINES = (EMPTY, READ_ONLY, HOMELESS)
+UNCONFIGURED = {"bridge": "There is no bridge in the settings", "mirror": "No prompt store is configured"}
+"""Roles that end at once without settings of their own, and what they say."""
 NO_TELEMETRY = [
     "crl: The telemetry files cannot be written to telemetry/crl: Permission denied.",
     "hint: set telemetry.folder to another folder",
@@ -151,7 +153,10 @@ async def test_every_role_of_a_worker_becomes_ready_or_says_what_it_cannot_write
         ends = await asyncio.gather(*(end(process) for _, process, _ in started.values()))
     for (role, (machine, _, _)), before, (code, rest) in zip(started.items(), said, ends, strict=True):
         assert "Traceback" not in before + rest, role
-        if not machine.may_write_here and role in {"files", SERVICES}:
+        if role in UNCONFIGURED:
+            assert UNCONFIGURED[role] in before, f"{role}: {before}{rest}"
+            assert code == 2, role
+        elif not machine.may_write_here and role in {"files", SERVICES}:
             # The guide's files go into the current folder unless telemetry.folder names another.
             assert before.splitlines()[-2:] == NO_TELEMETRY, role
             assert code == 2, role

