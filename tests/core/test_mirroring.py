@@ -333,7 +333,7 @@ def test_tasks_without_refs_in_the_store_are_not_mirrored() -> None:
     assert wanted({"v2": "prompts:/refund/1"}) == {}, "the catalogue does not have the active variant yet"
     want = wanted({"v1": None, "v2": "prompts:/refund/2"})[KEY]
     assert want.problem == "its active variant v1 has no ref there"
-    assert step(None, want, Seen("1"), START) == (None, None), "nothing was ever mirrored, so nobody is alerted"
+    assert step(None, want, Seen("1"), START) == (None, None), "nothing was ever mirrored, so no alert is due"
 
 
 def test_a_prompt_of_two_tasks_is_left_alone_because_they_would_move_its_label_in_turn() -> None:

@@ -79,7 +79,7 @@ class _Writer:
         """Write the file if its content changes; return False if that failed and must be repeated."""
         if not view.active and self._written is not None and any(mark in self._written for mark in _TASKS):
             # Topics that were deleted by mistake must not take the fleet back to its defaults.
-            say(f"Kafka knows no active variant; {self.file.path} keeps its last state (delete it to start anew)")
+            say(f"Kafka knows no active variant; {self.file.path} keeps its last state (delete it to start again)")
             return True
         content = FORMATS[self._kind](view).encode()
         if content != self._written:

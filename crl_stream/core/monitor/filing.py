@@ -1,7 +1,7 @@
 """Proposals that are filed from outside with ``ProposeVariant``, until a person decides.
 
-The monitor checks a candidate before a reviewer sees it, so that nobody is asked to approve what would be refused.  The
-open ones are kept with the task and listed in its snapshot, from which the proposer publishes them like its own.
+The monitor checks a candidate before a reviewer sees it, so that people are not asked to approve what would be refused.
+The open ones are kept with the task and listed in its snapshot, from which the proposer publishes them like its own.
 """
 
 from __future__ import annotations

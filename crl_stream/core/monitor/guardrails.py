@@ -64,7 +64,7 @@ def keep(turn: Turn, variant: Variant) -> Sequence[Change]:
 def _tries_again(turn: Turn, guardrail: Guardrail, gauge: Gauge) -> bool:
     """Return whether to look for a rollback again, because a hold or a missing target may have prevented it.
 
-    The evidence begins anew with the alert, and must have become sufficient again.
+    The evidence starts from zero with the alert, and must have become sufficient again.
     """
     return guardrail.action == "rollback" and turn.rules.enforced and _e_value(gauge) >= turn.rules.threshold
 

@@ -105,13 +105,19 @@ def record(
     row.n += 1
     count_flaws(variant, success, speed, quality)
     _attribute(turn, variant, invocation, reward, flags)
+    _follow_up(turn, variant, invocation, digest)
+    return "applied", None, variant, flags & JUDGED != 0
+
+
+def _follow_up(turn: Turn, variant: Variant, invocation: Invocation, digest: bytes) -> None:
+    """Do what was waiting for the outcome: scores that came before it, and a hold that ends after so many outcomes."""
+    row = turn.row
     if row.waiting:
         settle_waiting(turn, variant, int.from_bytes(digest, "little"))
     watch_clock(turn, invocation.timestamp)
     held = row.held
     if held is not None and is_over(held, row):
         apply(turn, [HoldEnded()])
-    return "applied", None, variant, flags & JUDGED != 0
 
 
 def _on_scale(
