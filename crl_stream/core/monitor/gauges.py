@@ -80,14 +80,23 @@ def weigh(found: Sequence[float], value: float, base: Spread, least: float, limi
     mean += sqrt(variance / n)
     most = 0.9 / (mean - least) if mean > least else CEILING
     size = -mean if mean < 0.0 else mean
-    weighed = []
-    for statistic, factor in zip(found, SPREAD, strict=True):
-        shift = max(factor * limit * size, floor)
-        bet = shift / (variance + shift * shift) if shift > 0.0 else CEILING
-        ratio = FADING + (bet if bet < most else most) * (value - mean)
-        grown = (statistic + 1.0) * ratio if ratio > 0.0 else 0.0
-        weighed.append(grown if grown < CEILING else CEILING)
-    return weighed
+    r1, r2, r3 = found
+    gap, drop = value - mean, limit * size
+    # Written out, because it runs for every outcome and a loop takes longer.
+    return [
+        _grown(r1, gap, drop * SPREAD[0], floor, variance, most),
+        _grown(r2, gap, drop * SPREAD[1], floor, variance, most),
+        _grown(r3, gap, drop * SPREAD[2], floor, variance, most),
+    ]
+
+
+def _grown(statistic: float, gap: float, shift: float, floor: float, variance: float, most: float) -> float:
+    """Return one statistic after a value that is ``gap`` above the mean."""
+    shift = shift if shift > floor else floor
+    bet = shift / (variance + shift * shift) if shift > 0.0 else CEILING
+    ratio = FADING + (bet if bet < most else most) * gap
+    grown = (statistic + 1.0) * ratio if ratio > 0.0 else 0.0
+    return grown if grown < CEILING else CEILING
 
 
 def baseline_of(gauge: Gauge, memory: int) -> Spread | None:
