@@ -99,14 +99,17 @@ def propose(
         "temperature": temperature,
         "actor": actor,
     }
-    try:
-        key = TaskKey.parse(task)
-    except ValueError as error:
-        raise UsageError(f"{error}.", hint="name the task as agent_name/task_type") from None
-    kafka = _kafka(bootstrap_servers)
+    key, kafka = _key_of(task), _kafka(bootstrap_servers)
     # In a thread of its own, because a notebook or an asynchronous optimiser already runs an event loop in this one.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="crl-propose") as thread:
         return thread.submit(lambda: asyncio.run(_file(kafka, key, timeout, fields))).result()
+
+
+def _key_of(task: str) -> TaskKey:
+    try:
+        return TaskKey.parse(task)
+    except ValueError as error:
+        raise UsageError(f"{error}.", hint="name the task as agent_name/task_type") from None
 
 
 async def _file(kafka: Kafka, key: TaskKey, timeout: float, fields: dict[str, Any]) -> str:
