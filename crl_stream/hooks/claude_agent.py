@@ -12,11 +12,11 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from crl_stream.client.invocation import Client
 from crl_stream.core.messages.inputs import Status
-from crl_stream.hooks.watching import NO_RESULT, Hook, Judge, Run, session_of
+from crl_stream.hooks.watching import NO_RESULT, Hook, Options, Run, session_of
 
 try:
     from claude_agent_sdk import (
@@ -44,28 +44,9 @@ class CrlMessages(Hook):
     ``provider`` is ``anthropic`` unless you name another one, such as the cloud that serves the model.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        agent_name: str,
-        task_type: str,
-        *,
-        default: str = "default",
-        judge: Judge | None = None,
-        provider: str | None = PROVIDER,
-        model: str | None = None,
-        counts_errors: bool = True,
-    ) -> None:
-        super().__init__(
-            client,
-            agent_name,
-            task_type,
-            default=default,
-            judge=judge,
-            provider=provider,
-            model=model,
-            counts_errors=counts_errors,
-        )
+    def __init__(self, client: Client, agent_name: str, task_type: str, **options: Unpack[Options]) -> None:
+        options.setdefault("provider", PROVIDER)
+        super().__init__(client, agent_name, task_type, **options)
         self._spent: weakref.WeakKeyDictionary[Any, _Spent] = weakref.WeakKeyDictionary()
         """What the turns of each client of the SDK have cost."""
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Unpack
 from uuid import UUID
 
 from crl_stream.client.invocation import Client
-from crl_stream.hooks.watching import Hook, Judge, Run, session_of
+from crl_stream.hooks.watching import Hook, Options, Run, session_of
 
 try:
     from langchain_core.callbacks import BaseCallbackHandler
@@ -56,29 +56,8 @@ class CrlCallback(Hook, _Handler):
     run_inline = True
     """Callbacks run in the agent's own task, so that ``variant_id`` is known there; they do not block."""
 
-    def __init__(
-        self,
-        client: Client,
-        agent_name: str,
-        task_type: str,
-        *,
-        default: str = "default",
-        judge: Judge | None = None,
-        provider: str | None = None,
-        model: str | None = None,
-        counts_errors: bool = True,
-    ) -> None:
-        Hook.__init__(
-            self,
-            client,
-            agent_name,
-            task_type,
-            default=default,
-            judge=judge,
-            provider=provider,
-            model=model,
-            counts_errors=counts_errors,
-        )
+    def __init__(self, client: Client, agent_name: str, task_type: str, **options: Unpack[Options]) -> None:
+        Hook.__init__(self, client, agent_name, task_type, **options)
         self._trees: dict[UUID, _Tree] = {}
         """The tree of each run, by the run's id."""
         self._ended: deque[_Tree] = deque()

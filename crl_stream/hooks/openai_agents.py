@@ -12,10 +12,10 @@ import asyncio
 import threading
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from crl_stream.client.invocation import Client
-from crl_stream.hooks.watching import NO_RESULT, Hook, Judge, Run, innermost_run, session_of
+from crl_stream.hooks.watching import NO_RESULT, Hook, Options, Run, innermost_run, session_of
 
 try:
     from agents import (
@@ -41,28 +41,8 @@ _FATAL: Final = "Error running tool"
 class CrlRunner(Hook):
     """Runs agents. One object serves any number of concurrent runs."""
 
-    def __init__(
-        self,
-        client: Client,
-        agent_name: str,
-        task_type: str,
-        *,
-        default: str = "default",
-        judge: Judge | None = None,
-        provider: str | None = None,
-        model: str | None = None,
-        counts_errors: bool = True,
-    ) -> None:
-        super().__init__(
-            client,
-            agent_name,
-            task_type,
-            default=default,
-            judge=judge,
-            provider=provider,
-            model=model,
-            counts_errors=counts_errors,
-        )
+    def __init__(self, client: Client, agent_name: str, task_type: str, **options: Unpack[Options]) -> None:
+        super().__init__(client, agent_name, task_type, **options)
         with self.guarded():
             _see_tool_errors()
 
