@@ -14,7 +14,7 @@ The topics are the only truth; the label follows them.  The laws:
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -22,9 +22,9 @@ from crl_stream.core import messages as m
 from crl_stream.core.ids import fact_id
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.messages.mirrors import Asked, Conflict, MirrorLabel, Moving, Version
+from crl_stream.core.mirroring.alerts import alert
 from crl_stream.core.mirroring.refs import PromptRef, write_ref
 from crl_stream.core.mirroring.wants import Wanted
-from crl_stream.core.version import ENGINE_VERSION
 
 SETTLE_MS: Final = 10_000
 """How long after a move the store may still show what was there before, or accept a late write, in milliseconds."""
@@ -299,37 +299,15 @@ def _conflict(
         f"the label {want.label} of {want.prompt} in {want.store} is left alone: {reason}; {wanted} is active; "
         f"move the label there, or activate the variant you want: crl activate {want.key} VARIANT"
     )
-    return replace(record, conflict=conflict, alert=_alert(want, "warning", action, alert_id, first, now))
+    return replace(record, conflict=conflict, alert=_alert(want, action, alert_id, first, now))
 
 
 def _end_of(conflict: Conflict, record: MirrorLabel, want: Wanted, now: int) -> m.Alert:
     alert_id = fact_id("alert", now, "mirror_conflict", want.store, want.key, record.revision)
     action = f"the label {want.label} in {want.store} points to {want.ref(want.version)} and follows again"
-    return _alert(want, "info", action, alert_id, conflict.alert_id, now, resolved=True)
+    return _alert(want, action, alert_id, conflict.alert_id, now, resolved=True)
 
 
-def _alert(
-    want: Wanted,
-    severity: Literal["info", "warning"],
-    action: str,
-    alert_id: str,
-    cause_id: str,
-    now: int,
-    *,
-    resolved: bool = False,
-) -> m.Alert:
+def _alert(want: Wanted, action: str, alert_id: str, cause_id: str, now: int, *, resolved: bool = False) -> m.Alert:
     subject = f"{want.key} {want.store}"
-    return m.Alert(
-        alert_id=alert_id,
-        timestamp=to_text(now),
-        kind="mirror_conflict",
-        severity=severity,
-        subject=subject,
-        action=action,
-        text=f"{subject}: {action}",
-        cause_id=cause_id,
-        agent_name=want.key.agent_name,
-        task_type=want.key.task_type,
-        resolved=resolved,
-        engine_version=ENGINE_VERSION,
-    )
+    return alert("mirror_conflict", subject, action, alert_id, cause_id, now, resolved=resolved, task=want.key)
