@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from crl_stream.bridges import attributes as names
 from crl_stream.bridges.mapping import Fault, Mapped, Message
-from crl_stream.bridges.names import bounded, derived_id, mended, text_in
+from crl_stream.bridges.names import bounded, derived_id, mended, mended_all, text_in
 from crl_stream.bridges.scale import Scale, number_in
 from crl_stream.bridges.spans import SPAN_ID, TRACE_ID, Attributes, Event, Span
 from crl_stream.core import messages as m
@@ -198,33 +198,20 @@ def _task(span: Span, family: _Family, inner: list[Span], rules: Rules) -> dict[
     workflow = next((name for one in outer if (name := _workflow_name(one))), None)
     both = (span.attributes, span.resource)
     found = {
-        "agent_name": (_first(both, (rules.agent, *names.AGENT)), "the agent (gen_ai.agent.name)"),
+        "agent_name": (_first(both, (rules.agent, *names.AGENT)), "does not name the agent (gen_ai.agent.name)"),
         "task_type": (
             _first(both, (rules.task, names.WORKFLOW)) or workflow or rules.default_task or None,
-            f"the task ({rules.task} or gen_ai.workflow.name, or default_task_type in the settings)",
+            f"does not name the task ({rules.task} or gen_ai.workflow.name, or default_task_type in the settings)",
         ),
         "variant_id": (
             _first(both, (rules.variant, *names.VARIANT))
             or _unanimous(inner, (rules.variant, *names.VARIANT))
             or rules.default_variant
             or None,
-            f"the variant ({rules.variant} or gen_ai.agent.version, or default_variant in the settings)",
+            f"does not name the variant ({rules.variant} or gen_ai.agent.version, or default_variant in the settings)",
         ),
     }
-    return _mended_all(found, f"span {span.span_id} of trace {span.trace_id}")
-
-
-def _mended_all(found: dict[str, tuple[str | None, str]], where: str) -> dict[str, Any] | Fault:
-    """Return names that the log accepts, or the first fault; each name comes with what it is."""
-    names_found = dict[str, Any]()
-    for field, (text, what) in found.items():
-        if text is None:
-            return Fault(reasons.MISSING_FIELD, f"{field}: {where} does not name {what}")
-        name = mended(text)
-        if name is None:
-            return Fault(reasons.BAD_IDENTIFIER, f"{field}: {where} has a name that cannot be mended: {text[:60]!r}")
-        names_found[field] = name
-    return names_found
+    return mended_all(found, f"span {span.span_id} of trace {span.trace_id}")
 
 
 def _workflow_name(span: Span) -> str | None:
@@ -320,12 +307,12 @@ def _feedback(
     if quality is None:
         least, most = rules.scale.least, rules.scale.most
         return Fault(reasons.OUT_OF_RANGE, f"quality: {where} has the score {score}, outside of {least} to {most}")
-    task = _mended_all(
+    task = mended_all(
         {
-            "agent_name": (_first(places, (rules.agent, *names.AGENT)), "the agent (gen_ai.agent.name)"),
+            "agent_name": (_first(places, (rules.agent, *names.AGENT)), "does not name the agent (gen_ai.agent.name)"),
             "task_type": (
                 _first(places, (rules.task, names.WORKFLOW)) or rules.default_task or None,
-                f"the task ({rules.task}, or default_task_type in the settings)",
+                f"does not name the task ({rules.task}, or default_task_type in the settings)",
             ),
         },
         where,

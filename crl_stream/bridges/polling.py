@@ -8,7 +8,7 @@ the same batch of records, so both are there or neither.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -47,6 +47,20 @@ class Page(NamedTuple):
     scores: list[Fetched]
     next: str
     """What to ask for the following page; empty after the last one."""
+
+
+@runtime_checkable
+class Pull(Protocol):
+    """How a system that is polled is asked, and what its answers mean; pure. ``options`` are those of the bridge."""
+
+    def request(self, options: Any, since: int, following: str) -> tuple[str, dict[str, str]]:
+        """Return the URL and the query for a page: the first one since a time (milliseconds), or the ``following``."""
+
+    def headers(self, options: Any) -> dict[str, str]:
+        """Return the headers of every request."""
+
+    def read(self, body: bytes) -> Page:
+        """Return the page in an answer; raise ``ValueError`` if it is not one."""
 
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -68,6 +68,7 @@ class Poller:
     """Fetches new scores of one system, in the process that owns the inbox."""
 
     def __init__(self, inbox: Inbox, kind: Kind, options: Any) -> None:
+        assert kind.pull is not None  # a kind that is polled has it
         self.inbox, self.pull, self.options = inbox, kind.pull, options
         self.failures = 0
         self._subject = f"bridges.{inbox.name}"
@@ -143,8 +144,7 @@ class Poller:
             raise ValueError(f"it answered {response.status} {response.reason}")
         if len(body) > MOST_PAGE_BYTES:
             raise ValueError("the answer is larger than 16 MiB")
-        page: Page = self.pull.read(body)
-        return page
+        return self.pull.read(body)
 
 
 class Receiver:

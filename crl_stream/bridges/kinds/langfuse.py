@@ -142,4 +142,4 @@ def _invocation(score: Mapping[str, Any], options: LangfuseOptions) -> str | Non
 OPTIONS = LangfuseOptions
 MAP = map_record
 ARRIVES: Final = "pull"
-PULL: Final = _Pull
+PULL: Final = _Pull()
