@@ -16,7 +16,7 @@ from crl_stream.errors import ConfigError
 from crl_stream.settings.fields import read_section
 from crl_stream.settings.names import (
     ALIASES,
-    BRIDGE_VARIABLE,
+    BRIDGE_PREFIX,
     NOTIFIER_PREFIX,
     all_names,
     is_setting,
@@ -172,7 +172,7 @@ def variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
         if variable in names:
             if environment[variable] != "":
                 yield names[variable], Origin(environment[variable], f"environment {variable}")
-        elif not variable.startswith((NOTIFIER_PREFIX, BRIDGE_VARIABLE)):
+        elif not variable.startswith((NOTIFIER_PREFIX, BRIDGE_PREFIX)):
             yield "", Origin(environment[variable], variable)
 
 
