@@ -19,6 +19,8 @@ CURSOR: Final = "crl-cursor"
 """Header of an inbox record: the cursor after it."""
 MOST_SEEN: Final = 5_000
 """How many scores are remembered; with more than that in the overlap, the overlap becomes shorter."""
+MOST_IN_HAND: Final = 50_000
+"""How many scores are remembered before the last page has been fetched."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -68,13 +70,18 @@ _decode: Final = msgspec.json.Decoder(Cursor).decode
 
 
 def new_in(scores: Sequence[Fetched], cursor: Cursor) -> tuple[list[Fetched], Cursor]:
-    """Return the scores that were not fetched before, oldest first, and the cursor with them."""
+    """Return the scores that were not fetched before, oldest first, and the cursor with them.
+
+    Of more than ``MOST_IN_HAND`` scores, the oldest are forgotten at once and not only after the last page.
+    """
     seen, found = dict(cursor.seen), list[Fetched]()
     for score in sorted(scores, key=lambda one: one.time):
         digest = name_digest(score.identity).hex()
         if digest not in seen:
             seen[digest] = score.time
             found.append(score)
+    if len(seen) > MOST_IN_HAND:
+        seen = dict(sorted(seen.items(), key=lambda one: one[1])[-MOST_IN_HAND:])
     return found, Cursor(cursor.since, seen)
 
 

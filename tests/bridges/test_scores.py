@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from bridges.otlp import mapped, written
 from crl_stream.bridges.kinds import KINDS
-from crl_stream.bridges.polling import MOST_SEEN, Cursor, Fetched, at_end, cursor_header, cursor_in, new_in
+from crl_stream.bridges.polling import (
+    MOST_IN_HAND,
+    MOST_SEEN,
+    Cursor,
+    Fetched,
+    at_end,
+    cursor_header,
+    cursor_in,
+    new_in,
+)
 from crl_stream.bridges.scale import Scale
 from crl_stream.core import messages as m
 
@@ -245,6 +254,17 @@ def test_the_cursor_never_outgrows_a_record() -> None:
     ended = at_end(cursor, 10**9)
     assert (len(ended.seen), ended.since) == (MOST_SEEN, 2 * MOST_SEEN)
     assert len(cursor_header(ended)[1]) < 300_000
+
+
+def test_the_cursor_never_outgrows_the_memory_however_many_pages_there_are() -> None:
+    cursor, total = Cursor(0), 2 * MOST_IN_HAND + 1
+    for first in range(0, total, MOST_IN_HAND):  # newest first, as some systems list them
+        page = [Fetched(str(n), n, b"") for n in range(total - first)[-MOST_IN_HAND:]]
+        found, cursor = new_in(page, cursor)
+        assert len(found) == len(page)
+        assert len(cursor.seen) == MOST_IN_HAND
+    ended = at_end(cursor, 10**9)
+    assert (len(ended.seen), ended.since) == (MOST_SEEN, total - MOST_SEEN)
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"since":"x"}'])
