@@ -60,6 +60,7 @@ Used by several commands:
 
     clock            the current time
     silence          reports that Kafka does not answer
+    whole_file       replaces a file, so that readers always find a whole one
 """
 
 from crl_stream.cli.application import main

@@ -321,8 +321,8 @@ class CrlProvider(AbstractProvider):
         metadata = evaluation.metadata()
         if found.ref is not None:
             metadata["ref"] = found.ref
-        if active is not None and active.cause == "rollback":
-            metadata["rollback_id"] = active.cause_id
+        if active is not None and active.rollback_id is not None:
+            metadata["rollback_id"] = active.rollback_id
         return details(answered, default, found, active, metadata)
 
     @staticmethod

@@ -25,8 +25,8 @@ from cli.program import Program
 from crl_stream.cli.sync import command
 from crl_stream.cli.sync.documents import flagd, plain, without_configuration
 from crl_stream.cli.sync.follower import stopped
-from crl_stream.cli.sync.whole_file import WholeFile
 from crl_stream.cli.sync.yaml_text import yaml_of
+from crl_stream.cli.whole_file import WholeFile
 from crl_stream.client.following import View
 from crl_stream.core import messages as m
 from crl_stream.core.drills import DRILL_AGENT
@@ -131,7 +131,7 @@ _WRITES = """
 import sys
 from pathlib import Path
 from crl_stream.cli.sync.follower import stopped
-from crl_stream.cli.sync.whole_file import WholeFile
+from crl_stream.cli.whole_file import WholeFile
 contents = b"a" * 1_500_000, b"b" * 1_700_000
 print("ready", flush=True)
 while True:
@@ -197,7 +197,7 @@ def test_a_symbolic_link_and_the_mode_of_the_file_stay(tmp_path: Path) -> None:
     assert link.is_symlink() and real.read_bytes() == b"new" and real.stat().st_mode & 0o777 == 0o640
 
 
-@pytest.mark.parametrize("place", ["missing/variants.json", "."])
+@pytest.mark.parametrize("place", ["missing/variants.json", ".", "/"])
 def test_a_file_that_cannot_be_written_is_one_line_with_a_hint_before_kafka_is_asked(
     tmp_path: Path, place: str
 ) -> None:

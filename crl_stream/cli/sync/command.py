@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from crl_stream.cli.silence import KafkaSilence
 from crl_stream.cli.sync.documents import FORMATS, without_configuration
 from crl_stream.cli.sync.follower import Follower, stopped
-from crl_stream.cli.sync.whole_file import WholeFile
 from crl_stream.cli.talk import say
+from crl_stream.cli.whole_file import WholeFile
 from crl_stream.client.following import View
 from crl_stream.client.resolver import STALE_SECONDS
 from crl_stream.core.identity import TaskKey
@@ -107,7 +107,7 @@ class _Writer:
         for key, one in sorted(view.active.items()):
             before = self._before.get(key)
             if before is None or before[0] != one.variant_id:
-                why = f" ({one.cause_id})" if one.cause == "rollback" else ""
+                why = "" if one.rollback_id is None else f" ({one.rollback_id})"
                 changed.append(f"{key} uses {one.variant_id}, epoch {one.epoch}{why}")
             elif before[1] != one.weights:
                 changed.append(f"{key} has other weights")

@@ -97,8 +97,8 @@ def _task(active: m.ActiveVariant, variants: dict[str, m.RegisteredVariant]) -> 
     }
     if active.weights is not None:
         found["weights"] = dict(sorted(active.weights.items()))
-    if active.cause == "rollback":
-        found["rollback_id"] = active.cause_id
+    if active.rollback_id is not None:
+        found["rollback_id"] = active.rollback_id
     return found
 
 
@@ -109,8 +109,8 @@ def _variant(variant: m.RegisteredVariant) -> dict[str, Any]:
 
 def _flag(active: m.ActiveVariant, values: dict[str, Any]) -> dict[str, Any]:
     metadata: dict[str, Any] = {"epoch": active.epoch, "source": "file"}
-    if active.cause == "rollback":
-        metadata["rollback_id"] = active.cause_id
+    if active.rollback_id is not None:
+        metadata["rollback_id"] = active.rollback_id
     flag: dict[str, Any] = {
         "state": "ENABLED",
         "variants": values,

@@ -87,6 +87,11 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     """When a session follows a change of its variant: at its ``next_turn``, or never, so only the ``next_session``."""
     schema_version: int = 1
 
+    @property
+    def rollback_id(self) -> str | None:
+        """The rollback that made the variant the active one; None if something else did."""
+        return self.cause_id if self.cause == "rollback" else None
+
 
 class RegisteredVariant(msgspec.Struct, frozen=True, kw_only=True):
     """One variant of a task and what is known about its configuration."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -19,7 +20,7 @@ class WholeFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._target = Path(os.path.realpath(path))
-        self._part = self._target.with_name(f".{self._target.name}.{os.getpid()}{_PART}")
+        self._part = self._target.parent / f".{self._target.name}.{os.getpid()}{_PART}"
 
     def read(self) -> bytes | None:
         """Return the content; None if there is no file."""
@@ -30,8 +31,6 @@ class WholeFile:
 
     def check(self) -> None:
         """Raise ``OSError`` unless the file can be written; change nothing."""
-        if self._target.is_dir():
-            raise IsADirectoryError(21, os.strerror(21))
         self._write_part(b"")
         self._part.unlink()
 
@@ -57,6 +56,8 @@ class WholeFile:
         _flush_folder(self._target.parent)
 
     def _write_part(self, content: bytes) -> None:
+        if self._target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         mode = 0o666
         with suppress(FileNotFoundError):
             mode = stat.S_IMODE(self._target.stat().st_mode)
