@@ -45,7 +45,7 @@ class Change(NamedTuple):
 
 
 def measure(gauge: Gauge, value: float, size: int, memory: int, limit: float, floor: float) -> float:
-    """Add a value, and return the e-value: the mean of the three alternatives.
+    """Add a value, and return the e-value.
 
     Args:
         gauge: Updated in place.
@@ -65,6 +65,11 @@ def measure(gauge: Gauge, value: float, size: int, memory: int, limit: float, fl
         _leave(gauge, memory, len(window) // VALUE.size - size + 1)
     gauge.window += VALUE.pack(value)
     gauge.seen, gauge.since_alert = gauge.seen + 1, gauge.since_alert + 1
+    return e_value(gauge)
+
+
+def e_value(gauge: Gauge) -> float:
+    """Return the evidence that the mean is higher now: the mean of the three alternatives."""
     r1, r2, r3 = gauge.evidence
     return (r1 + r2 + r3) / 3.0
 

@@ -66,12 +66,7 @@ def _tries_again(turn: Turn, guardrail: Guardrail, gauge: Gauge) -> bool:
 
     The evidence starts from zero with the alert, and must have become sufficient again.
     """
-    return guardrail.action == "rollback" and turn.rules.enforced and _e_value(gauge) >= turn.rules.threshold
-
-
-def _e_value(gauge: Gauge) -> float:
-    r1, r2, r3 = gauge.evidence
-    return (r1 + r2 + r3) / 3.0
+    return guardrail.action == "rollback" and turn.rules.enforced and gauges.e_value(gauge) >= turn.rules.threshold
 
 
 def _roll_back(
@@ -132,7 +127,7 @@ def _kept(gauge: Gauge, guardrail: Guardrail, turn: Turn) -> str:
 def _grounds(turn: Turn, variant: Variant, guardrail: Guardrail, gauge: Gauge, change: gauges.Change) -> Grounds:
     """Return what facts report about a broken guardrail."""
     rules, name = turn.rules, guardrail.name
-    e_value = _e_value(gauge)
+    e_value = gauges.e_value(gauge)
     evidence = Evidence(
         rule="DEGRADED",
         guard="evidence",

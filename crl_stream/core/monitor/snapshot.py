@@ -36,6 +36,7 @@ from crl_stream.core.messages import (
     Verification,
     WindowSnapshot,
 )
+from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.adoption import followers_of
 from crl_stream.core.monitor.decision_matrix import (
     cooldown_left,
@@ -46,7 +47,6 @@ from crl_stream.core.monitor.decision_matrix import (
 )
 from crl_stream.core.monitor.evidence import e_value
 from crl_stream.core.monitor.filing import proposal_in
-from crl_stream.core.monitor.gauges import baseline_of, values_of
 from crl_stream.core.monitor.grounds import sentence, source_of
 from crl_stream.core.monitor.promise import Promise, delivered_as
 from crl_stream.core.monitor.rollout import WHOLE, is_offered, waits_for, weights_of
@@ -420,16 +420,12 @@ def _baseline(variant: Variant, rules: Rules) -> BaselineSnapshot | None:
 def _guardrails(variant: Variant, rules: Rules) -> dict[str, GuardrailLevel]:
     found = {}
     for name, gauge in variant.gauges.items():
-        base, values, sign = baseline_of(gauge, rules.gauge_memory), values_of(gauge), gauge.sign
-        total = 0.0
-        for value in values:
-            total += value
-        r1, r2, r3 = gauge.evidence
+        base, lately, sign = gauges.baseline_of(gauge, rules.gauge_memory), gauges.recent_of(gauge), gauge.sign
         found[name] = GuardrailLevel(
-            recent=sign * total / len(values) if values else None,
-            outcomes=len(values),
+            recent=None if lately is None else sign * lately.mean,
+            outcomes=0 if lately is None else lately.n,
             baseline=None if base is None else sign * base.total / base.n,
-            e_value=(r1 + r2 + r3) / 3.0,
+            e_value=gauges.e_value(gauge),
             broken=bool(gauge.open_alert),
         )
     return found
