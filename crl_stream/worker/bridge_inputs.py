@@ -28,6 +28,7 @@ MOST_PAGE_BYTES: Final = 16 * 1024 * 1024
 GROUP: Final = 100
 """How many pages are fetched before their scores are written, oldest first."""
 MOST_GROUPS: Final = 1_000
+"""How many of these groups one poll fetches at most."""
 HEADER: Final = "X-CRL-Secret"
 """The header with the secret of the rule."""
 LOOK_BACK: Final = 64
@@ -124,6 +125,8 @@ class Poller:
                 await self._write(found, cursor if following else at_end(cursor, self.options.overlap))
                 if not following:
                     return
+        text = "%s: %s has more than %d pages of scores; the next poll begins with the first one again"
+        log.warning(text, self._subject, self.options.url, MOST_GROUPS * GROUP)
 
     async def _write(self, found: list[Fetched], cursor: Cursor) -> None:
         """Write new scores and the cursor after them; nothing if there is nothing new."""

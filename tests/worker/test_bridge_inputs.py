@@ -113,3 +113,17 @@ async def test_a_system_that_refuses_is_noted_and_asked_less_and_less_often(
         poller.options = a_poller(double, inbox).options
         await poller.poll([0])
         assert (poller.failures, inbox.member.stalled) == (0, {})
+
+
+async def test_a_poll_that_never_comes_to_an_end_is_ended_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bridge_inputs, "MOST_GROUPS", 2)
+    monkeypatch.setattr(bridge_inputs, "GROUP", 1)
+    async with langfuse(per_page=2) as double:
+        for minute in range(1, 7):
+            double.add("helpful", 1, f"2026-11-28T10:0{minute}:00Z")
+        inbox = Inbox()
+        await a_poller(double, inbox).poll([0])
+        assert len(inbox.ids()) == 4
+        assert any("has more than 2 pages of scores" in line for line in caplog.messages)

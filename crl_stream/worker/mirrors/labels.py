@@ -78,6 +78,8 @@ class Labels:
         for stale in self.board.stale & self.board.records.keys():
             await self._write(self.board.records[stale])
         wanted = self.board.wanted(self.store.name, self.store.label)
+        for gone in self._failing.keys() - wanted.keys():
+            del self._failing[gone]
         tasks = list(wanted if changed is None else wanted.keys() & changed)
         gate, done, failed = asyncio.Semaphore(AT_ONCE), list[TaskKey](), dict[TaskKey, Silent]()
 
@@ -105,8 +107,9 @@ class Labels:
 
     async def _tell_failing(self, want: Wanted, why: str) -> None:
         """Alert people about a label for which the store has given no usable answer for a while, though it answers."""
+        if want.key not in self._failing:
+            log.warning("%s: no usable answer about %s: %s", self.store.name, want.prompt, why)
         since = self._failing.setdefault(want.key, time.monotonic())
-        log.warning("%s: no usable answer about %s: %s", self.store.name, want.prompt, why)
         if time.monotonic() - since >= self.options.alert_after_seconds:
             await self._leave_alone(want, Seen(None), f"no usable answer about it: {why}", problem=True)
 
