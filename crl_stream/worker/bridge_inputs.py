@@ -27,6 +27,8 @@ MOST_BYTES: Final = 900_000
 MOST_PAGE_BYTES: Final = 16 * 1024 * 1024
 GROUP: Final = 100
 """How many pages are fetched before their scores are written, oldest first."""
+MOST_GROUP_BYTES: Final = 64 * 1024 * 1024
+"""Size from which fewer pages are enough for that."""
 MOST_GROUPS: Final = 1_000
 """How many of these groups one poll fetches at most."""
 HEADER: Final = "X-CRL-Secret"
@@ -45,6 +47,12 @@ class Inbox(InboxStage):
         """Return where to start, and forget the place: another process may have fetched more in the meantime."""
         self.cursor = None
         return await super().position(partition, committed, first, end)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process still owns the inbox, and has read the place in it."""
+        [inbox] = BRIDGE.sources
+        return self.cursor is not None and FIRST in self.member.partitions_of(inbox)
 
     async def append(self, records: list[tuple[bytes, Headers]]) -> None:
         """Write records to the inbox and wait for the broker; records that fit together appear together or not."""
@@ -115,12 +123,15 @@ class Poller:
         headers, since = self.pull.headers(self.options), cursor.since
         async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
             for _ in range(MOST_GROUPS):
-                group = list[Fetched]()
+                group, size = list[Fetched](), 0
                 for _ in range(GROUP):
                     page = await self._page(session, since, following)
                     group += page.scores
-                    if not (following := page.next):
+                    size += sum(len(one.value) for one in page.scores)
+                    if not (following := page.next) or size >= MOST_GROUP_BYTES:
                         break
+                if not inbox.is_ours:
+                    return  # another process goes on from the place that was written last
                 found, cursor = new_in(group, cursor)
                 await self._write(found, cursor if following else at_end(cursor, self.options.overlap))
                 if not following:
@@ -140,14 +151,16 @@ class Poller:
     async def _page(self, session: aiohttp.ClientSession, since: int, following: str) -> Page:
         url, query = self.pull.request(self.options, since, following)
         async with session.get(url, params=query, allow_redirects=False) as response:
-            body = await response.content.read(MOST_PAGE_BYTES + 1)
-            while len(body) <= MOST_PAGE_BYTES and (more := await response.content.read(MOST_PAGE_BYTES)):
-                body += more
+            body = bytearray()
+            async for part in response.content.iter_any():
+                body += part
+                if len(body) > MOST_PAGE_BYTES:
+                    break
         if response.status != 200:
             raise ValueError(f"it answered {response.status} {response.reason}")
         if len(body) > MOST_PAGE_BYTES:
             raise ValueError("the answer is larger than 16 MiB")
-        return self.pull.read(body)
+        return self.pull.read(bytes(body))
 
 
 class Receiver:

@@ -26,6 +26,7 @@ class Inbox:
         self.cursor: Cursor | None = None
         self.writes: list[list[Any]] = []
         self.kept: Cursor | None = None
+        self.is_ours = True
 
     async def last_cursor(self) -> Cursor | None:
         return self.kept
@@ -127,3 +128,34 @@ async def test_a_poll_that_never_comes_to_an_end_is_ended_and_that_is_said(
         await a_poller(double, inbox).poll([0])
         assert len(inbox.ids()) == 4
         assert any("has more than 2 pages of scores" in line for line in caplog.messages)
+
+
+async def test_large_pages_are_written_before_more_of_them_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge_inputs, "MOST_GROUP_BYTES", 1)
+    async with langfuse(per_page=2) as double:
+        for minute in range(1, 6):
+            double.add("helpful", 1, f"2026-11-28T10:0{minute}:00Z")
+        inbox = Inbox()
+        await a_poller(double, inbox).poll([0])
+        assert [len(records) for records in inbox.writes] == [1, 2, 2, 1], "the first start, then page by page"
+        assert len(set(inbox.ids())) == 5
+
+
+async def test_a_process_that_loses_the_inbox_while_it_fetches_writes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge_inputs, "GROUP", 1)
+    async with langfuse(per_page=2) as double:
+        for minute in range(1, 6):
+            double.add("helpful", 1, f"2026-11-28T10:0{minute}:00Z")
+        first, second = Inbox(), Inbox()
+        append = first.append
+
+        async def lose(records: list[Any]) -> None:
+            await append(records)
+            first.is_ours = len(first.writes) < 2
+
+        monkeypatch.setattr(first, "append", lose)
+        await a_poller(double, first).poll([0])
+        assert len(first.ids()) == 2
+        second.kept = first.kept
+        await a_poller(double, second).poll([0])
+        assert sorted(first.ids() + second.ids()) == [f"score-{number}" for number in range(1, 6)]
