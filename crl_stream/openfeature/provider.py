@@ -113,7 +113,9 @@ class CrlProvider(AbstractProvider):
                 self._fatal = setup.without_kafka
                 setup.say(self._troubles)
                 return None
-            return Client(self._settings, file=self._file, runtime_id=self._runtime_id, strict=self._strict)
+            client = Client(setup.settings, runtime_id=self._runtime_id, strict=self._strict)
+            setup.say(client.publisher.troubles)
+            return client
         except ConfigError as error:
             self._fatal = str(error)
         except Exception as error:  # such as a limit of threads: an agent must not fail because of it

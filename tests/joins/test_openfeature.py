@@ -103,7 +103,7 @@ def test_the_provider_keeps_the_laws_of_the_client_and_links_outcomes_to_evaluat
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5_000:]
-    assert "57 passed" in done.stdout
+    assert "58 passed" in done.stdout
 
 
 async def test_an_agent_joined_by_openfeature_collapses_and_its_next_session_uses_the_other_variant(

@@ -138,6 +138,22 @@ def test_bad_settings_are_fatal_but_raise_only_if_strict(tmp_path: Path, caplog:
         api.set_provider_and_wait(CrlProvider(file=bad, strict=True), "strict")
 
 
+def test_the_settings_are_read_once_and_what_is_wrong_in_them_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, reads = tmp_path / "crl.toml", list[Path]()
+    file.write_text(
+        f'[kafka]\nbootstrap_servers = "127.0.0.1:1"\n[client]\ncache_dir = "{tmp_path}"\nclose_seconds = 900\n'
+    )
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, **named: reads.append(path) or read(path, **named))
+    provider = CrlProvider(file=file, wait_seconds=0.0)
+    provider.initialize(EvaluationContext())
+    assert reads.count(file) == 1
+    assert len([one for one in caplog.records if "close_seconds" in one.message]) == 1
+    provider.shutdown()
+
+
 @pytest.mark.parametrize("key", ["", "/", "a", "a/", "a//", "a b/c", "a/t/", "é/t", 7, None])
 def test_no_key_raises(settings: Settings, key: Any) -> None:
     provider = knows(settings, an_active(), v1={"t": 1})
