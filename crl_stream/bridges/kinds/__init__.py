@@ -2,7 +2,8 @@
 
 Each file defines the ``PARTS`` below. A kind whose ``ARRIVES`` is ``kafka`` reads the topic that its options name.
 The input of the others arrives over HTTP and is first written to the topic ``crl.bridge-inbox``, so that it is on
-disk before it is mapped: ``pull`` kinds also define ``PULL``, and ``push`` kinds have options with a port and a secret.
+disk before it is mapped: ``pull`` kinds also define ``PULL`` (``bridges.polling.Pull``), and ``push`` kinds have
+options with a port and a secret.
 """
 
 from __future__ import annotations
