@@ -33,7 +33,8 @@ MOST_GROUPS: Final = 1_000
 """How many of these groups one poll fetches at most."""
 HEADER: Final = "X-CRL-Secret"
 """The header with the secret of the rule."""
-LOOK_BACK: Final = 64
+LOOK_BACK: Final = (64, 512, 4_096)
+"""How many of the last records of the inbox are read for a place; if none has it, all are, one at a time."""
 LOOPBACK: Final = "127.0.0.1"
 
 
@@ -63,14 +64,16 @@ class Inbox(InboxStage):
     async def last_cursor(self) -> Cursor | None:
         """Return the last cursor in the inbox."""
         [inbox] = BRIDGE.sources
+        key, cursor = self.name.encode(), None
         async with TopicReader(self.member.settings.kafka) as reader:
-            count = LOOK_BACK
-            while True:
+            for count in LOOK_BACK:
                 found = [one.record for one in await reader.read_last(inbox, FIRST, count)]
-                cursor = last_cursor(found, self.name.encode())
+                cursor = last_cursor(found, key)
                 if cursor is not None or len(found) < count:
                     return cursor
-                count *= 8
+            async for received in reader.each(inbox, FIRST):
+                cursor = last_cursor([received.record], key) or cursor
+        return cursor
 
 
 class Poller:

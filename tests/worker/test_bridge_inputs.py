@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from joins.langfuse_double import PASSWORD, USER, Langfuse, langfuse
 
 from crl_stream.bridges.kinds import KINDS
-from crl_stream.bridges.polling import Cursor, cursor_in
+from crl_stream.bridges.polling import Cursor, cursor_header, cursor_in
 from crl_stream.worker import bridge_inputs
 from crl_stream.worker.bridge_inputs import Poller
+from crl_stream.worker.counters import Counters
 
 KIND = KINDS["langfuse"]
 START = "2026-11-28T10:00:00Z"
@@ -159,3 +161,38 @@ async def test_a_process_that_loses_the_inbox_while_it_fetches_writes_no_more(mo
         second.kept = first.kept
         await a_poller(double, second).poll([0])
         assert sorted(first.ids() + second.ids()) == [f"score-{number}" for number in range(1, 6)]
+
+
+@pytest.mark.parametrize(("others", "reads"), [(10, 1), (600, 3), (20_000, 4)])
+async def test_the_place_is_found_however_much_other_bridges_have_written_since(
+    others: int, reads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def a_record(name: bytes, since: int) -> Any:
+        return SimpleNamespace(record=SimpleNamespace(key=name, headers=(cursor_header(Cursor(since)),)))
+
+    there = [a_record(b"scores", 1), a_record(b"scores", 2), *[a_record(b"other", 3)] * others]
+    asked: list[int] = []
+
+    class Reader:
+        def __init__(self, _: Any) -> None: ...
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None: ...
+        async def read_last(self, _topic: str, _partition: int, count: int) -> list[Any]:
+            asked.append(count)
+            return there[-count:]
+
+        async def each(self, _topic: str, _partition: int) -> AsyncIterator[Any]:
+            asked.append(0)
+            for one in there:
+                yield one
+
+    monkeypatch.setattr(bridge_inputs, "TopicReader", Reader)
+    settings = SimpleNamespace(kafka=SimpleNamespace(partitions=4))
+    member: Any = SimpleNamespace(settings=settings, counters=Counters())
+    options: Any = None
+    inbox = bridge_inputs.Inbox("scores", KIND, options, member, "crl.bridge-inbox")
+    assert await inbox.last_cursor() == Cursor(2)
+    assert len(asked) == reads
+    assert max(asked) <= 4_096
