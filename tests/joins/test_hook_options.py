@@ -67,8 +67,9 @@ def test_a_misspelt_option_is_refused_with_the_names_that_exist(client: Client) 
 def test_mypy_finds_misspelt_options_and_values_of_the_wrong_type(tmp_path: Path) -> None:
     program = tmp_path / "agent.py"
     program.write_text(WRONG, encoding="utf-8")
+    words = ["--no-error-summary", "--follow-imports=silent", f"--cache-dir={tmp_path / 'cache'}", str(program)]
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--no-error-summary", "--follow-imports=silent", str(program)],
+        [sys.executable, "-m", "mypy", *words],
         capture_output=True,
         text=True,
         cwd=ROOT,
