@@ -18,7 +18,7 @@ error.
 
 What they share:
 
-    watching       one run, from its variant to its only outcome
+    watching       the options, and one run from its variant to its only outcome
 
 A hook imports its framework; this package imports none of them.
 """
