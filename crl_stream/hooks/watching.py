@@ -141,7 +141,7 @@ class Guard:
 
 
 class Hook:
-    """The part of a hook that no framework knows.
+    """The part of a hook that is the same for every framework.
 
     ``default`` is the variant to use while none is known. ``judge`` is called with the invocation and the framework's
     result at the end of each run that did not raise; it may set ``quality``, ``status`` and other fields, and must not

@@ -1,4 +1,4 @@
-"""The labels of prompts in Langfuse; a label is at one version at most, and moves by being given to another."""
+"""The labels of prompts in Langfuse; a label is at one version at most; giving it to another version moves it."""
 
 from __future__ import annotations
 

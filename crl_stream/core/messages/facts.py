@@ -337,13 +337,13 @@ class Adoption(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     cause_id: str
     """Id of the rollback, command or decision that changed the active variant."""
     complete: bool
-    """Whether no expected runtime is missing in ``moved`` and ``stuck``."""
+    """Whether every expected runtime has moved or is stuck; false if the next change came first."""
     expected: int
     moved: int
     within_two: int
     """How many runtimes moved with their first or second invocation after the change."""
     stuck: list[str]
-    """Runtimes that went on with an older epoch."""
+    """Runtimes that still worked in an older epoch."""
     waiting: list[str]
     """Runtimes that had sent nothing yet, or too little to call them stuck."""
     median_invocations: float | None

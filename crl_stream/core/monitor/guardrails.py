@@ -1,4 +1,4 @@
-"""Guardrail metrics: what follows if the active variant, or a rollout's candidate, becomes dearer or slower.
+"""Guardrail metrics: what follows if the active variant, or a rollout's candidate, costs more or is slower.
 
 Quality decides which variant is used (``protection``); guardrails only notice that the same quality now costs more.
 This module decides; ``lifecycle`` makes the changes.
@@ -101,7 +101,7 @@ def _roll_back(
 
 
 def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.Change) -> str | None:
-    """Return why another variant is no way out of a broken guardrail; None if its level is better by the limit."""
+    """Return why another variant does not help against a broken guardrail; None if it is better by the limit."""
     gauge = other.gauges.get(guardrail.name)
     level = None if gauge is None or gauge.sign != guardrail.sign else gauges.level_of(gauge)
     if level is None or level.n < turn.policy.rollback.min_samples:
