@@ -1,7 +1,7 @@
 """Turns spans into invocations: the outermost span of each agent, completed from the spans inside it.
 
-A span is an agent's if it invokes an agent (OpenTelemetry) or has the kind AGENT (OpenInference). Frameworks and
-remote services may both make a span for the same work, one inside the other, so a span inside another one of the same
+A span is an agent's if it invokes an agent (OpenTelemetry) or has the kind AGENT (OpenInference). A framework and a
+remote service may both make a span for the same work, one inside the other. So a span inside another one of the same
 agent is not counted. What is inside is decided with the spans of one record. If the spans of a trace arrive in several
 records, an inner span whose outer one is elsewhere counts as well; see ``invocation_id`` in docs/bridges.md.
 """

@@ -1,7 +1,7 @@
 """The result for one record of another system: messages for the log, and faults for a dead letter.
 
-A bridge's mapping is a pure function from one record to a ``Mapped``. It never raises, and depends on nothing but the
-record and the settings, so a record that is read twice gives the same bytes with the same ids twice.
+A bridge's mapping is a pure function from one record to a ``Mapped``. It never raises, and depends only on the record
+and the settings. So a record that is read twice gives the same bytes and ids.
 """
 
 from __future__ import annotations

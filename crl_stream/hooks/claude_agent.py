@@ -218,8 +218,8 @@ class _Reader:
 def _status_of(message: Any) -> Status:
     """Return how a turn ended.
 
-    A failed call of the API is an ``error``; the outcome names the provider, so that variants of the same provider that
-    fall together are held and not rolled back. A limit that the turn has reached is a ``failure``.
+    A failed call of the API is an ``error``. The outcome names the provider, so if variants of one provider fall
+    together, their tasks are held and not rolled back. A limit that the turn has reached is a ``failure``.
     """
     if not message.is_error:
         return "success"

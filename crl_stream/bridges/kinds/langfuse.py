@@ -1,7 +1,7 @@
 """Langfuse: scores of its public API, fetched page by page, as feedback.
 
-Langfuse has no webhook per score. The shapes are those of its API, version 3 of ``scores``, as in release 5 of its
-Python package; the older field names ``traceId`` and ``observationId`` of version 2 are read too.
+Langfuse has no webhook per score. The fields are those of version 3 of ``scores`` in its API, as in release 5 of its
+Python package. The older field names ``traceId`` and ``observationId`` of version 2 are read too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the role ``mirror`` knows about the labels of prompt stores; it is kept on the topic ``crl.mirrors``.
 
-A record is written before what it announces is done: the label is moved after ``moving`` is on the topic, and the
-messages in ``receipt``, ``alert`` and ``command`` are published after the record that holds them.  A process that takes
-over publishes them again with the same bytes.
+A record is written before what it announces is done. The label is moved after ``moving`` is on the topic. The messages
+in ``receipt``, ``alert`` and ``command`` are published after the record that holds them.  A process that takes over
+publishes them again with the same bytes.
 """
 
 from __future__ import annotations

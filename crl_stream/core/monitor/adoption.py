@@ -1,7 +1,7 @@
 """Which runtimes have followed the latest change of the active variant, how fast, and which are stuck.
 
 When the active variant changes, the runtimes that worked recently are expected to follow.  A runtime follows with its
-first outcome that names the new epoch; a runtime is stuck if it still works in an older one for too long.
+first outcome that names the new epoch. It is stuck if it still works in an older one for too long.
 """
 
 from __future__ import annotations

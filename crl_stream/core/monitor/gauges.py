@@ -1,10 +1,11 @@
 """The level of a guardrail metric for one variant: cost, duration, tokens, or a number that runtimes name.
 
 A gauge keeps the latest values in a window and the sums of older values, which fade.  The e-SR statistic (see
-``likelihood``) shows whether the mean has become worse: with m for the baseline's mean, increased by one standard
-error, v for its variance and s for the shift that an alternative claims, an outcome x multiplies it by
-``FADING + min(s / (v + s^2), .9 / (m - least)) (x - m)``.  This is a bet on the mean of values that are never below
-``least`` (Waudby-Smith, Ramdas, arXiv 2010.09686), so a few huge values prove little, but need no upper limit.
+``likelihood``) shows whether the mean has become worse.  An outcome x multiplies it by
+``FADING + min(s / (v + s^2), .9 / (m - least)) (x - m)``.  Here m is the baseline's mean, increased by one standard
+error, v is its variance, and s is the shift that an alternative claims.  This is a bet on the mean of values that are
+never below ``least`` (Waudby-Smith, Ramdas, arXiv 2010.09686).  A few huge values prove little, and values need no
+upper limit.
 
 Values are floats in the metric's own unit, negated if lower is worse, so that higher is always worse.
 """
