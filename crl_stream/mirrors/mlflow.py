@@ -15,7 +15,7 @@ _MARK: Final = "mlflow.prompt.is_prompt"
 
 
 class MLflowAliases:
-    """Aliases by MLflow's REST API."""
+    """Reads and moves aliases with MLflow's REST API."""
 
     name: PromptStore = "mlflow"
 

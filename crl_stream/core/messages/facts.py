@@ -345,7 +345,7 @@ class Adoption(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     stuck: list[str]
     """Runtimes that still worked in an older epoch."""
     waiting: list[str]
-    """Runtimes that had sent nothing yet, or too little to call them stuck."""
+    """Runtimes that had sent no outcome yet, or too few to call them stuck."""
     median_invocations: float | None
     """Median number of invocations that a runtime needed to move, the first new one included; absent if none moved."""
     median_milliseconds: float | None

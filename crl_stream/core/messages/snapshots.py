@@ -197,7 +197,7 @@ class GuardrailLevel(msgspec.Struct, frozen=True, kw_only=True):
     baseline: float | None
     """The mean that the window is compared with; absent if there are too few values."""
     e_value: float
-    """The evidence that the metric became worse; it must reach 1.25 times ``degradation.false_alarm_budget``."""
+    """The evidence that the metric became worse; an alarm needs 1.25 times ``degradation.false_alarm_budget``."""
     broken: bool
     """Whether an alert about the metric is open."""
 

@@ -24,7 +24,7 @@ class Followers(NamedTuple):
     """How many of them moved with their first or second invocation after the change."""
     stuck: list[str]
     waiting: list[str]
-    """Runtimes that have sent nothing since the change, or too little to call them stuck."""
+    """Runtimes that have sent no outcome since the change, or too few to call them stuck."""
     invocations: float | None
     """Median number of invocations that the runtimes needed, the first new one included."""
     milliseconds: float | None

@@ -26,7 +26,7 @@ FEWEST: Final = 20
 OWN: Final = 40
 """How many outcomes a variant's own past needs as a baseline."""
 STEADY: Final = 0.05
-"""The smallest standard deviation to assume, as a share of the mean: constant values would prove anything."""
+"""The smallest standard deviation to assume, as a share of the mean: constant values would otherwise prove anything."""
 
 
 class Level(NamedTuple):
@@ -101,7 +101,7 @@ def _grown(statistic: float, gap: float, shift: float, floor: float, variance: f
 
 
 def baseline_of(gauge: Gauge, memory: int) -> Spread | None:
-    """Return what values are compared with: the replaced variant's, then the variant's own past; None if too few."""
+    """Return the baseline: the replaced variant's values, then the variant's own past; None if there are too few."""
     frozen: Spread | None = gauge.frozen
     if frozen is not None and (gauge.open_alert or 2 * gauge.seen < memory):
         return frozen
