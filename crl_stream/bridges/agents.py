@@ -181,8 +181,8 @@ def _invocation(span: Span, family: _Family, rules: Rules, received: int) -> Mes
         duration_seconds=_duration(span),
         trace_id=span.trace_id,
         session_id=_bounded(own, names.SESSION, _FOREIGN),
-        provider=_told(span, inner, names.PROVIDER, _LABEL),
-        model=_told(span, inner, names.MODEL, _LABEL),
+        provider=_stated_or_agreed(span, inner, names.PROVIDER, _LABEL),
+        model=_stated_or_agreed(span, inner, names.MODEL, _LABEL),
         tokens_input=_tokens(span, inner, names.TOKENS_IN),
         tokens_output=_tokens(span, inner, names.TOKENS_OUT),
         cost=_amount(own, names.COST),
@@ -375,7 +375,7 @@ def _unanimous(spans: Iterable[Span], wanted: Sequence[str]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _told(span: Span, inner: list[Span], wanted: Sequence[str], longest: int) -> str | None:
+def _stated_or_agreed(span: Span, inner: list[Span], wanted: Sequence[str], longest: int) -> str | None:
     return bounded(_first((span.attributes,), wanted) or _unanimous(inner, wanted), longest)
 
 

@@ -63,7 +63,7 @@ def measure(gauge: Gauge, value: float, size: int, memory: int, limit: float, fl
         gauge.least = value
     window = gauge.window
     if len(window) >= size * VALUE.size:
-        _leave(gauge, memory, len(window) // VALUE.size - size + 1)
+        _drop_oldest(gauge, memory, len(window) // VALUE.size - size + 1)
     gauge.window += VALUE.pack(value)
     gauge.seen, gauge.since_alert = gauge.seen + 1, gauge.since_alert + 1
     r1, r2, r3 = gauge.evidence
@@ -156,7 +156,7 @@ def values_of(gauge: Gauge) -> list[float]:
 
 def restart(gauge: Gauge, memory: int, frozen: Spread | None = None, head_start: float = 0.0) -> None:
     """Judge only new values from here on; ``frozen`` is the baseline of a newcomer."""
-    _leave(gauge, memory, len(gauge.window) // VALUE.size)
+    _drop_oldest(gauge, memory, len(gauge.window) // VALUE.size)
     gauge.open_alert, gauge.seen, gauge.frozen = "", 0, frozen
     gauge.evidence = [head_start] * 3
     if frozen is not None and frozen.n:
@@ -179,7 +179,7 @@ def left_behind(gauge: Gauge, memory: int) -> Spread | None:
     return None if base is None or base.n < FEWEST else Spread(base.n, base.total, base.squares)
 
 
-def _leave(gauge: Gauge, memory: int, count: int) -> None:
+def _drop_oldest(gauge: Gauge, memory: int, count: int) -> None:
     """Drop the oldest values of the window; they enter the past unless an alert is open."""
     past = gauge.past
     if not gauge.open_alert:

@@ -44,7 +44,7 @@ def keep(turn: Turn, variant: Variant) -> Sequence[Change]:
         )
         is_open = bool(gauge.open_alert)
         if is_open and found is None and gauge.since_alert >= turn.rules.size:
-            changes.append(GuardrailKept(variant, guardrail.name, gauge.open_alert, _kept(gauge, guardrail, turn)))
+            changes.append(GuardrailKept(variant, guardrail.name, gauge.open_alert, _level_in_words(gauge, guardrail, turn)))
         if found is None or (is_open and not _tries_again(turn, guardrail, gauge)):
             continue
         alert_id = turn.identify("gr", "guardrail", f"{variant.variant_id} {guardrail.name}")
@@ -122,7 +122,7 @@ def _words(guardrail: Guardrail, change: gauges.Change) -> str:
     return f"{label} {verb} from {before:.4g} to {after:.4g} ({by}) over {change.recent.n} outcomes"
 
 
-def _kept(gauge: Gauge, guardrail: Guardrail, turn: Turn) -> str:
+def _level_in_words(gauge: Gauge, guardrail: Guardrail, turn: Turn) -> str:
     base, recent = gauges.baseline_of(gauge, turn.rules.gauge_memory), gauges.recent_of(gauge)
     assert recent is not None
     against = "" if base is None else f", baseline {guardrail.sign * base.total / base.n:.4g}"
