@@ -44,7 +44,9 @@ def keep(turn: Turn, variant: Variant) -> Sequence[Change]:
         )
         is_open = bool(gauge.open_alert)
         if is_open and found is None and gauge.since_alert >= turn.rules.size:
-            changes.append(GuardrailKept(variant, guardrail.name, gauge.open_alert, _level_in_words(gauge, guardrail, turn)))
+            changes.append(
+                GuardrailKept(variant, guardrail.name, gauge.open_alert, _level_in_words(gauge, guardrail, turn))
+            )
         if found is None or (is_open and not _tries_again(turn, guardrail, gauge)):
             continue
         alert_id = turn.identify("gr", "guardrail", f"{variant.variant_id} {guardrail.name}")
