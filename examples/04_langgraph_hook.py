@@ -1,4 +1,4 @@
-"""A LangGraph agent that a hook joins; the lines marked `# joins` are all it takes. The model is scripted, so no key.
+"""A LangGraph agent that a hook joins; the lines marked `# joins` are all it takes. The model is scripted, so you need no API key.
 
 It uses CRL_BOOTSTRAP_SERVERS, else the Kafka of `crl up`.
 """

@@ -152,7 +152,7 @@ class Labels:
             await self._leave_alone(want, seen, f"it cannot be moved to {want.ref(version)}: {error}")
 
     async def _leave_alone(self, want: Wanted, seen: Seen, reason: str, *, problem: bool = False) -> None:
-        """Alert people, once in an epoch, that the store will not move the label or, as a ``problem``, not show it."""
+        """Alert people, once in an epoch, that the store does not move the label; ``problem``: it does not show it."""
         before = self.board.label(self.store.name, want.key)
         record = refuse_move(before, want, seen, reason, _now(), problem=problem)
         if record is not before:
