@@ -323,8 +323,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 class Adoption(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="adoption"):
     """How the runtimes followed a change of the active variant (topic ``crl.decisions``).
 
-    Published once every expected runtime has followed or is stuck, at the latest with the next change. Expected are the
-    runtimes whose last outcome came within the ten minutes before the change.
+    Published once every expected runtime has followed or is stuck, at the latest with the next change. The runtimes
+    whose last outcome came within the ten minutes before the change are expected to follow.
     """
 
     adoption_id: Identifier

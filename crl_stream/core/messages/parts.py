@@ -129,7 +129,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class CandidateEvidence(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What the source of a candidate claims about it: the reviewer sees this, and it decides nothing.
+    """What the source of a candidate claims about it. The reviewer sees these claims; no decision is based on them.
 
     Scores are on the source's own scale.
     """

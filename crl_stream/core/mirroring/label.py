@@ -29,7 +29,7 @@ from crl_stream.core.version import ENGINE_VERSION
 SETTLE_MS: Final = 10_000
 """How long after a move the store may still show what was there before, or accept a late write, in milliseconds."""
 ANSWER_MS: Final = 600_000
-"""How long a command that a person's move became is valid, in milliseconds."""
+"""How long the command for a person's move is valid, in milliseconds."""
 GRACE_MS: Final = 60_000
 """How long after its expiry an answer to the command is still expected, in milliseconds."""
 CREDITED: Final = 20
