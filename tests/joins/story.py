@@ -19,6 +19,7 @@ from joins.proof import prove_that_it_moved
 
 AGENT, TASK = "refund-agent", "refund"
 RUNTIME = "runtime-1"
+PROGRAMS = Path(__file__).resolve().parent / "programs"
 
 
 class Agent:
@@ -40,9 +41,9 @@ class Agent:
 
 
 @asynccontextmanager
-async def agent(installation: Installation, *words: str | Path) -> AsyncIterator[Agent]:
-    """Start the program of an agent, and end it after the block."""
-    environment = installation.environment() | {"XDG_CACHE_HOME": str(installation.folder)}
+async def agent(installation: Installation, *words: str | Path, **more: str) -> AsyncIterator[Agent]:
+    """Start the program of an agent with ``more`` in its environment, and end it after the block."""
+    environment = installation.environment() | {"XDG_CACHE_HOME": str(installation.folder)} | more
     process = await asyncio.create_subprocess_exec(
         *map(str, words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     )
@@ -74,16 +75,23 @@ async def collapse_and_rollback(installation: Installation, told: Agent) -> m.Ro
     done = await told.do(12, epoch=2)
     assert done == [["bold", 2]] * 12
     await outcomes(installation, 62)
+    rollback = await fail_until_rolled_back(installation, told, "bold")
+    assert (rollback.from_variant, rollback.to_variant) == ("bold", "steady")
+    return rollback
+
+
+async def fail_until_rolled_back(installation: Installation, told: Agent, variant: str) -> m.RollbackEvent:
+    """Let an agent fail with the active variant, turn by turn; return the rollback that follows."""
+    before = len(await outcomes(installation, 1))
     rolled_back = asyncio.create_task(installation.wait_for(ROLLBACKS, m.RollbackEvent, seconds=120))
-    for number in range(63, 93):
-        await told.do(1, fails=["bold"])
-        await outcomes(installation, number)
+    for number in range(1, 31):
+        await told.do(1, fails=[variant])
+        await outcomes(installation, before + number)
         await installation.settled()
         await asyncio.wait({rolled_back}, timeout=0.2)
         if rolled_back.done():
             break
     rollback: m.RollbackEvent = await rolled_back
-    assert (rollback.from_variant, rollback.to_variant) == ("bold", "steady")
     return rollback
 
 

@@ -8,7 +8,6 @@ import json
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -27,11 +26,9 @@ from joins.collector import collector, program, running
 from joins.environments import ROOT, python_of
 from joins.langfuse_double import PASSWORD, USER, Langfuse, langfuse
 from joins.proof import prove_that_it_moved
-from joins.story import AGENT, TASK, Agent, agent, collapse_and_rollback, outcomes, the_story_of_a_rollback
+from joins.story import AGENT, PROGRAMS, TASK, Agent, agent, collapse_and_rollback, outcomes, the_story_of_a_rollback
 
 pytestmark = pytest.mark.integration
-
-PROGRAMS = Path(__file__).resolve().parent / "programs"
 
 
 def agent_with_spans(installation: Installation, *options: str) -> AbstractAsyncContextManager[Agent]:

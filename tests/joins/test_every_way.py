@@ -21,8 +21,8 @@ from crl_stream.wire.codec import encode
 from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, TASKS
 from joins.environments import python_of
 from joins.programs import install_packages, program
-from joins.story import agent, the_story_of_a_rollback
-from joins.test_bridges import PROGRAMS, a_bridge, remove, the_forms_of_an_outcome
+from joins.story import PROGRAMS, agent, the_story_of_a_rollback
+from joins.test_bridges import a_bridge, remove, the_forms_of_an_outcome
 
 pytestmark = pytest.mark.integration
 AGENT, TASK, VARIANT = "refund-agent", "refund", "steady"
