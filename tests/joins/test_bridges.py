@@ -21,12 +21,22 @@ from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text
 from crl_stream.wire.codec import encode
 from crl_stream.wire.dead_letter import read_letter
-from crl_stream.wire.topics import DEAD_LETTERS, DECISIONS, INVOCATIONS, RECEIPTS, ROLLBACKS, TASKS
+from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, DECISIONS, INVOCATIONS, RECEIPTS, ROLLBACKS, TASKS
 from joins.collector import collector, program, running
 from joins.environments import ROOT, python_of
 from joins.langfuse_double import PASSWORD, USER, Langfuse, langfuse
 from joins.proof import prove_that_it_moved
-from joins.story import AGENT, PROGRAMS, TASK, Agent, agent, collapse_and_rollback, outcomes, the_story_of_a_rollback
+from joins.story import (
+    AGENT,
+    PROGRAMS,
+    RUNTIME,
+    TASK,
+    Agent,
+    agent,
+    collapse_and_rollback,
+    outcomes,
+    the_story_of_a_rollback,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -77,29 +87,30 @@ async def test_an_agent_that_only_emits_spans_collapses_and_its_next_turn_uses_t
     assert all(one.trace_id == one.invocation_id.partition("-")[0] for one in found)
 
 
-async def test_spans_that_name_no_runtime_and_no_epoch_prove_the_move_only_by_their_variant(
-    installation: Installation,
+@pytest.mark.parametrize("runtime", [None, RUNTIME])
+async def test_spans_that_name_no_epoch_prove_the_move_by_their_variant_and_by_no_receipt(
+    installation: Installation, runtime: str | None
 ) -> None:
+    options = ("--no-epoch",) if runtime else ("--no-epoch", "--no-runtime")
     async with (
         bridged(installation, "otlp") as topic,
-        agent_with_spans(installation, "--topic", topic, "--anonymous") as told,
+        agent_with_spans(installation, "--topic", topic, *options) as told,
     ):
         rollback = await collapse_and_rollback(installation, told)
         before = len(await outcomes(installation, 1))
         assert await told.do(3, epoch=rollback.epoch) == [["steady", rollback.epoch]] * 3
         found = await outcomes(installation, before + 3)
         await installation.settled()
-    after = [one for one in found[before:] if one.variant_id == rollback.to_variant]
-    assert len(after) == len(found) - before == 3
-    assert {(one.runtime_id, one.active_epoch) for one in found} == {(None, None)}
-    # Without names there is nobody to expect, to wait for or to call stuck.
+    # These are what there is: the first outcomes after the rollback name the other variant.
+    assert [one.variant_id for one in found[before:]] == [rollback.to_variant] * 3
+    assert {(one.runtime_id, one.active_epoch) for one in found} == {(runtime, None)}
+    # Nobody is expected, nobody is called stuck, and nothing claims that somebody has moved.
     assert await installation.messages(RECEIPTS) == []
     assert [one for one in await installation.messages(DECISIONS) if isinstance(one, m.Adoption)] == []
+    assert [one for one in await installation.messages(ALERTS) if one.kind == "rollback_stuck"] == []
     code, out, err = await installation.run_crl("runtimes", f"{AGENT}/{TASK}")
     assert code == 0, err
-    assert "No runtime has sent a runtime_id with an outcome yet." in out + err
-    code, out, err = await installation.run_crl("status", "--json")
-    assert [one["adoption"] for one in json.loads(out)["tasks"]] == [None], err
+    assert ("NAMES NO EPOCH" if runtime else "No runtime has sent a runtime_id with an outcome yet.") in out + err
     assert await installation.messages(DEAD_LETTERS) == []
 
 

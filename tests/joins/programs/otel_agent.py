@@ -113,19 +113,20 @@ def main() -> None:
     parser.add_argument("--encoding", default="otlp_proto")
     parser.add_argument("--attributes", choices=REPORTS, default="opentelemetry")
     parser.add_argument("--to", default="", help="URL of a Collector; by default the spans go to Kafka directly")
-    parser.add_argument("--anonymous", action="store_true", help="report no runtime and no epoch, so no receipt")
+    parser.add_argument("--no-runtime", action="store_true", help="report no id of the process")
+    parser.add_argument("--no-epoch", action="store_true", help="report no epoch, so there is no receipt")
     parser.add_argument("--kafka", required=True)
     given = parser.parse_args()
     exporter: SpanExporter = KafkaExporter(given.kafka, given.topic, given.encoding)
     if given.to:
         exporter = OTLPSpanExporter(endpoint=f"{given.to}/v1/traces")
-    named = {} if given.anonymous else {"service.instance.id": "runtime-1"}
+    named = {} if given.no_runtime else {"service.instance.id": "runtime-1"}
     provider = TracerProvider(resource=Resource({"service.name": "refunds"} | named))
     provider.add_span_processor(BatchSpanProcessor(exporter))
     tracer = provider.get_tracer("refunds")
 
     def report(turn: Turn) -> None:
-        more: dict[str, Any] = {} if given.anonymous or turn.epoch is None else {"crl.active_epoch": turn.epoch}
+        more: dict[str, Any] = {} if given.no_epoch or turn.epoch is None else {"crl.active_epoch": turn.epoch}
         if turn.explores:
             more["crl.variant_source"] = "explore"
         REPORTS[given.attributes](tracer, turn, more)
