@@ -16,7 +16,8 @@ let active = { variant_id: "steady" };
 let wake = () => {};
 
 function isNewer(record) {
-  const [ours, theirs] = [active, record].map((one) => [one.incarnation ?? 0, one.epoch ?? 0, one.position?.offset ?? -1]);
+  const ageOf = (one) => [one.incarnation ?? 0, one.epoch ?? 0, one.position?.offset ?? -1];
+  const [ours, theirs] = [ageOf(active), ageOf(record)];
   const differs = ours.findIndex((value, at) => value !== theirs[at]);
   return differs >= 0 && theirs[differs] > ours[differs];
 }
