@@ -175,8 +175,10 @@ async def test_the_example_that_uses_opentelemetry_only_does_what_its_readme_say
                 assert code == 0, err
             assert await turns("30") == ["bold"] * 30
             await outcomes(installation, 60)
-            await turns("20", "--breaks", "bold")
-            rollback = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
+            rolled_back = asyncio.create_task(installation.wait_for(ROLLBACKS, m.RollbackEvent, seconds=120.0))
+            while not rolled_back.done():
+                await turns("3", "--breaks", "bold")
+            rollback = await rolled_back
             assert (rollback.from_variant, rollback.to_variant) == ("bold", "careful")
             assert await turns("1") == ["careful"]
             await prove_that_it_moved(installation, rollback, "refunds-1")
