@@ -323,6 +323,12 @@ async def test_an_agent_in_node_follows_through_flagds_provider(installation: In
         assert code == 0, err
     receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == 3, 120.0)
     assert (receipt.runtime_id, receipt.variant_id) == ("node-agent", "wild")
+    written = [json.loads(line) for line in outcomes.read_text().splitlines()]
+    sources = {
+        epoch: {(one["variant_id"], one["variant_source"]) for one in written if one["active_epoch"] == epoch}
+        for epoch in (1, 3)
+    }
+    assert sources == {1: {("calm", "file"), ("wild", "explore")}, 3: {("wild", "file")}}
 
 
 async def test_a_task_that_kafka_no_longer_knows_does_not_empty_the_file(installation: Installation) -> None:
