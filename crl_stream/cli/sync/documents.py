@@ -108,7 +108,8 @@ def _variant(variant: m.RegisteredVariant) -> dict[str, Any]:
 
 
 def _flag(active: m.ActiveVariant, values: dict[str, Any]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"epoch": active.epoch, "source": "file"}
+    # A rule answers TARGETING_MATCH for every variant, so only this tells a runtime whether it has got the active one.
+    metadata: dict[str, Any] = {"epoch": active.epoch, "source": "file", "active_variant": active.variant_id}
     if active.cause == "rollback":
         metadata["rollback_id"] = active.cause_id
     flag: dict[str, Any] = {
