@@ -18,7 +18,7 @@ from crl_stream.wire import reasons
 _FOREIGN: Final = 256
 _SOURCE: Final = 200
 _KEYS: Final = ("crl.{}", "crl_{}", "{}")
-"""How a field of ours is spelled in the metadata of other systems."""
+"""How the metadata of other systems may spell our fields."""
 
 
 class ScoreOptions(ScoredOptions):
@@ -58,7 +58,7 @@ def feedback(score: Score, options: ScoreOptions, received: int) -> Message | Fa
         "task_type": _named(metadata, "task_type") or options.task_type or None,
         "invocation_id": _named(metadata, "invocation_id") or score.invocation_id,
     }
-    missing = "does not say it, and the settings neither"
+    missing = f"neither {score.where} nor the settings name it"
     fields = mended_all({field: (text, missing) for field, text in found.items()}, score.where)
     if isinstance(fields, Fault):
         return fields

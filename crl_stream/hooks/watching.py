@@ -157,7 +157,7 @@ class Options(TypedDict, total=False):
 
 
 class Hook:
-    """The part of a hook that no framework knows. ``Options`` says what can be chosen."""
+    """The part of a hook that is the same for every framework. ``Options`` says what can be chosen."""
 
     def __init__(self, client: Client, agent_name: str, task_type: str, **options: Unpack[Options]) -> None:
         if unknown := sorted(options.keys() - Options.__annotations__.keys()):

@@ -98,6 +98,7 @@ def test_flagd_gets_an_object_flag_and_a_string_flag_for_each_task() -> None:
     assert flags[f"{NAME}/variant"]["variants"] == {"v1": "v1", "v2": "v2"}
     assert {flag["defaultVariant"] for flag in flags.values()} == {"v1"}
     assert all("targeting" not in flag for flag in flags.values())
+    assert {(flag["metadata"]["active_variant"], flag["metadata"]["epoch"]) for flag in flags.values()} == {("v1", 3)}
 
 
 def test_without_a_configuration_flagd_answers_the_agents_own_default_instead_of_an_empty_object() -> None:
