@@ -101,8 +101,7 @@ def _accept_level(turn: Turn, change: c.LevelAccepted) -> None:
     variant.origin, variant.past = msgspec.structs.replace(variant.life), Sums()
     variant.degraded, variant.alerted, variant.clean, variant.degraded_at = False, False, 0, -1
     restart_judging(variant)
-    for gauge in variant.gauges.values():
-        accept(gauge)
+    _accept_broken(variant)
     if variant.variant_id == row.active:
         row.latch, row.held_n, row.no_target_n, row.left = False, -1, -1, None
         row.one_runtime = None
@@ -139,8 +138,14 @@ def _break_guardrail(turn: Turn, change: c.GuardrailBroken) -> None:
 
 
 def _accept_guardrails(_: Turn, change: c.GuardrailsAccepted) -> None:
-    for gauge in change.variant.gauges.values():
-        accept(gauge)
+    _accept_broken(change.variant)
+
+
+def _accept_broken(variant: Variant) -> None:
+    """Accept the level of the broken metrics only: a person was told nothing about the others."""
+    for gauge in variant.gauges.values():
+        if gauge.open_alert:
+            accept(gauge)
 
 
 def _keep_guardrail(_: Turn, change: c.GuardrailKept) -> None:
