@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from .reference_adoption import Crowd
-from .reference_guardrails import Level, Meter, Rail, Worse
+from .reference_guardrails import Level, Meter, Rail, Worse, level_of
 from .reference_judges import Scale
 from .reference_model import (
     METRICS,
@@ -332,12 +332,11 @@ class FleetModel(Model):
         return min(found, key=lambda m: (m.quarantined, m.rank), default=None)
 
     def _is_cheaper(self, meter: Meter, rail: Rail, worse: Worse) -> bool:
-        whole, size = meter.all(), len(meter.window)
+        whole = meter.all()
         if whole is None or whole.n < FEWEST:
             return False
-        means = [whole.mean]
-        if size >= MIN_RECENT:
-            means.append(sum(meter.window, Fraction(0)) / size)
+        lately = level_of(meter.window) if len(meter.window) >= MIN_RECENT else None
+        means = [level.mean for level in (whole, lately) if level is not None]
         gaps = [worse.now.mean - mean - max(rail.limit * abs(mean), rail.floor) for mean in means]
         self.ambiguous |= any(abs(gap) < 1e-9 * max(1, abs(worse.now.mean)) for gap in gaps)
         return min(gaps) > 0
@@ -350,8 +349,9 @@ class FleetModel(Model):
             all_levels = {key: meter.left_behind() for key, meter in self.watched[replaced.name].meters.items()}
             levels = {key: level for key, level in all_levels.items() if level is not None and key in watched}
         meters = self.watched[to.name].meters
-        for key in levels:
-            meters.setdefault(key, Meter(self.limits.memory))
+        for name, worse in levels:
+            meters.pop((name, -worse), None)
+            meters.setdefault((name, worse), Meter(self.limits.memory))
         start = float(self.limits.head_start) * self.limits.threshold
         for key, meter in meters.items():
             meter.begin(levels.get(key), start if key in levels else 0.0)
@@ -520,7 +520,9 @@ class FleetModel(Model):
         return [Estimate.of(judged, metric) for metric in METRICS]
 
     def _is_one_runtimes_word(self, member: Member) -> bool:
-        return self.limits.one_runtime and self._with_those_at_work(lambda: super(FleetModel, self)._is_one_runtimes_word(member))
+        return self.limits.one_runtime and self._with_those_at_work(
+            lambda: super(FleetModel, self)._is_one_runtimes_word(member)
+        )
 
     def _candidate(self, active: Member) -> Member | None:
         return self._with_those_at_work(lambda: super(FleetModel, self)._candidate(active))

@@ -10,6 +10,8 @@ from fractions import Fraction
 from math import sqrt
 from typing import Any, Literal
 
+from .reference_model import added
+
 UNIT = 64
 NEWCOMER, OWN = 20, 40
 """Values that a baseline needs: one that the replaced variant leaves, and a variant's own past."""
@@ -70,7 +72,7 @@ class Worse:
 
 
 def level_of(values: list[Fraction]) -> Level | None:
-    return Level(len(values), sum(values, Fraction(0)) / len(values)) if values else None
+    return Level(len(values), added(values, UNIT) / len(values)) if values else None
 
 
 @dataclass

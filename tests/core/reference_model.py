@@ -27,6 +27,19 @@ def to_millionths(number: Fraction) -> Fraction:
     return Fraction(round(number * 1_000_000), 1_000_000)
 
 
+FINEST = 2_000_000
+
+
+def added(values: Iterable[Fraction], unit: int = FINEST) -> Fraction:
+    """Add whole multiples of 1 / ``unit`` as integers, which is many times faster than adding fractions."""
+    total = 0
+    for each in values:
+        times, rest = divmod(unit, each.denominator)
+        assert not rest, f"{each} is no multiple of 1 / {unit}"
+        total += each.numerator * times
+    return Fraction(total, unit)
+
+
 def reward(invocation: Any) -> Fraction:
     """Return the given reward; if there is none, the weighted mean of the parts present, minus .1 per error."""
     if invocation.reward is not None:
@@ -77,7 +90,7 @@ class Shares:
 
     @property
     def avg_reward(self) -> Fraction:
-        return sum((o.reward for o in self.outcomes), Fraction(0)) / self.n
+        return added(o.reward for o in self.outcomes) / self.n
 
 
 def value(outcome: Outcome) -> Fraction:
@@ -112,9 +125,9 @@ class Estimate:
         cls, outcomes: list[Outcome], metric: Callable[[Outcome], Fraction], doubted: list[Outcome] | None = None
     ) -> Estimate:
         """Estimate from outcomes and, if given, ten more at the mean of ``doubted``."""
-        n, total = len(outcomes), sum((metric(o) for o in outcomes), Fraction(0))
+        n, total = len(outcomes), added(metric(o) for o in outcomes)
         if doubted:
-            n, total = n + DOUBT, total + DOUBT * sum((metric(o) for o in doubted), Fraction(0)) / len(doubted)
+            n, total = n + DOUBT, total + DOUBT * added(metric(o) for o in doubted) / len(doubted)
         return cls(n, total)
 
     def pulled(self, mean: Fraction) -> Fraction:

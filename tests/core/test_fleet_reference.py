@@ -95,9 +95,7 @@ class Setting(NamedTuple):
             kept |= {f"{name}_increase": self.limit, f"{name}_floor": self.floor}
         kept["metrics"] = (f"calls/{calls}/higher_is_worse/{numbers}", f"ground/{ground}/{direction}/{numbers}")
         return Policy(
-            degradation=Degradation(
-                memory=self.memory, false_alarm_budget=self.budget, head_start=self.head_start
-            ),
+            degradation=Degradation(memory=self.memory, false_alarm_budget=self.budget, head_start=self.head_start),
             guardrails=Guardrails(**kept),
             rollback=Rollback(undo_hold=15, runtime_share=0.5 if self.room > 8 else 1.0),
             rollout=Stages(stages=STAGES, min_outcomes=12) if self.staged else Stages(),
@@ -174,7 +172,11 @@ class Story:
         some: Callable[[], float] = lambda: random.randrange(48, 81) / 64  # noqa: E731
         calls, ground = round(level * some() * UNIT) / UNIT, round(some() / level * UNIT) / UNIT
         present = [random.random() < 0.95 for _ in range(5)]
-        metrics = {name: value for name, value, given in (("calls", calls, present[3]), ("ground", ground, present[4])) if given}
+        metrics = {
+            name: value
+            for name, value, given in (("calls", calls, present[3]), ("ground", ground, present[4]))
+            if given
+        }
         return {
             "cost": round(level * some() * UNIT) / UNIT if present[0] else None,
             "duration_seconds": round(20 * level * some() * 4) / 4 if present[1] else None,

@@ -265,8 +265,10 @@ def _restart_gauges(turn: Turn, to: Variant, old: Variant | None, *, as_newcomer
             name: left_behind(gauge, memory) for name, gauge in old.gauges.items() if gauge.sign == signs.get(name)
         }
         frozen = {name: level for name, level in found.items() if level is not None}
-    if frozen.keys() - to.gauges.keys():
-        to.gauges = to.gauges | {name: Gauge(sign=signs[name]) for name in frozen if name not in to.gauges}
+    # A gauge of a metric that has changed its direction is about to be forgotten, so it cannot take the level.
+    missing = [name for name in frozen if name not in to.gauges or to.gauges[name].sign != signs[name]]
+    if missing:
+        to.gauges = to.gauges | {name: Gauge(sign=signs[name]) for name in missing}
     for name, gauge in to.gauges.items():
         restart(gauge, memory, frozen.get(name), turn.rules.head_start if name in frozen else 0.0)
 

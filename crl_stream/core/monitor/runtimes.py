@@ -49,6 +49,8 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None, seconds: floa
         return runtime
     if epoch < row.epoch:
         runtime.late += 1
+        if epoch > runtime.epoch:
+            runtime.epoch = epoch  # it follows changes, so it is expected to follow the next one too
         _stay_behind(turn, runtime_id, runtime, epoch, began)
     elif runtime.epoch < row.epoch:
         runtime.epoch = row.epoch
