@@ -24,7 +24,7 @@ def at_work(*names: str) -> Task:
     return task
 
 
-def works(task: Task, name: str, epoch: int, variant: str | None = None, **fields: Any) -> None:
+def works(task: Task, name: str, epoch: int | None, variant: str | None = None, **fields: Any) -> None:
     variant = variant or task.row.active or "default"
     fields = {"variant_source": "live", "duration_seconds": 1.0} | fields
     task.take(an_invocation(variant, "success", runtime_id=name, active_epoch=epoch, **fields))
@@ -163,7 +163,7 @@ def test_a_runtime_that_has_only_named_an_older_epoch_is_expected_to_follow_the_
     task = at_work("a")
     task.order(m.ActivateVariant, variant_id="v2")
     works(task, "behind", 1, "default")
-    works(task, "nameless", 1, "default", active_epoch=None)
+    works(task, "nameless", None, "default")
     works(task, "a", 2)
     task.order(m.UndoRollback)
     works(task, "a", 3)
