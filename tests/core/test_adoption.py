@@ -24,7 +24,7 @@ def at_work(*names: str) -> Task:
     return task
 
 
-def works(task: Task, name: str, epoch: int, variant: str | None = None, **fields: Any) -> None:
+def works(task: Task, name: str, epoch: int | None, variant: str | None = None, **fields: Any) -> None:
     variant = variant or task.row.active or "default"
     fields = {"variant_source": "live", "duration_seconds": 1.0} | fields
     task.take(an_invocation(variant, "success", runtime_id=name, active_epoch=epoch, **fields))
@@ -142,6 +142,34 @@ def test_forgetting_the_last_runtime_that_is_waited_for_completes_the_adoption()
     assert (adoption.complete, adoption.expected, adoption.moved, adoption.waiting) == (True, 1, 1, [])
     task.order(m.UndoRollback)
     assert len(adoptions(task)) == 1
+
+
+def test_a_runtime_that_has_followed_is_not_stuck_if_it_was_forgotten_and_returns_with_an_older_outcome() -> None:
+    task = at_work("a")
+    task.policy = Policy(limits=Limits(runtimes=2))
+    task.order(m.ActivateVariant, variant_id="v2")
+    works(task, "a", 2)
+    works(task, "b", 2)
+    works(task, "c", 2)
+    assert "a" not in task.row.runtimes
+    for _ in range(8):
+        works(task, "a", 1, "default")
+    assert not stuck(task)
+    works(task, "a", 2)
+    assert [one.runtime_id for one in task.stated(m.Receipt) if one.epoch == 2] == ["a", "b", "c"]
+
+
+def test_a_runtime_that_has_only_named_an_older_epoch_is_expected_to_follow_the_next_change() -> None:
+    task = at_work("a")
+    task.order(m.ActivateVariant, variant_id="v2")
+    works(task, "behind", 1, "default")
+    works(task, "nameless", None, "default")
+    works(task, "a", 2)
+    task.order(m.UndoRollback)
+    works(task, "a", 3)
+    assert followers_of(task.row).waiting == ["behind"]
+    works(task, "behind", 3)
+    assert [(one.epoch, one.expected, one.moved) for one in adoptions(task)] == [(2, 1, 1), (3, 2, 2)]
 
 
 def test_the_alert_names_the_epoch_in_which_a_runtime_works_also_if_it_was_never_up_to_date() -> None:

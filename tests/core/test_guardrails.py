@@ -265,6 +265,37 @@ def test_a_person_may_accept_the_level_and_then_it_is_the_baseline() -> None:
     assert work.task.order(m.AcceptLevel).detail == "a is not degraded, so its baseline stays"
 
 
+def test_accepting_a_level_leaves_metrics_alone_that_are_not_broken() -> None:
+    work = Work()("a", 120, 0.01, duration_seconds=20.0)("a", 40, 0.04, duration_seconds=20.0)
+    assert [alert.subject for alert in work.alerts()] == ["backend-architect/api-design a cost"]
+    assert work.task.order(m.AcceptLevel).detail == "the present cost of a is its new baseline"
+    work("a", 40, 0.04, duration_seconds=80.0)
+    assert [alert.subject[-8:] for alert in work.alerts() if not alert.resolved] == ["n a cost", "duration"]
+
+
+def test_accepting_the_level_of_a_degraded_variant_leaves_its_cost_alone() -> None:
+    work = Work()("a", 120, 0.01)("a", 20, 0.01, status="failure")("a", 10, 0.01)
+    assert work.task.variant("a").degraded
+    assert work.task.order(m.AcceptLevel).outcome == "applied"
+    assert work("a", 40, 0.04).alerts(), "the cost was in order, so its baseline stays"
+
+
+def test_a_newcomer_is_compared_with_the_replaced_variant_also_right_after_a_metric_changed_its_direction() -> None:
+    def policy(direction: str) -> Policy:
+        return Policy(guardrails=Guardrails(metrics=(f"x/alert/{direction}_is_worse/0.5/0",)))
+
+    work = Work(policy("lower"))("a", 60, 0.01, metrics={"x": 0.9})
+    work("b", 60, 0.01, metrics={"x": 0.3}, variant_source="explore")
+    work.task.policy = policy("higher")
+    work("a", 60, 0.01, metrics={"x": 0.1})
+    work.task.order(m.ActivateVariant, variant_id="b")
+    frozen = work.task.variant("b").gauges["x"].frozen
+    assert frozen is not None
+    assert frozen.total / frozen.n == pytest.approx(0.1)
+    [alert] = work("b", 40, 0.01, metrics={"x": 0.3}, active_epoch=2).alerts()
+    assert alert.action.startswith("X rose from 0.1 to 0.3")
+
+
 def test_a_newcomer_is_compared_with_the_variant_it_replaced_even_if_it_was_always_that_dear() -> None:
     work = two(GUARDED, other=0.04)("b", 200, 0.04, variant_source="explore")
     assert not work.alerts()

@@ -76,6 +76,20 @@ def test_the_first_name_sets_the_scale_and_changes_nothing_itself() -> None:
     assert (scale.evaluator, scale.quality_shift, scale.reward_shift) == ("judge@1", 0.0, 0.0)
 
 
+@pytest.mark.parametrize("field", ["quality", "reward"])
+def test_the_judge_with_the_first_score_of_a_kind_sets_its_scale_from_that_score_on(field: str) -> None:
+    row, other = Task().row, "reward" if field == "quality" else "quality"
+    on_scale(row, "judge@1", **{other: 500_000, field: None})
+    assert on_scale(row, "judge@2", **{field: 800_000, other: None}) == _one(field, 800_000)
+    assert on_scale(row, "judge@3", **{field: 100_000, other: None}) == _one(field, 800_000)
+    shifts = {name: getattr(judge, field).shift for name, judge in row.judges.items()}
+    assert shifts == {"judge@1": 0, "judge@2": 0, "judge@3": None}
+
+
+def _one(field: str, score: int) -> tuple[int | None, int | None]:
+    return (score, None) if field == "quality" else (None, score)
+
+
 def test_the_snapshot_says_by_how_much_scores_are_shifted() -> None:
     work = Judged(Policy())("a", 100, 0.8, "judge@1")("a", 40, 0.5, "judge@2")
     *_, scale = work.task.stated(m.TaskSnapshot)[-1].judges or []

@@ -61,6 +61,8 @@ def _judge(row: TaskRow, evaluator: str) -> Judge:
 
 def _shifted(own: Scores, level: Scores, value: int) -> int:
     """Return a score on the task's scale; ``own`` are the judge's first scores, ``level`` those of the task."""
+    if own.shift is None and not level.n:
+        own.shift = 0  # the task has no such score yet, so this judge sets the scale
     if own.shift is not None:
         value += own.shift
         level.n, level.total = level.n + 1, level.total + value
@@ -68,7 +70,7 @@ def _shifted(own: Scores, level: Scores, value: int) -> int:
             level.n, level.total = level.n >> 1, level.total >> 1
         return value
     own.n, own.total = own.n + 1, own.total + value
-    usual = level.total // level.n if level.n else value
-    if own.n >= ENOUGH or not level.n:
+    usual = level.total // level.n
+    if own.n >= ENOUGH:
         own.shift = usual - own.total // own.n
     return usual

@@ -101,8 +101,7 @@ def _accept_level(turn: Turn, change: c.LevelAccepted) -> None:
     variant.origin, variant.past = msgspec.structs.replace(variant.life), Sums()
     variant.degraded, variant.alerted, variant.clean, variant.degraded_at = False, False, 0, -1
     restart_judging(variant)
-    for gauge in variant.gauges.values():
-        accept(gauge)
+    _accept_broken(variant)
     if variant.variant_id == row.active:
         row.latch, row.held_n, row.no_target_n, row.left = False, -1, -1, None
         row.one_runtime = None
@@ -139,8 +138,14 @@ def _break_guardrail(turn: Turn, change: c.GuardrailBroken) -> None:
 
 
 def _accept_guardrails(_: Turn, change: c.GuardrailsAccepted) -> None:
-    for gauge in change.variant.gauges.values():
-        accept(gauge)
+    _accept_broken(change.variant)
+
+
+def _accept_broken(variant: Variant) -> None:
+    """Accept the level of the broken metrics only: a person was told nothing about the others."""
+    for gauge in variant.gauges.values():
+        if gauge.open_alert:
+            accept(gauge)
 
 
 def _keep_guardrail(_: Turn, change: c.GuardrailKept) -> None:
@@ -260,8 +265,10 @@ def _restart_gauges(turn: Turn, to: Variant, old: Variant | None, *, as_newcomer
             name: left_behind(gauge, memory) for name, gauge in old.gauges.items() if gauge.sign == signs.get(name)
         }
         frozen = {name: level for name, level in found.items() if level is not None}
-    if frozen.keys() - to.gauges.keys():
-        to.gauges = to.gauges | {name: Gauge(sign=signs[name]) for name in frozen if name not in to.gauges}
+    # A gauge of a metric that has changed its direction is about to be forgotten, so it cannot take the level.
+    missing = [name for name in frozen if name not in to.gauges or to.gauges[name].sign != signs[name]]
+    if missing:
+        to.gauges = to.gauges | {name: Gauge(sign=signs[name]) for name in missing}
     for name, gauge in to.gauges.items():
         restart(gauge, memory, frozen.get(name), turn.rules.head_start if name in frozen else 0.0)
 

@@ -38,7 +38,8 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None, seconds: floa
             is_stranger = True
             _forget_runtimes(turn, limit - 1)
             if row.receipted and all(row.receipted[at] & bit for at, bit in _places(runtime_id)):
-                runtime.epoch = row.epoch
+                # It has followed, so outcomes that it began before do not make it stuck.
+                runtime.epoch, runtime.moved_after = row.epoch, 0
     if not runtime.mark:
         runtime.mark = free_mark(row, runtime_id)
     runtimes[runtime_id] = runtime
@@ -48,6 +49,8 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None, seconds: floa
         return runtime
     if epoch < row.epoch:
         runtime.late += 1
+        if epoch > runtime.epoch:
+            runtime.epoch = epoch  # it follows changes, so it is expected to follow the next one too
         _stay_behind(turn, runtime_id, runtime, epoch, began)
     elif runtime.epoch < row.epoch:
         runtime.epoch = row.epoch
