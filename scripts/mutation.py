@@ -57,11 +57,12 @@ DECIDES: Final = (
     "scorecard",
 )
 NARROW: Final[dict[str, tuple[str, ...]]] = {
-    "adoption": ("tests/core/test_adoption.py",),
-    "gauges": ("tests/core/test_guardrails.py",),
-    "guardrail": ("tests/core/test_guardrails.py",),
-    "guardrails": ("tests/core/test_guardrails.py",),
+    "adoption": ("tests/core/test_adoption.py", "tests/core/test_many_runtimes.py"),
+    "gauges": ("tests/core/test_gauges.py",),
+    "guardrail": ("tests/core/test_guardrail_decisions.py", "tests/core/test_guardrails.py"),
+    "guardrails": ("tests/core/test_guardrail_decisions.py", "tests/core/test_guardrails.py"),
     "judges": ("tests/core/test_judges.py",),
+    "runtimes": ("tests/core/test_adoption.py", "tests/core/test_many_runtimes.py"),
 }
 """Modules that few tests are about, and these tests, so that each mutant takes a second."""
 PROCESSES = 2

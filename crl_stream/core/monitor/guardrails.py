@@ -124,9 +124,11 @@ def _words(guardrail: Guardrail, change: gauges.Change) -> str:
 
 def _kept(gauge: Gauge, guardrail: Guardrail, turn: Turn) -> str:
     base, recent = gauges.baseline_of(gauge, turn.rules.gauge_memory), gauges.recent_of(gauge)
+    assert base is not None, "an alert opens only with a baseline, which stays until it ends"
     assert recent is not None
-    against = "" if base is None else f", baseline {guardrail.sign * base.total / base.n:.4g}"
-    return f"{guardrail.name} is {guardrail.sign * recent.mean:.4g} over the last {recent.n} outcomes{against}"
+    usual = guardrail.sign * base.total / base.n
+    is_now = f"{guardrail.name} is {guardrail.sign * recent.mean:.4g} over the last {recent.n} outcomes"
+    return f"{is_now}, baseline {usual:.4g}"
 
 
 def _grounds(turn: Turn, variant: Variant, guardrail: Guardrail, gauge: Gauge, change: gauges.Change) -> Grounds:
@@ -142,7 +144,7 @@ def _grounds(turn: Turn, variant: Variant, guardrail: Guardrail, gauge: Gauge, c
         e_values={name: e_value},
     )
     outcomes = judged_outcomes(variant)
-    replaced = gauge.frozen is not None and gauges.baseline_of(gauge, rules.gauge_memory) is gauge.frozen
+    replaced = gauges.baseline_of(gauge, rules.gauge_memory) is gauge.frozen
     source: BaselineSource = "replaced_variant" if replaced else "recent"
     judged = Judged(
         offsets=[outcome.offset for outcome in outcomes],
