@@ -174,6 +174,7 @@ def prepare(names: list[str]) -> None:
     # The newest mutmut that works with Faust's version of click reads an attribute that pytest has removed.
     pytest.Item._nodeid = property(lambda item: item.nodeid)  # noqa: SLF001
     Config.get().also_copy = [Path(name) for name in shown if name != "crl_stream"]
+    Config.get().pytest_add_cli_args = [*Config.get().pytest_add_cli_args, "--hypothesis-profile=mutation"]
     Config.get().only_mutate = [path_of(name) for name in names]
     if tests := NARROW.get(names[0]):
         Config.get().pytest_add_cli_args_test_selection = list(tests)

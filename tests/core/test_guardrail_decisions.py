@@ -104,14 +104,13 @@ def test_a_newcomer_is_compared_with_no_variant_by_name() -> None:
 
 
 def test_an_alert_stays_open_for_a_whole_window_and_its_end_says_what_the_level_is_now() -> None:
-    work = dear(steady(), 0)
-    work.task.policy = Policy(rollback=Rollback(min_samples=1_000))
-    until_reported(work, m.Alert, cost=4.0)
-    dear(work, 19, 1.0)
+    work = Work()("a", 120, 1, cost=2.0)
+    until_reported(work, m.Alert, cost=9.0)
+    dear(work, 19, 2.0)
     assert [alert.resolved for alert in work.alerts()] == [False]
-    dear(work, 1, 1.0)
+    dear(work, 1, 2.0)
     assert [alert.resolved for alert in work.alerts()] == [False, True]
-    assert work.alerts()[-1].action == "cost is 1 over the last 20 outcomes, baseline 1"
+    assert work.alerts()[-1].action == "cost is 2 over the last 20 outcomes, baseline 2"
 
 
 def test_each_metric_has_its_alert_whatever_another_one_does() -> None:

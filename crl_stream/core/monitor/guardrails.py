@@ -95,9 +95,8 @@ def _roll_back(
     if target is None:
         return ()
     chosen = row.variants[target]
-    left = delivered(variant, rules) if turn.policy.rollback.verify else None
     lifted = [QuarantineLifted(chosen)] if chosen.quarantined and rules.enforced else []
-    return [*lifted, RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left)]
+    return [*lifted, RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, delivered(variant, rules))]
 
 
 def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.Change) -> str | None:
