@@ -56,13 +56,41 @@ DECIDES: Final = (
     "witnesses",
     "scorecard",
 )
+_BRIDGES: Final = ("tests/bridges",)
+_GUARDRAILS: Final = ("tests/core/test_guardrail_decisions.py", "tests/core/test_guardrails.py")
+_RUNTIMES: Final = ("tests/core/test_adoption.py", "tests/core/test_many_runtimes.py")
+_WEIGHTS: Final = ("tests/client/test_weights.py", "tests/wire/test_weights.py", "tests/wire/test_partitioner.py")
+_MIRRORS: Final = ("tests/core/test_mirroring.py",)
 NARROW: Final[dict[str, tuple[str, ...]]] = {
-    "adoption": ("tests/core/test_adoption.py", "tests/core/test_many_runtimes.py"),
+    "guardrail": _GUARDRAILS,
+    "guardrails": _GUARDRAILS,
     "gauges": ("tests/core/test_gauges.py",),
-    "guardrail": ("tests/core/test_guardrail_decisions.py", "tests/core/test_guardrails.py"),
-    "guardrails": ("tests/core/test_guardrail_decisions.py", "tests/core/test_guardrails.py"),
     "judges": ("tests/core/test_judges.py",),
-    "runtimes": ("tests/core/test_adoption.py", "tests/core/test_many_runtimes.py"),
+    "adoption": _RUNTIMES,
+    "runtimes": _RUNTIMES,
+    "filing": ("tests/core/test_filing.py", "tests/core/test_filing_reference.py"),
+    "core/proposer/filed": ("tests/core/proposals/test_external.py",),
+    "client/sessions": ("tests/client/test_sessions.py",),
+    "wire/weights": _WEIGHTS,
+    "wire/partitioner": _WEIGHTS,
+    "wire/runtime_codec": ("tests/wire/test_codec.py", "tests/wire/test_examples.py"),
+    "bridges/agents": _BRIDGES,
+    "bridges/mapping": _BRIDGES,
+    "bridges/names": _BRIDGES,
+    "bridges/otlp_json": _BRIDGES,
+    "bridges/otlp_proto": _BRIDGES,
+    "bridges/polling": _BRIDGES,
+    "bridges/protobuf": _BRIDGES,
+    "bridges/scale": _BRIDGES,
+    "bridges/scores": _BRIDGES,
+    "bridges/kinds/cloudevents": _BRIDGES,
+    "bridges/kinds/langfuse": _BRIDGES,
+    "bridges/kinds/langsmith": _BRIDGES,
+    "bridges/kinds/otlp": _BRIDGES,
+    "core/mirroring/label": _MIRRORS,
+    "core/mirroring/refs": _MIRRORS,
+    "core/mirroring/store": _MIRRORS,
+    "core/mirroring/wants": _MIRRORS,
 }
 """Modules that few tests are about, and these tests, so that each mutant takes a second."""
 PROCESSES = 2

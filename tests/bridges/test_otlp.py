@@ -160,6 +160,95 @@ def test_named_numbers_are_metrics_up_to_four_and_a_wrong_one_costs_only_itself(
     assert [one.metrics for one in outcomes([agent_span(1, own={"crl.metric.": 1, "crl.metric.a b": 2})])] == [None]
 
 
+LIMITS: list[tuple[str, str, list[Any], list[Any]]] = [
+    ("gen_ai.usage.input_tokens", "tokens_input", [0, 7, 10**9, 5.0], [-1, 10**9 + 1, 1.5, True, "7", float("nan")]),
+    ("gen_ai.usage.output_tokens", "tokens_output", [0, 7, 10**9, 5.0], [-1, 10**9 + 1, 1.5, True, "7"]),
+    ("crl.cost", "cost", [0, 0.25, 1e9], [-0.001, 1e9 + 1, float("inf"), True, "1"]),
+    ("crl.reward", "reward", [-1, 0, 1], [-1.001, 1.001, True, "1"]),
+    ("crl.quality", "quality", [0, 1], [-0.001, 1.001, True, "1"]),
+    ("crl.active_epoch", "active_epoch", [0, 4, 2**63 - 1], [-1, True, 1.0, "4"]),
+    ("crl.metric.x", "metrics", [0, -1e9, 1e9], [1e9 + 1, -1e9 - 1, float("nan"), True]),
+    ("crl.variant_source", "variant_source", ["live", "session", "explore"], ["other", 1]),
+    ("crl.complexity", "complexity", ["low", "medium", "high"], ["other", 1]),
+    ("crl.role", "role", ["live", "shadow"], ["other", 1]),
+    ("gen_ai.conversation.id", "session_id", ["x" * 256, 7], ["", "  ", True, 1.5]),
+]
+
+
+@ENCODINGS
+@pytest.mark.parametrize(("name", "field", "good", "wrong"), LIMITS, ids=[field for _, field, *_ in LIMITS])
+def test_each_value_is_taken_up_to_its_limits_and_one_beyond_them_counts_as_absent(
+    name: str, field: str, good: list[Any], wrong: list[Any], encode: Any
+) -> None:
+    for value in good:
+        [found] = outcomes([agent_span(1, own={name: value})], encode)
+        expected = {"x": value} if field == "metrics" else str(value) if field == "session_id" else value
+        assert getattr(found, field) == expected
+    [without] = outcomes([agent_span(1)], encode)
+    for value in wrong:
+        assert outcomes([agent_span(1, own={name: value})], encode) == [without]
+
+
+def test_a_newer_name_that_says_nothing_leaves_the_word_to_an_older_one() -> None:
+    own = {"gen_ai.usage.input_tokens": -1, "gen_ai.usage.prompt_tokens": 7, "crl.cost": -1.0, "llm.cost.total": 0.5}
+    [found] = outcomes([agent_span(1, own=own | {"session.id": "s", "gen_ai.conversation.id": ""})])
+    assert (found.tokens_input, found.cost, found.session_id) == (7, 0.5, "s")
+
+
+def test_long_texts_are_cut_and_more_tokens_than_a_count_can_be_are_unknown() -> None:
+    own = {"gen_ai.conversation.id": "s" * 300, "gen_ai.provider.name": "p" * 300, "gen_ai.response.model": "m" * 300}
+    [found] = outcomes([agent_span(1, own=own)])
+    assert (found.session_id, found.provider, found.model) == ("s" * 256, "p" * 200, "m" * 200)
+    call = {"openinference.span.kind": "LLM", "gen_ai.usage.input_tokens": 500_000_000}
+    [found] = outcomes([agent_span(1), span(2, call, 1), span(3, call, 1)])
+    assert found.tokens_input == 10**9
+    [found] = outcomes([agent_span(1), *[span(number, call, 1) for number in (2, 3, 4)]])
+    assert found.tokens_input is None
+
+
+@ENCODINGS
+def test_the_runtime_is_the_spans_own_or_the_processs_and_its_instance_last(encode: Any) -> None:
+    def runtime(own: dict[str, Any], process: dict[str, Any]) -> str | None:
+        found = mapped("otlp", encode([agent_span(1, own=own)], process)).messages[0].message
+        assert isinstance(found, m.Invocation)
+        return found.runtime_id
+
+    instance, named = {"service.instance.id": "i-1"}, {"crl.runtime_id": "named"}
+    assert runtime({"crl.runtime_id": "own"}, instance | named) == "own"
+    assert runtime({}, instance | named) == "named"
+    assert runtime({}, instance) == "i-1"
+    assert runtime(instance, {}) is None, "only a process has an instance"
+    assert runtime({"crl.runtime_id": "数"}, {}) is None
+
+
+@ENCODINGS
+def test_the_process_may_name_agent_task_and_variant(encode: Any) -> None:
+    process = {"gen_ai.agent.name": "helper", "crl.task_type": "task", "crl.variant_id": "v2"}
+    [message] = mapped("otlp", encode([span(1, {"gen_ai.operation.name": "invoke_agent"})], process)).messages
+    assert isinstance(message.message, m.Invocation)
+    named = (message.message.agent_name, message.message.task_type, message.message.variant_id)
+    assert named == ("helper", "task", "v2")
+    assert message.traceparent == f"00-{TRACE}-{1:016x}-01"
+
+
+@pytest.mark.parametrize("kind", ["AGENT", "agent"])
+def test_only_spans_that_invoke_an_agent_are_outcomes_and_the_others_are_counted(kind: str) -> None:
+    own = {"gen_ai.agent.name": "helper", "crl.task_type": "task", "crl.variant_id": "v"}
+    spans = [
+        span(1, own | {"openinference.span.kind": kind}),
+        span(2, own | {"openinference.span.kind": "CHAIN"}),
+        span(3, own | {"openinference.span.kind": 1}),
+        span(4, own | {"gen_ai.operation.name": "chat", "openinference.span.kind": "AGENT"}),
+        span(5, own),
+        span(6, own | {"gen_ai.operation.name": "invoke_agent"}, 1),
+    ]
+    found = mapped("otlp", as_json(spans))
+    assert [one.message.invocation_id for one in found.messages if isinstance(one.message, m.Invocation)] == [
+        f"{TRACE}-{1:016x}"
+    ]
+    assert (found.faults, found.ignored) == ([], 5)
+
+
 # -- names -------------------------------------------------------------------------------------------
 def bare(number: int, parent: int = 0, **own: Any) -> dict[str, Any]:
     return span(number, {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "helper"} | own, parent)

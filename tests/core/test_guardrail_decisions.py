@@ -119,20 +119,35 @@ def test_each_metric_has_its_alert_whatever_another_one_does() -> None:
     assert [alert.subject[-6:] for alert in work.alerts()] == ["a cost"]
     dear(work, 10, tokens_input=40)
     assert [alert.subject[-8:] for alert in work.alerts()[1:]] == ["a tokens"]
-    together = Work(Policy(guardrails=Guardrails(tokens="alert")))("a", 120, 1, cost=1.0, tokens_input=10)
-    while not together.alerts():
-        dear(together, 1, tokens_input=40)
-    assert [alert.subject[-8:] for alert in together.alerts()] == ["n a cost", "a tokens"], "in the same step"
+
+
+@pytest.mark.parametrize("mode", ["enforce", "shadow"])
+def test_two_metrics_that_break_with_the_same_outcome_have_their_alerts_at_once(mode: Any) -> None:
+    tokens: Any = "rollback" if mode == "shadow" else "alert"
+    work = Work(Policy(guardrails=Guardrails(tokens=tokens), operations=Operations(mode=mode)))
+    work("a", 120, 1, cost=1.0, tokens_input=10)("b", 30, 1, cost=1.0, tokens_input=10, variant_source="explore")
+    while not work.alerts():
+        dear(work, 1, tokens_input=40)
+    assert [alert.subject[-8:] for alert in work.alerts()] == ["n a cost", "a tokens"]
+    assert len(work.task.stated(m.RollbackEvent)) == (mode == "shadow")
 
 
 def test_a_metric_whose_mean_is_fine_delays_no_other_one() -> None:
-    """The first metric has evidence enough, but its window is below the limit again; the second breaks meanwhile."""
-    policy = Policy(guardrails=Guardrails(cost="alert", cost_floor=100.0, tokens="alert"))
-    work = Work(policy)("a", 120, 1, cost=1.0, tokens_input=10)
-    dear(work, 20, 90.0, tokens_input=10)
+    """The first has evidence enough that it rose, but by less than the limit; the second breaks meanwhile."""
+    work = Work(Policy(guardrails=Guardrails(tokens="alert")))("a", 120, 1, cost=1.0, tokens_input=10)
+    dear(work, 20, 1.45, tokens_input=10)
+    assert sum(work.task.variant("a").gauges["cost"].evidence) / 3 > 6_250
     assert not work.alerts()
-    dear(work, 10, 90.0, tokens_input=40)
+    dear(work, 10, 1.45, tokens_input=40)
     assert [alert.subject[-8:] for alert in work.alerts()] == ["a tokens"]
+
+
+def test_a_metric_whose_rollback_is_held_back_delays_no_other_one() -> None:
+    work = Work(Policy(guardrails=BOTH))("a", 120, 1, cost=1.0, tokens_input=10)
+    work.task.order(m.HoldTask)
+    dear(work, 60, tokens_input=10)
+    dear(work, 10, tokens_input=40)
+    assert [alert.subject[-8:] for alert in work.alerts()] == ["n a cost", "a tokens"]
 
 
 @given(st.none() | st.integers(0, 10**9), st.none() | st.integers(0, 10**9))

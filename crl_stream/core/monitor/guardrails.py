@@ -116,7 +116,7 @@ def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.C
 def _words(guardrail: Guardrail, change: gauges.Change) -> str:
     before, after = guardrail.sign * change.baseline.mean, guardrail.sign * change.recent.mean
     verb, noun = ("rose", "increase") if guardrail.sign > 0 else ("fell", "drop")
-    by = f"{change.relative:.1%} {noun}" if change.baseline.mean else f"{noun} of {abs(after - before):.4g}"
+    by = f"{change.relative:.1%} {noun}" if change.baseline.mean else f"{noun} of {abs(after):.4g}"
     label = guardrail.name[:1].upper() + guardrail.name[1:].replace("_", " ")
     return f"{label} {verb} from {before:.4g} to {after:.4g} ({by}) over {change.recent.n} outcomes"
 
