@@ -16,7 +16,9 @@ from shared_kafka import SharedKafka
 # Slowness of a loaded machine is not a failure.
 settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # `make mutation` only needs to know whether a test fails: finding the smallest example would take most of its time.
-settings.register_profile("mutation", settings.get_profile("crl"), phases=[Phase.explicit, Phase.generate])
+settings.register_profile(
+    "mutation", settings.get_profile("crl"), max_examples=50, phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile("crl")
 
 _KAFKA = pytest.StashKey[SharedKafka]()
