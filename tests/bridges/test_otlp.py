@@ -135,7 +135,7 @@ def test_older_names_and_those_of_openinference_mean_the_same(old: str, field: s
 
 def test_what_the_agents_span_does_not_say_its_calls_of_models_say() -> None:
     call = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 5, "gen_ai.request.model": "m"}
-    wrapper = {"gen_ai.usage.input_tokens": 10}  # not a call of a model: it repeats what is below it
+    wrapper = {"gen_ai.usage.input_tokens": 11}  # not a call of a model: it repeats what is below it
     [found] = outcomes([span(2, call, 3), span(3, wrapper, 1), span(4, call, 1), agent_span(1)])
     assert (found.tokens_input, found.model) == (10, "m")
     other = call | {"gen_ai.request.model": "another"}
@@ -266,6 +266,8 @@ def test_the_task_is_the_attribute_or_else_the_workflow_or_else_the_default() ->
     assert [one.task_type for one in outcomes([bare(2, 1, **versioned)], **options)] == ["otherwise"]
     assert [one.task_type for one in outcomes([agent_span(2)], **options)] == ["task"]
     assert the_fault([bare(2, **versioned)]) == "missing_field"
+    chain = span(1, {"gen_ai.operation.name": "execute_tool", "gen_ai.workflow.name": "no workflow"})
+    assert the_fault([chain, bare(2, 1, **versioned)]) == "missing_field", "only a span of a workflow names one"
 
 
 def test_the_variant_is_the_attribute_or_else_a_version_or_else_the_default() -> None:
@@ -391,6 +393,52 @@ def test_a_score_that_cannot_be_used_is_a_fault(event: dict[str, Any], reason: s
     event.setdefault("id", f"{9:016x}")
     [fault] = mapped("otlp", logs_as_json([event]), signal="logs").faults
     assert fault.reason == reason
+
+
+def feedback_of(event: dict[str, Any], **options: Any) -> Any:
+    """Return the feedback in one log event, or the text of its fault."""
+    found = mapped("otlp", logs_as_json([event]), signal="logs", **options)
+    return found.messages[0].message if found.messages else found.faults[0].detail
+
+
+def test_the_task_of_a_score_is_its_own_or_the_default() -> None:
+    event = evaluation(1, **{"gen_ai.agent.name": "helper"}) | {"id": f"{9:016x}"}
+    assert feedback_of(event, default_task_type="otherwise").task_type == "otherwise"
+    event["attributes"]["gen_ai.workflow.name"] = "billing"
+    assert feedback_of(event, default_task_type="otherwise").task_type == "billing"
+    del event["attributes"]["gen_ai.workflow.name"]
+    assert "task_type: evaluation 'helpful' of trace" in feedback_of(event)
+
+
+def test_a_score_needs_no_span_if_the_trace_is_the_invocation() -> None:
+    names = {"gen_ai.agent.name": "helper", "crl.task_type": "task"}
+    assert feedback_of(evaluation(1, **names), invocation_id="trace").invocation_id == TRACE
+    assert "does not name the span" in feedback_of(evaluation(1, **names))
+
+
+def test_only_a_result_of_an_evaluation_is_a_score_under_its_old_and_its_new_name() -> None:
+    names = {"gen_ai.agent.name": "helper", "crl.task_type": "task"}
+    event = evaluation(1, **names) | {"id": f"{9:016x}", "name": "another"}
+    found = mapped("otlp", logs_as_json([event]), signal="logs")
+    assert (found.messages, found.faults, found.ignored) == ([], [], 1)
+    event["attributes"]["event.name"] = "gen_ai.evaluation.result"
+    assert feedback_of(event).quality == 1.0
+
+
+def test_long_names_are_shortened_in_a_fault() -> None:
+    event = evaluation(1, "e" * 99) | {"trace": "z" * 99}
+    assert f"evaluation {'e' * 60!r} of trace {'z' * 32} does" in feedback_of(event)
+    found = mapped("otlp", as_json([agent_span(1, name="x" * 200)]))
+    assert found.faults[0].detail.endswith(f"cannot be mended: {'x' * 60!r}")
+
+
+def test_scores_with_another_time_span_evaluator_or_number_have_other_ids() -> None:
+    names = {"gen_ai.agent.name": "helper", "crl.task_type": "task"}
+    one = evaluation(1, **names) | {"id": f"{9:016x}"}
+    others = [one | {"time": START + 1}, one | {"id": f"{8:016x}"}, one | {"trace": "1" * 32}]
+    others += [evaluation(0, **names) | {"id": f"{9:016x}"}, evaluation(1, "kind", **names) | {"id": f"{9:016x}"}]
+    assert len({feedback_of(event).feedback_id for event in (one, *others)}) == 6
+    assert feedback_of(one) == feedback_of(one)
 
 
 # -- faults --------------------------------------------------------------------------------------------

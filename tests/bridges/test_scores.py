@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bridges.otlp import RECEIVED, mapped, written
 from crl_stream.bridges.kinds import KINDS
 from crl_stream.bridges.polling import MOST_SEEN, Cursor, Fetched, at_end, cursor_header, cursor_in, new_in
-from crl_stream.bridges.scale import Scale
+from crl_stream.bridges.scale import Scale, number_in
 from crl_stream.core import messages as m
 from crl_stream.core.instant import to_text
 
@@ -121,7 +121,7 @@ def test_a_truth_value_needs_no_scale() -> None:
         ("", to_text(RECEIVED)),
         (7, to_text(RECEIVED)),
         (None, to_text(RECEIVED)),
-        ("2025-11-19T14:30:00" + "0" * 60 + "Z", to_text(RECEIVED)),
+        ("2025-11-19T14:30:00." + "0" * 60 + "Z", "2025-11-19T14:30:00.000Z"),
     ],
 )
 def test_a_time_may_have_any_offset_and_without_one_it_is_utc_and_a_wrong_one_is_that_of_arrival(
@@ -206,6 +206,14 @@ def test_an_answer_that_is_no_page_is_an_error_and_not_an_empty_page(body: bytes
         KINDS["langfuse"].pull.read(body)
 
 
+def test_a_record_with_nothing_but_a_cursor_is_nothing_and_a_score_of_another_name_is_counted() -> None:
+    for value in (None, b""):
+        assert mapped("langfuse", value, **LANGFUSE) == ([], [], 0)
+    assert mapped("langfuse", json.dumps(SCORE | {"name": "other"}).encode(), **LANGFUSE) == ([], [], 1)
+    [fault] = mapped("langfuse", json.dumps(SCORE | {"id": "x" * 99, "value": 7}).encode(), **LANGFUSE).faults
+    assert fault.detail == f"quality: score {'x' * 60} is 7.0, outside of 0.0 to 1.0"
+
+
 # -- LangSmith -----------------------------------------------------------------------------------------
 def a_run(**changes: Any) -> dict[str, Any]:
     stats = {"helpful": {"n": 2, "avg": 0.5, "values": {}}, "other": {"n": 1, "avg": 1.0}}
@@ -258,6 +266,16 @@ def test_only_the_configured_feedback_counts_wherever_it_stands_and_the_end_of_a
     assert (found.faults, found.ignored) == ([], 1)
 
 
+def test_each_run_of_a_call_is_a_score_or_a_fault_or_is_counted() -> None:
+    wrong = a_run(feedback_stats={"helpful": {"n": 1, "avg": 7}})
+    found = of_langsmith(a_run(), wrong, a_run(feedback_stats={}))
+    assert (len(found.messages), [fault.reason for fault in found.faults], found.ignored) == (1, ["out_of_range"], 1)
+    assert found.faults[0].detail.startswith("quality: feedback 'helpful' of run 6ab80f10 is 7.0")
+    assert of_langsmith(a_run()).ignored == 0
+    long = a_run(feedback_stats={"x" * 50: {"n": 1, "avg": 7}})
+    assert f"feedback {'x' * 40!r} of" in of_langsmith(long, evaluator="x" * 50).faults[0].detail
+
+
 def test_feedback_without_numbers_is_nothing() -> None:
     no_average, no_number = {"helpful": {"n": 1, "avg": None}}, {"helpful": {"n": 0, "avg": 0.5}}
     for stats in (no_number, no_average, {"helpful": 3}, [], {}):
@@ -293,13 +311,27 @@ def test_no_bytes_make_a_bridge_fail(value: bytes) -> None:
 
 
 # -- scale ---------------------------------------------------------------------------------------------
-@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(allow_nan=False, allow_infinity=False))
-def test_a_quality_is_between_0_and_1_or_nothing(least: float, most: float, score: float) -> None:
+ends = st.integers(-1_000, 1_000)
+
+
+@given(ends, ends, st.integers(-500, 1_500))
+def test_a_quality_is_where_the_score_lies_on_the_scale_and_nothing_beyond_its_ends(
+    least: int, most: int, thousandths: int
+) -> None:
     if least != most:
-        quality = Scale("", least, most).quality(score)
-        assert quality is None or 0.0 <= quality <= 1.0
+        quality = Scale("", least, most).quality(least + (most - least) * thousandths / 1_000)
+        assert quality == (None if not 0 <= thousandths <= 1_000 else pytest.approx(thousandths / 1_000))
         assert Scale("", least, most).quality(least) == 0.0
         assert Scale("", least, most).quality(most) == 1.0
+
+
+def test_a_quality_has_six_decimals() -> None:
+    assert Scale("", 0, 3).quality(1) == 0.333333
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), True, "1", None, [], 10**400])
+def test_only_a_finite_number_is_a_number(value: Any) -> None:
+    assert number_in(value) is None
 
 
 # -- polling -------------------------------------------------------------------------------------------
