@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.mirrored import KEY, REFS, START, STRANGE, World, a_catalogue, a_want, an_active
+from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import from_text
 from crl_stream.core.mirroring import store as store_state
-from crl_stream.core.mirroring.label import Seen, refuse_move, step
+from crl_stream.core.mirroring.label import Seen, messages_of, published, refuse_move, step
 from crl_stream.core.mirroring.refs import PromptRef, parse_ref, write_ref
 from crl_stream.core.mirroring.wants import wants
 
@@ -230,6 +232,77 @@ def test_a_command_that_no_worker_answers_is_given_up_with_an_alert() -> None:
     assert "v3 was not activated: no worker has answered" in alert.text
 
 
+@pytest.mark.parametrize(("passed", "commands"), [(9_999, 0), (10_000, 1)])
+def test_what_was_there_before_a_move_counts_as_a_persons_choice_after_ten_seconds(passed: int, commands: int) -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.round()
+    world.label = "1"
+    world.round(seconds=passed / 1_000)
+    assert len(world.commands) == commands
+
+
+@pytest.mark.parametrize(("passed", "commands"), [(9_999, 0), (10_000, 1)])
+def test_a_move_of_our_own_counts_as_a_persons_choice_if_it_arrives_ten_seconds_late(
+    passed: int, commands: int
+) -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.failing = "late"
+    world.round()
+    world.rollback("v1")
+    world.round(seconds=0)
+    world.now += passed
+    world.arrive()
+    world.round()
+    assert len(world.commands) == commands
+
+
+def test_the_command_of_a_move_expires_after_ten_minutes_and_the_answer_is_waited_for_one_more() -> None:
+    world = World()
+    world.round()
+    world.person("3")
+    world.round(seconds=20)
+    [command] = world.commands.values()
+    assert from_text(str(command.expires_at)) - from_text(command.timestamp) == 600_000
+    world.round(seconds=659.999)
+    assert world.alerts == {}
+    world.round(seconds=0.001)
+    assert len(world.alerts) == 1
+
+
+def test_of_many_people_a_bounded_number_of_names_is_kept() -> None:
+    world = World()
+    world.round()
+    for number in range(12):
+        world.person("3" if number % 2 else "2")
+        world.names = tuple(f"person {number}.{one}" for one in range(10))
+        for _ in range(2):
+            world.round(seconds=20)
+            world.answer()
+        assert world.record is not None
+        assert len(world.record.credited) <= 30, "the last twenty, and those who are named now"
+    assert all(len(command.actor) <= 200 for command in world.commands.values())
+    assert next(iter(world.commands.values())).actor.startswith("person 0.0 and person 0.1 and person 0.2")
+    assert {"person 10.9", "person 11.0"} <= world.record.credited.keys()
+
+
+def test_every_change_of_a_record_has_the_next_revision_and_its_messages_are_published_once() -> None:
+    want = a_want(an_active("v1", 1))
+    first = step(None, want, Seen("2"), START).record
+    assert first is not None and first.revision == 1
+    [alert] = messages_of(first)
+    assert isinstance(alert, m.Alert)
+    done = published(first)
+    assert (done.revision, messages_of(done)) == (2, [])
+    refused = refuse_move(done, want, Seen("2"), "no such version", START)
+    assert refused.revision == 3
+    other = step(refused, a_want(an_active("v1", 1))._replace(label="staging"), Seen("1"), START).record
+    assert other is not None and (other.revision, other.label, other.conflict) == (4, "staging", None)
+
+
 def test_what_the_store_still_shows_just_after_a_move_is_no_persons_move() -> None:
     world = World()
     world.round()
@@ -353,6 +426,31 @@ def test_a_task_with_two_prompts_is_left_alone() -> None:
     )
 
 
+def test_the_problem_names_up_to_three_prompts_and_counts_the_others() -> None:
+    def problem(count: int) -> str:
+        return str(wanted({f"v{n}": f"prompts:/p{n}/1" for n in range(1, count + 1)})[KEY].problem)
+
+    assert problem(3) == "its variants name several prompts: p1, p2, p3"
+    assert problem(5) == "its variants name several prompts: p1, p2, p3 and 2 more"
+
+
+def test_what_is_wanted_of_a_label_is_the_version_of_the_active_variant_and_what_the_others_are() -> None:
+    refs = REFS | {"w1": "prompts:/refund/1", "w0": "prompts:/refund/1", "x": "langfuse:refund@1", "y": None}
+    want = a_want(an_active("v2", 4, incarnation=3), refs)
+    assert (want.version, want.problem, want.without_ref, want.epoch) == ("2", "", False, (3, 4))
+    assert want.variants == {"1": ("v1", "w0", "w1"), "2": ("v2",), "3": ("v3",)}
+    assert (want.ref("2"), want.ref(None)) == ("version 2 of refund", "no version of refund")
+
+
+def test_a_problem_of_several_prompts_or_tasks_is_told_even_before_the_label_was_mirrored_if_it_is_there() -> None:
+    problem = wanted({"v1": "prompts:/a/1", "v2": "prompts:/b/1"})[KEY]
+    assert step(None, problem, Seen(None), START) == (None, None), "there is no label that could be wrong"
+    told = step(None, problem, Seen("1"), START).record
+    assert told is not None and told.alert is not None and "several prompts" in told.alert.text
+    assert not problem.without_ref
+    assert not wanted({"v1": None, "v2": "prompts:/refund/2"}, {"v1": "prompts:/refund/7"})[KEY].without_ref
+
+
 def test_an_active_variant_without_a_ref_leaves_the_label_until_the_next_one() -> None:
     refs = {**REFS, "v4": None}
     record = step(None, a_want(an_active("v1", 1), refs), Seen("1"), START).record
@@ -385,6 +483,10 @@ def test_people_are_told_once_that_a_store_does_not_answer_and_once_that_it_does
     assert store_state.answers(up, START + 902_000) is up
     again = store_state.silent(up, "langfuse", START + 902_000, "no answer", START + 999_000, patience)
     assert again is not None and again.alert_id != down.alert_id
+    assert [record.revision for record in (down, told, back, up, again)] == [1, 2, 3, 4, 5]
+    assert (told.alert, up.alert, up.alert_id) == (None, None, None)
+    assert down.alert.action == "does not answer since 2025-11-19T14:30:00Z: no answer; labels follow when it is back"
+    assert store_state.answers(None, START) is None
 
 
 def test_the_same_fact_has_the_same_id_whoever_writes_it() -> None:
