@@ -166,7 +166,7 @@ LIMITS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("crl.cost", "cost", [0, 0.25, 1e9], [-0.001, 1e9 + 1, float("inf"), True, "1"]),
     ("crl.reward", "reward", [-1, 0, 1], [-1.001, 1.001, True, "1"]),
     ("crl.quality", "quality", [0, 1], [-0.001, 1.001, True, "1"]),
-    ("crl.active_epoch", "active_epoch", [0, 4, 2**63 - 1], [-1, True, 1.0, "4"]),
+    ("crl.active_epoch", "active_epoch", [0, 4, 2**63 - 1], [-1, 2**63, True, 1.0, "4"]),
     ("crl.metric.x", "metrics", [0, -1e9, 1e9], [1e9 + 1, -1e9 - 1, float("nan"), True]),
     ("crl.variant_source", "variant_source", ["live", "session", "explore"], ["other", 1]),
     ("crl.complexity", "complexity", ["low", "medium", "high"], ["other", 1]),
@@ -304,6 +304,9 @@ def test_a_span_without_valid_ids_is_a_fault_because_a_repetition_could_not_be_r
         (0, START, "2025-11-19T14:30:00.000Z", None),
         (START, START - 1, "2025-11-19T14:29:59.999Z", None),
         (START, START, "2025-11-19T14:30:00.000Z", 0.0),
+        (1, 1, "1970-01-01T00:00:00.000Z", 0.0),
+        (1, 1 + 10**18, "2001-09-09T01:46:40.000Z", 1e9),
+        (1, 1 + 10**18 + 10**9, "2001-09-09T01:46:41.000Z", None),
         (1, 2**64 - 1, "2554-07-21T23:34:33.709Z", None),
     ],
 )
@@ -364,6 +367,14 @@ def test_an_evaluation_whose_agent_is_elsewhere_is_feedback_for_the_span_around_
     assert isinstance(found, m.Feedback)
     assert (found.invocation_id, found.quality, found.agent_name) == (f"{TRACE}-{1:016x}", 0.5, "helper")
     assert mapped("otlp", value) == mapped("otlp", value), "a repetition has the same id"
+
+
+def test_another_event_on_a_span_without_its_agent_is_nothing() -> None:
+    names = {"gen_ai.agent.name": "helper", "crl.task_type": "task"}
+    found = mapped("otlp", as_json([span(2, names, 1, events=[{"name": "retry", "time": START, "attributes": {}}])]))
+    assert (found.messages, found.faults, found.ignored) == ([], [], 1)
+    [only] = mapped("otlp", as_json([span(2, names, events=[evaluation(0.5)])])).messages
+    assert only.message.invocation_id == f"{TRACE}-{2:016x}", "the first span of a trace stands for itself"
 
 
 def test_an_evaluation_in_the_logs_is_feedback() -> None:
