@@ -331,6 +331,26 @@ def test_another_agent_inside_counts_for_itself_and_not_for_the_outer_one() -> N
     assert {(one.agent_name, one.model) for one in found} == {("helper", None), ("other", "theirs")}
 
 
+CALL = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 5, "gen_ai.request.model": "m"}
+
+
+def test_what_is_inside_an_inner_span_of_an_agent_counts_for_its_outermost_one() -> None:
+    [found] = outcomes([span(3, CALL, 2), agent_span(2, 1, events=[evaluation(0.5)]), agent_span(1)])
+    assert (found.tokens_input, found.model, found.quality) == (5, "m", 0.5)
+    between = [agent_span(1), agent_span(2, 1, name="other"), agent_span(3, 2), span(4, CALL, 3)]
+    assert {(one.agent_name, one.tokens_input) for one in outcomes(between)} == {("helper", 5), ("other", None)}
+
+
+def test_an_agent_whose_name_cannot_be_used_is_a_fault_and_lends_nothing_to_the_agent_around_it() -> None:
+    nameless = agent_span(2, 1, name="数", own={"gen_ai.response.model": "theirs"})
+    found = mapped("otlp", as_json([agent_span(1), nameless, span(3, CALL, 2)]))
+    [message], [fault] = found.messages, found.faults
+    assert isinstance(message.message, m.Invocation)
+    assert (message.message.model, message.message.tokens_input) == (None, None)
+    assert fault.reason == "bad_identifier"
+    assert the_fault([agent_span(2, 1, name="数"), span(1, {})]) == "bad_identifier"
+
+
 def test_spans_that_contain_each_other_in_a_circle_are_counted_and_do_not_hang() -> None:
     assert outcomes([agent_span(1, 2), agent_span(2, 1)]) == []
     assert len(outcomes([agent_span(1, 1)])) == 1
