@@ -331,6 +331,17 @@ def test_another_agent_inside_counts_for_itself_and_not_for_the_outer_one() -> N
     assert {(one.agent_name, one.model) for one in found} == {("helper", None), ("other", "theirs")}
 
 
+@pytest.mark.parametrize(("between", "count"), [(127, 1), (128, 2)])
+def test_only_so_many_spans_around_a_span_are_looked_at(between: int, count: int) -> None:
+    plain = [span(number, {}, number - 1) for number in range(2, between + 2)]
+    assert len(outcomes([agent_span(1), *plain, agent_span(between + 2, between + 1)])) == count
+
+
+def test_an_attribute_without_a_name_names_nothing() -> None:
+    [found] = outcomes([agent_span(1, own={"": "nothing"})])
+    assert found.agent_name == "helper"
+
+
 CALL = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 5, "gen_ai.request.model": "m"}
 
 
