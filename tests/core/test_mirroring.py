@@ -220,6 +220,87 @@ def test_a_move_that_was_applied_and_rolled_back_before_the_mirror_looked_is_fol
     assert (world.label, world.alerts) == ("1", {})
 
 
+def asking(version: str = "3") -> World:
+    """Return a world in which a person's move was turned into a command."""
+    world = World()
+    world.round()
+    world.person(version)
+    world.round(seconds=20)
+    assert len(world.commands) == 1
+    return world
+
+
+def test_a_second_move_of_a_person_is_asked_for_after_the_first_was_applied() -> None:
+    world = asking("3")
+    world.answer()
+    world.person("2")
+    world.round(seconds=20)
+    assert [(command.variant_id, command.expected_epoch) for command in world.commands.values()] == [
+        ("v3", 1),
+        ("v2", 2),
+    ]
+    world.answer()
+    world.round(seconds=20)
+    assert (world.active.variant_id, world.label, world.alerts) == ("v2", "2", {})
+
+
+def test_a_second_move_is_asked_for_if_the_first_was_refused() -> None:
+    world = asking("3")
+    world.refusing = "the task is held"
+    world.person("2")
+    world.answer()
+    world.round(seconds=20)
+    assert [command.variant_id for command in world.commands.values()] == ["v3", "v2"]
+    assert world.alerts == {}
+
+
+def test_a_second_move_that_did_not_see_a_change_by_others_is_left_alone() -> None:
+    world = asking("3")
+    world.rollback("v3")
+    world.person("2")
+    world.round(seconds=20)
+    [alert] = world.alerts.values()
+    assert "it pointed to version 2 of refund although the mirror had left version 1 of refund" in alert.text
+    assert "v3 (version 3 of refund) is active" in alert.text
+    assert len(world.commands) == 1
+
+
+def test_a_change_by_others_ends_the_wait_for_an_answer() -> None:
+    world = asking("3")
+    world.rollback("v2")
+    world.round(seconds=1)
+    [alert] = world.alerts.values()
+    assert "v3 was not activated: another variant became active first" in alert.text
+
+
+def test_a_refused_move_to_what_became_active_by_other_means_is_right() -> None:
+    world = asking("3")
+    world.rollback("v3")
+    world.answer()
+    world.round(seconds=1)
+    world.round(seconds=1)
+    assert (world.label, world.alerts, world.moves) == ("3", {}, 0)
+    assert [receipt.epoch for receipt in world.receipts.values()] == [2]
+
+
+def test_an_answer_that_comes_before_the_change_is_waited_for() -> None:
+    world = asking("3")
+    world.answer()
+    [answer] = world.answers.values()
+    assert step(world.record, a_want(an_active("v1", 1)), Seen("3"), world.now, answer) == (world.record, None)
+
+
+def test_a_move_that_was_applied_but_whose_label_cannot_follow_is_not_settled_in_its_epoch() -> None:
+    world = asking("3")
+    world.answer()
+    [answer] = world.answers.values()
+    problem = a_want(world.active)._replace(version=None, problem="its variants name several prompts")
+    after = step(world.record, problem, Seen("3"), world.now, answer).record
+    assert after is not None and (after.epoch, after.left, after.asked) == (1, "3", None)
+    told = step(after, problem, Seen("3"), world.now).record
+    assert told is not None and told.conflict is not None and told.conflict.problem
+
+
 def test_a_command_that_no_worker_answers_is_given_up_with_an_alert() -> None:
     world = World()
     world.round()
@@ -299,6 +380,7 @@ def test_every_change_of_a_record_has_the_next_revision_and_its_messages_are_pub
     assert (done.revision, messages_of(done)) == (2, [])
     refused = refuse_move(done, want, Seen("2"), "no such version", START)
     assert refused.revision == 3
+    assert refuse_move(None, want, Seen(None), "no answer", START, problem=True).revision == 1
     other = step(refused, a_want(an_active("v1", 1))._replace(label="staging"), Seen("1"), START).record
     assert other is not None and (other.revision, other.label, other.conflict) == (4, "staging", None)
 
