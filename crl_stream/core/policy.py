@@ -289,7 +289,7 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_skew_seconds: Positive = 3_600.0
     """Operators are alerted if an outcome's own time differs from its append time by more than this."""
     stuck_invocations: AtLeastOne = 5
-    """A runtime is stuck if it reports more than this many outcomes of an older epoch after a change."""
+    """A runtime is stuck if more than this many of its invocations in an older epoch began after a change."""
     stuck_seconds: Positive = 120.0
     """A runtime is also stuck if it begins an invocation in an older epoch more than this long after a change."""
     on_change: OnChange = "next_turn"

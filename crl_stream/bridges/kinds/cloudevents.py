@@ -18,9 +18,10 @@ from pydantic import Field, field_validator
 from crl_stream.bridges.mapping import Fault, Mapped, Message, fault
 from crl_stream.bridges.names import derived_id, mended, text_in
 from crl_stream.bridges.options import BridgeOptions, TopicName
+from crl_stream.bridges.scores import milliseconds
 from crl_stream.core import messages as m
 from crl_stream.core.identity import is_identifier
-from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.instant import to_text
 from crl_stream.wire import reasons
 from crl_stream.wire.complaints import explain, plain
 from crl_stream.wire.records import Headers, Record, UnreadBatch
@@ -172,13 +173,11 @@ def _score(event: _Event, received: int) -> dict[str, Any]:
 
 
 def _utc(time: Any, received: int) -> Any:
-    """Return a time with any offset as UTC; the time of arrival if there is none; an invalid time unchanged."""
+    """Return a time as UTC, also one without an offset; the time of arrival if there is none; a wrong one unchanged."""
     if time is None:
         return to_text(max(0, received))
-    try:
-        return time if time.endswith("Z") else to_text(from_text(time))
-    except (ValueError, AttributeError, OverflowError, TypeError):
-        return time
+    found = None if isinstance(time, str) and time.endswith("Z") else milliseconds(time)
+    return time if found is None else to_text(found)
 
 
 OPTIONS = CloudEventsOptions

@@ -56,5 +56,5 @@ def expect(row: TaskRow) -> None:
     """Expect the runtimes that worked recently to follow the change that is being made."""
     for runtime in row.runtimes.values():
         runtime.expected = runtime.epoch > 0 and row.time - runtime.seen <= RECENT
-        runtime.late, runtime.moved_after, runtime.moved_ms, runtime.stuck = 0, -1, 0, ""
+        runtime.late, runtime.behind, runtime.moved_after, runtime.moved_ms, runtime.stuck = 0, 0, -1, 0, ""
     row.adopting = any(runtime.expected for runtime in row.runtimes.values())

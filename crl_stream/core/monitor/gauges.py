@@ -164,9 +164,8 @@ def restart(gauge: Gauge, memory: int, frozen: Spread | None = None, head_start:
     _drop_oldest(gauge, memory, len(gauge.window) // VALUE.size)
     gauge.open_alert, gauge.seen, gauge.frozen = "", 0, frozen
     gauge.evidence = [head_start] * 3
-    if frozen is not None and frozen.n:
-        mean = frozen.total / frozen.n
-        gauge.least = min(gauge.least, mean)
+    if frozen is not None:
+        gauge.least = min(gauge.least, frozen.total / frozen.n)
 
 
 def accept(gauge: Gauge) -> None:

@@ -92,9 +92,8 @@ def _roll_back(
     if target is None:
         return ()
     chosen = row.variants[target]
-    left = delivered(variant, rules) if turn.policy.rollback.verify else None
     lifted = [QuarantineLifted(chosen)] if chosen.quarantined and rules.enforced else []
-    return [*lifted, RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left)]
+    return [*lifted, RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, delivered(variant, rules))]
 
 
 def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.Change) -> str | None:
@@ -114,16 +113,18 @@ def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.C
 def _words(guardrail: Guardrail, change: gauges.Change) -> str:
     before, after = guardrail.sign * change.baseline.mean, guardrail.sign * change.recent.mean
     verb, noun = ("rose", "increase") if guardrail.sign > 0 else ("fell", "drop")
-    by = f"{change.relative:.1%} {noun}" if change.baseline.mean else f"{noun} of {abs(after - before):.4g}"
+    by = f"{change.relative:.1%} {noun}" if change.baseline.mean else f"{noun} of {abs(after):.4g}"
     label = guardrail.name[:1].upper() + guardrail.name[1:].replace("_", " ")
     return f"{label} {verb} from {before:.4g} to {after:.4g} ({by}) over {change.recent.n} outcomes"
 
 
 def _level_in_words(gauge: Gauge, guardrail: Guardrail, turn: Turn) -> str:
     base, recent = gauges.baseline_of(gauge, turn.rules.gauge_memory), gauges.recent_of(gauge)
+    assert base is not None, "an alert opens only with a baseline, which stays until it ends"
     assert recent is not None
-    against = "" if base is None else f", baseline {guardrail.sign * base.total / base.n:.4g}"
-    return f"{guardrail.name} is {guardrail.sign * recent.mean:.4g} over the last {recent.n} outcomes{against}"
+    usual = guardrail.sign * base.total / base.n
+    is_now = f"{guardrail.name} is {guardrail.sign * recent.mean:.4g} over the last {recent.n} outcomes"
+    return f"{is_now}, baseline {usual:.4g}"
 
 
 def _grounds(turn: Turn, variant: Variant, guardrail: Guardrail, gauge: Gauge, change: gauges.Change) -> Grounds:
@@ -139,7 +140,7 @@ def _grounds(turn: Turn, variant: Variant, guardrail: Guardrail, gauge: Gauge, c
         e_values={name: e_value},
     )
     outcomes = judged_outcomes(variant)
-    replaced = gauge.frozen is not None and gauges.baseline_of(gauge, rules.gauge_memory) is gauge.frozen
+    replaced = gauges.baseline_of(gauge, rules.gauge_memory) is gauge.frozen
     source: BaselineSource = "replaced_variant" if replaced else "recent"
     judged = Judged(
         offsets=[outcome.offset for outcome in outcomes],

@@ -48,13 +48,9 @@ def _judge(row: TaskRow, evaluator: str) -> Judge:
     judges = row.judges
     judge = judges.pop(evaluator, None)
     if judge is None:
-        if not judges:
-            row.judges, row.level = {}, Judge()
-            judges, judge = row.judges, Judge(Scores(shift=0), Scores(shift=0))
-        else:
-            judge = Judge()
-            if len(judges) >= MOST:
-                del judges[next(iter(judges))]
+        judge = Judge() if judges else Judge(Scores(shift=0), Scores(shift=0))
+        if len(judges) >= MOST:
+            del judges[next(iter(judges))]
     judges[evaluator] = judge
     return judge
 

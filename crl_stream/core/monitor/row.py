@@ -246,6 +246,8 @@ class Runtime(msgspec.Struct, array_like=True, gc=False):
     """Milliseconds from the beginning of the epoch to that outcome."""
     stuck: str = ""
     """Cause id of the open alert that the runtime is stuck; empty if there is none."""
+    behind: int = 0
+    """Number of its late outcomes whose invocation began after the change, so that it could have followed."""
 
 
 class Waiting(msgspec.Struct, array_like=True, gc=False):

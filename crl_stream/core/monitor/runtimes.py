@@ -77,14 +77,17 @@ def _stay_behind(turn: Turn, runtime_id: str, runtime: Runtime, epoch: int, bega
     """Alert operators once if a runtime does not follow: after too many outcomes, or with one that ``began`` too late.
 
     ``epoch`` is what the outcome names, and ``began`` is when its invocation began, in milliseconds.  An invocation
-    that began before the change cannot know it, so many of them at the same time are no reason for an alert.
+    that began before the change cannot know it, so many of them at the same time are no reason for an alert, and do not
+    count towards one.
     """
     row, operations = turn.row, turn.policy.operations
     if runtime.stuck or runtime.moved_after >= 0:
         return
     since = row.epoch_since or row.since
-    late = runtime.late > operations.stuck_invocations and began > since
-    if not late and began <= since + round(operations.stuck_seconds * 1_000):
+    if began <= since:
+        return
+    runtime.behind += 1
+    if runtime.behind <= operations.stuck_invocations and began <= since + round(operations.stuck_seconds * 1_000):
         return
     runtime.stuck = turn.identify("st", "stuck", f"{runtime_id} {row.epoch}")
     turn.facts.append(facts.stuck(turn, runtime_id, runtime, epoch))
