@@ -39,6 +39,7 @@ PLACES: Final[dict[str, str]] = {
     "runtimes": "runtimes:runtimes",
     "audit": "audit:audit",
     "window": "window:window",
+    "export": "export.command:export",
     "archive": "archive:archive",
     "broker": "broker:app",
     "topics": "topics:app",

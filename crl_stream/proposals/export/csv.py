@@ -27,11 +27,12 @@ def write(proposals: Sequence[Proposal], now: int) -> bytes:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for proposal in proposals:
-        writer.writerow([_safe(cell) for cell in row(proposal, now)])
+        writer.writerow([inert(cell) for cell in row(proposal, now)])
     return text.getvalue().encode()
 
 
-def _safe(cell: Cell) -> Cell:
+def inert(cell: Cell) -> Cell:
+    """Return a cell that no spreadsheet runs as a formula; numbers stay numbers."""
     if isinstance(cell, str):
         cell = cell.replace("\x00", "")
         # Spreadsheets may pass over any white space in front.
