@@ -379,6 +379,27 @@ class Watched(msgspec.Struct, array_like=True, gc=False):
     """Digest of the settings (``Rules.judging``) when the rollback was reported."""
 
 
+class Prediction(msgspec.Struct, array_like=True, gc=False):
+    """What the latest change of the active variant promised, until it is known whether it helped (``benefit``)."""
+
+    epoch: int
+    cause: str
+    cause_id: str
+    command_id: str
+    """The command that made the change or began its rollout; empty if no person did."""
+    from_variant: str
+    expected: list[int]
+    """The ``Promise`` of the new variant."""
+    before: list[int]
+    """The ``Promise`` of the replaced variant."""
+    started: Sums
+    """The lifetime of the new variant when it became active."""
+    from_started: Sums
+    """The lifetime of the replaced variant at that time."""
+    told: int = 0
+    """The number of outcomes at which the change was last judged."""
+
+
 class Card(msgspec.Struct, array_like=True, gc=False):
     """The scorecard of the rollbacks that shadow mode reported under the same settings."""
 
@@ -546,6 +567,8 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """The usual scores of the task on that scale; old ones fade."""
     filings: Filings | None = None
     """The proposals from outside; None until the first one."""
+    prediction: Prediction | None = None
+    """What the latest change promised, until it has been judged by its outcomes."""
 
     @property
     def key(self) -> TaskKey:
