@@ -204,3 +204,27 @@ def test_the_row_keeps_the_prediction() -> None:
     task.run("v2", "S" * 5)
     row = decode_row(encode_row(task.row))
     assert row.prediction == task.row.prediction
+
+
+def test_the_promotions_that_kept_their_promise_are_counted_and_other_changes_are_not() -> None:
+    task = Task(SHADOW)
+    task.run("default", "SF" * 20)
+    task.run("v2", "S" * 20, variant_source="explore")
+    for number, better in enumerate(["v2", "default", "v2"]):
+        if task.row.active == better:
+            continue
+        task.order(m.ApproveProposal, proposal_id=f"p{number}", change=m.Change(action="activate", variant_id=better))
+        task.run(better, "S" * 60 if better == "v2" else "F" * 60)
+    task.order(m.UndoRollback)
+    task.run(task.row.active or "", "S" * 60)
+    kept = task.row.promotions
+    finals = [fact for fact in judged(task) if fact.final and fact.cause == "approval" and fact.finding != "open"]
+    assert kept is not None
+    assert (kept.helped, kept.hurt) == (
+        sum(fact.finding == "helped" for fact in finals),
+        sum(fact.finding == "hurt" for fact in finals),
+    )
+    assert kept.helped >= 1
+    assert kept.hurt >= 1
+    shown = task.stated(m.TaskSnapshot)[-1].promotions
+    assert (shown.judged, shown.helped, shown.hurt) == (len(finals), kept.helped, kept.hurt)

@@ -34,6 +34,10 @@ _AWAY: Final = frozenset(("rollback", "rollback_verified_worse", "common_cause")
 """Causes of a change away from a variant that has become worse, so that its lifetime promises too much."""
 
 
+PROMOTIONS: Final = frozenset(("approval", "auto_apply", "rollout"))
+"""Causes of a change to a variant that promised more than a healthy one."""
+
+
 def predict(row: TaskRow, old: Variant, to: Variant, cause: str, cause_id: str, rules: Rules) -> Prediction:
     """Return what the change from ``old`` to ``to`` promises; call this while ``old`` is still active."""
     copy = msgspec.structs.replace

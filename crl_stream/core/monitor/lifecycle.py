@@ -18,7 +18,7 @@ from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import facts
 from crl_stream.core.monitor.adoption import expect
 from crl_stream.core.monitor.baseline import lifetime_of
-from crl_stream.core.monitor.benefit import predict
+from crl_stream.core.monitor.benefit import PROMOTIONS, conclude, predict
 from crl_stream.core.monitor.evidence import PLACES
 from crl_stream.core.monitor.gauges import accept, left_behind, restart
 from crl_stream.core.monitor.row import (
@@ -29,6 +29,7 @@ from crl_stream.core.monitor.row import (
     Card,
     Frozen,
     Gauge,
+    Kept,
     Left,
     PastRollback,
     Rollout,
@@ -189,6 +190,18 @@ def _judge_benefit(turn: Turn, change: c.Benefited) -> None:
     change.prediction.told = change.delivered.n
     if change.final:
         turn.row.prediction = None
+        _count_benefit(turn.row, change)
+
+
+def _count_benefit(row: TaskRow, change: c.Benefited) -> None:
+    """Count the last judgement of a promotion."""
+    if change.prediction.cause not in PROMOTIONS or change.finding == "open":
+        return
+    kept = Kept() if row.promotions is None else row.promotions
+    kept.helped += change.finding == "helped"
+    kept.no_change += change.finding == "no_change"
+    kept.hurt += change.finding == "hurt"
+    row.promotions = kept
 
 
 def _take_back(turn: Turn, change: c.TakenBack) -> None:
@@ -229,6 +242,9 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
     """Begin a new epoch with another active variant, and reset latch, judging and alerts; no other function does so."""
     row = turn.row
     old = row.variants.get(row.active) if row.active is not None else None
+    judged = conclude(turn)
+    if judged is not None:
+        _count_benefit(row, judged)
     row.prediction = None if old is None else predict(row, old, to, cause, cause_id, turn.rules)
     _leave_rollout(row)
     # A level that a person accepted stays the baseline until the variant has one of its own.

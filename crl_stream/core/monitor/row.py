@@ -400,6 +400,14 @@ class Prediction(msgspec.Struct, array_like=True, gc=False):
     """The number of outcomes at which the change was last judged."""
 
 
+class Kept(msgspec.Struct, array_like=True, gc=False):
+    """How many promotions of a task kept their promise, by their last judgement; open ones are not counted."""
+
+    helped: int = 0
+    no_change: int = 0
+    hurt: int = 0
+
+
 class Card(msgspec.Struct, array_like=True, gc=False):
     """The scorecard of the rollbacks that shadow mode reported under the same settings."""
 
@@ -569,6 +577,8 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """The proposals from outside; None until the first one."""
     prediction: Prediction | None = None
     """What the latest change promised, until it has been judged by its outcomes."""
+    promotions: Kept | None = None
+    """How many promotions kept their promise; None before the first judgement."""
 
     @property
     def key(self) -> TaskKey:
