@@ -1,7 +1,7 @@
-"""Spans of agents as invocations: the outermost span of each agent, with what its children say about it.
+"""Turns spans into invocations: the outermost span of each agent, completed from the spans inside it.
 
-A span is an agent's if it invokes an agent (OpenTelemetry) or has the kind AGENT (OpenInference). Frameworks and
-remote services may both make a span for the same work, one inside the other, so a span inside another one of the same
+A span is an agent's if it invokes an agent (OpenTelemetry) or has the kind AGENT (OpenInference). A framework and a
+remote service may both make a span for the same work, one inside the other. So a span inside another one of the same
 agent is not counted. What is inside is decided with the spans of one record. If the spans of a trace arrive in several
 records, an inner span whose outer one is elsewhere counts as well; see ``invocation_id`` in docs/bridges.md.
 """
@@ -29,7 +29,7 @@ _MOST_COST: Final = 1e9
 _MOST_METRIC: Final = 1e9
 _METRICS: Final = 4
 _MOST_AROUND: Final = 128
-"""How many spans around a span are looked at, so that the work for a record grows only with its number of spans."""
+"""How many outer spans of a span are examined at most, so that the work grows only with the number of spans."""
 _FOREIGN: Final = 256
 _LABEL: Final = 200
 _SOURCES: Final = frozenset(("live", "stale", "file", "default", "explore", "session"))
@@ -59,7 +59,7 @@ class _Family(NamedTuple):
     agents: dict[tuple[str, str], str]
     """The mended agent name of every agent span whose name could be mended."""
     inner: dict[tuple[str, str], list[Span]]
-    """The spans that belong to each counted agent span: those within it, but not within another agent."""
+    """The spans inside each counted agent span, without those inside a span of another agent."""
 
 
 def map_spans(spans: Sequence[Span], rules: Rules, received: int) -> Mapped:
@@ -118,7 +118,7 @@ def _family(spans: Sequence[Span], rules: Rules) -> _Family:
 
 
 def _owner(span: Span, family: _Family) -> Span | None:
-    """Return the counted agent span that a span is part of; None for a counted one, or if it is not in hand."""
+    """Return the counted agent span around a span; None for a counted span, or if there is none in the record."""
     owner, name = None, family.agents.get((span.trace_id, span.span_id))
     if name is None and _is_agent(span):
         return None
@@ -133,7 +133,7 @@ def _owner(span: Span, family: _Family) -> Span | None:
 
 
 def _ancestors(span: Span, family: _Family) -> Iterator[Span]:
-    """Yield the spans around a span that are in hand, from the inside; a circle ends it, and so does the limit."""
+    """Yield the outer spans of a span that are in the record, the innermost first, up to the limit or a cycle."""
     seen = {(span.trace_id, span.span_id)}
     place = (span.trace_id, span.parent_id)
     while len(seen) <= _MOST_AROUND and (outer := family.spans.get(place)) is not None and place not in seen:
@@ -181,8 +181,8 @@ def _invocation(span: Span, family: _Family, rules: Rules, received: int) -> Mes
         duration_seconds=_duration(span),
         trace_id=span.trace_id,
         session_id=_bounded(own, names.SESSION, _FOREIGN),
-        provider=_told(span, inner, names.PROVIDER, _LABEL),
-        model=_told(span, inner, names.MODEL, _LABEL),
+        provider=_stated_or_agreed(span, inner, names.PROVIDER, _LABEL),
+        model=_stated_or_agreed(span, inner, names.MODEL, _LABEL),
         tokens_input=_tokens(span, inner, names.TOKENS_IN),
         tokens_output=_tokens(span, inner, names.TOKENS_OUT),
         cost=_amount(own, names.COST),
@@ -215,7 +215,7 @@ def _task(span: Span, family: _Family, inner: list[Span], rules: Rules) -> dict[
 
 
 def _mended_all(found: dict[str, tuple[str | None, str]], where: str) -> dict[str, Any] | Fault:
-    """Return names that the log accepts, or the first fault; each name comes with what it is."""
+    """Return names that the log accepts, or the first fault. ``found`` has each name and a description for people."""
     names_found = dict[str, Any]()
     for field, (text, what) in found.items():
         if text is None:
@@ -297,7 +297,7 @@ def _quality(span: Span, inner: list[Span], rules: Rules) -> tuple[float | None,
 
 
 def _orphan_scores(span: Span, family: _Family, rules: Rules, received: int) -> Iterator[Message | Fault]:
-    """Yield the scores on a span whose agent span is not in hand, as feedback."""
+    """Yield the scores on a span whose agent span is not in the record, as feedback."""
     if any(_is_agent(outer) for outer in _ancestors(span, family)):
         return
     for event in span.events:
@@ -370,12 +370,12 @@ def _first(places: Sequence[Attributes], wanted: Iterable[str]) -> str | None:
 
 
 def _unanimous(spans: Iterable[Span], wanted: Sequence[str]) -> str | None:
-    """Return what all spans that say anything agree on; None if they disagree or say nothing."""
+    """Return the value that all spans with a value share; None if they differ or none has one."""
     found = {text for span in spans if (text := _first((span.attributes,), wanted)) is not None}
     return found.pop() if len(found) == 1 else None
 
 
-def _told(span: Span, inner: list[Span], wanted: Sequence[str], longest: int) -> str | None:
+def _stated_or_agreed(span: Span, inner: list[Span], wanted: Sequence[str], longest: int) -> str | None:
     return bounded(_first((span.attributes,), wanted) or _unanimous(inner, wanted), longest)
 
 
@@ -392,7 +392,7 @@ def _count(own: Attributes, wanted: Sequence[str]) -> int | None:
 
 
 def _tokens(span: Span, inner: list[Span], wanted: Sequence[str]) -> int | None:
-    """Return the tokens that the agent's span states, or else those of its calls of models together."""
+    """Return the tokens of the agent's span, or else the sum over the model calls inside it."""
     stated = _count(span.attributes, wanted)
     if stated is not None:
         return stated

@@ -1,8 +1,8 @@
 """Names from other systems as the names that crl-stream allows.
 
-Other systems allow any text, such as ``Math Tutor``. A name is mended the way error messages suggest it:
-``Math-Tutor``. A name is refused if mending would leave nothing of it, or cut it, because different names could then
-become the same.
+Other systems allow any text, such as ``Math Tutor``. ``mended`` changes a name as error messages suggest:
+``Math-Tutor``. It refuses a name of which nothing would be left, or which is too long, because different names could
+then become the same.
 """
 
 from __future__ import annotations

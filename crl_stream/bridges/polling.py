@@ -1,8 +1,8 @@
-"""The place in a system that is polled: what has been fetched, so that nothing is lost or fetched twice.
+"""How far a polled system has been read, so that no score is lost or fetched twice.
 
 A system is asked for everything since the newest score, minus an overlap, because scores may appear late. The cursor
 therefore also lists the scores within the overlap that were already fetched. It is written together with the scores, in
-the same batch of records, so both are there or neither.
+the same batch of records, so the topic has both or neither.
 """
 
 from __future__ import annotations

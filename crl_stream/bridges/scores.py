@@ -18,7 +18,7 @@ from crl_stream.wire import reasons
 _FOREIGN: Final = 256
 _SOURCE: Final = 200
 _KEYS: Final = ("crl.{}", "crl_{}", "{}")
-"""How a field of ours is spelled in the metadata of other systems."""
+"""How the metadata of other systems may spell our fields."""
 
 
 class ScoreOptions(ScoredOptions):
@@ -61,7 +61,7 @@ def feedback(score: Score, options: ScoreOptions, received: int) -> Message | Fa
     fields = dict[str, str]()
     for field, text in found.items():
         if text is None:
-            return Fault(reasons.MISSING_FIELD, f"{field}: {score.where} does not say it, and the settings neither")
+            return Fault(reasons.MISSING_FIELD, f"{field}: neither {score.where} nor the settings name it")
         name = mended(text)
         if name is None:
             return Fault(reasons.BAD_IDENTIFIER, f"{field}: {score.where} has {text[:60]!r}, which cannot be mended")

@@ -185,7 +185,7 @@ def register(
     configuration: Annotated[
         str | None,
         typer.Option(
-            metavar="JSON|@FILE", help="What runtimes get for it: a JSON object, at most 16 KiB; @- reads it."
+            metavar="JSON|@FILE", help="What runtimes get for it: a JSON object, at most 16 KiB; @- reads stdin."
         ),
     ] = None,
     ref: Annotated[
@@ -258,14 +258,17 @@ def accept(
     task: Task,
     variant: Annotated[
         str | None,
-        typer.Argument(help="The degraded variant. Default: the active one.", autocompletion=complete_variant),
+        typer.Argument(
+            help="The degraded variant, or one with a broken guardrail. Default: the active one.",
+            autocompletion=complete_variant,
+        ),
     ] = None,
     reason: Reason = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Accept a lasting decline: compare a degraded variant with what it delivers now."""
+    """Accept a lasting change: compare a variant with what it delivers, or costs, now."""
     give_order(context, m.AcceptLevel, task_key(task), None, reason, actor, timeout, json, variant_id=variant)
 
 

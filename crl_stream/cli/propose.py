@@ -20,7 +20,7 @@ def propose(
     configuration: Annotated[
         str | None,
         typer.Option(
-            metavar="JSON|@FILE", help="What runtimes would get for it: a JSON object, at most 16 KiB; @- reads it."
+            metavar="JSON|@FILE", help="What runtimes would get for it: a JSON object, at most 16 KiB; @- reads stdin."
         ),
     ] = None,
     ref: Annotated[

@@ -33,7 +33,7 @@ except ImportError as error:
 
 PROVIDER: Final = "anthropic"
 _STOPPED: Final = {"aborted_streaming", "aborted_tools"}
-"""Reasons with which a turn ends that somebody has interrupted."""
+"""Values of ``terminal_reason`` for a turn that was interrupted."""
 _END: Final = object()
 _READ: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
@@ -67,7 +67,7 @@ class CrlMessages(Hook):
             counts_errors=counts_errors,
         )
         self._spent: weakref.WeakKeyDictionary[Any, _Spent] = weakref.WeakKeyDictionary()
-        """What the turns of each client of the SDK have cost."""
+        """The cost of all turns so far, for each client of the SDK."""
 
     def query(
         self, *, prompt: Any, options: Any = None, transport: Any = None, session_id: str | None = None
@@ -99,7 +99,7 @@ class CrlMessages(Hook):
 
 
 class _Spent:
-    """What the turns of one process have cost: the SDK reports the sum of all of them."""
+    """The cost of the turns of one process: the SDK reports only their sum."""
 
     def __init__(self) -> None:
         self._total = 0.0
@@ -218,8 +218,8 @@ class _Reader:
 def _status_of(message: Any) -> Status:
     """Return how a turn ended.
 
-    A failed call of the API is an ``error``; the outcome names the provider, so that variants of the same provider that
-    fall together are held and not rolled back. A limit that the turn has reached is a ``failure``.
+    A failed call of the API is an ``error``. The outcome names the provider, so if variants of one provider fall
+    together, their tasks are held and not rolled back. A limit that the turn has reached is a ``failure``.
     """
     if not message.is_error:
         return "success"

@@ -39,7 +39,7 @@ MOST_RUNS: Final = 1_000
 
 
 class CrewFailed(Exception):
-    """What a crew has raised; the event bus has only its text."""
+    """Stands for the exception that a crew has raised: the event bus has only its text."""
 
 
 class _Kickoff:

@@ -31,7 +31,7 @@ except ImportError:  # LangChain without LangGraph, or a LangGraph that does not
     _Handler = BaseCallbackHandler
 
     class _BubbleUp(Exception):  # type: ignore[no-redef]
-        """Stands for LangGraph's exceptions that are no errors."""
+        """Stands for LangGraph's exceptions that are not errors."""
 
 
 SESSION_KEYS: Final = ("thread_id", "session_id", "conversation_id")

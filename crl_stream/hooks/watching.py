@@ -141,10 +141,10 @@ class Guard:
 
 
 class Hook:
-    """The part of a hook that no framework knows.
+    """The part of a hook that is the same for every framework.
 
     ``default`` is the variant to use while none is known. ``judge`` is called with the invocation and the framework's
-    result at the end of each run that did not raise; it may set ``quality``, ``status`` and other fields, and must not
+    result at the end of each run that did not raise. It may set ``quality``, ``status`` and other fields. It must not
     block. ``provider`` and ``model`` replace what the framework says. With ``counts_errors=False``, errors that the run
     recovers from are not published as ``error_count``.
     """

@@ -76,7 +76,7 @@ class CrlProvider(AbstractProvider):
         self._evaluations = Evaluations()
         self._troubles = Troubles()
         self._shown: dict[TaskKey, tuple[Any, ...]] = {}
-        """What flags answered when their last change was noticed."""
+        """What each flag answered at its last known change."""
         self._pending: set[TaskKey] = set()
         """Flags whose change will be announced when changes are followed again."""
         self._fatal = ""
@@ -182,7 +182,7 @@ class CrlProvider(AbstractProvider):
             self._was_live = True
 
     def _announce(self, state: State, *, again: bool = False) -> None:
-        """Tell OpenFeature the state; one other than READY is told ``again``, because the SDK's READY replaced it."""
+        """Tell OpenFeature the state; ``again`` repeats one other than READY, which the SDK's READY has replaced."""
         with self._lock:
             if self._told is None or (self._told == state and not (again and state != "live")):
                 return

@@ -163,7 +163,7 @@ def _file(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[s
 def variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
     """Yield the name and origin of each setting in the environment; the name of an unknown variable is empty.
 
-    Notifiers are not a client's business, so their variables are passed over.
+    A client does not use notifiers, so their variables are skipped.
     """
     names = _OWN_VARIABLES
     for variable in sorted(filter(is_setting, environment)):

@@ -145,11 +145,11 @@ class _PromptStore(_Section):
     host: str = ""
     """Address of the store, like https://store.example.com; empty: labels there are not moved."""
     poll_seconds: Annotated[float, Field(ge=0.1, le=3_600.0)] = 10.0
-    """Seconds between two looks at the labels, for moves that people made."""
+    """Seconds between two checks of the labels, for moves that people made."""
     timeout_seconds: Annotated[float, Field(ge=0.1, le=120.0)] = 10.0
     """Time limit of one request."""
     alert_after_seconds: Annotated[float, Field(ge=0.1, le=86_400.0)] = 60.0
-    """Seconds without an answer after which people are alerted."""
+    """Seconds without an answer until people are alerted."""
 
     @field_validator("host")
     @classmethod

@@ -35,18 +35,18 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 class Inbox(InboxStage):
-    """The stage of a bridge whose input arrives over HTTP, with its place in the system that is polled."""
+    """The stage of a bridge whose input arrives over HTTP, with how far it has read the other system."""
 
     cursor: Cursor | None = None
-    """The place; None until it has been read from the inbox."""
+    """How far the other system has been read; None until this is known from the inbox."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Return where to start, and forget the place: another process may have fetched more in the meantime."""
+        """Return where to start, and forget the cursor: another process may have fetched more in the meantime."""
         self.cursor = None
         return await super().position(partition, committed, first, end)
 
     async def append(self, records: list[tuple[bytes, Headers]]) -> None:
-        """Write records to the inbox and wait for the broker; records that fit together appear together or not."""
+        """Write records to the inbox and wait for the broker; those of one batch are written together or not at all."""
         [inbox] = BRIDGE.sources
         key = self.name.encode()
         await self.member.outlet.publish([Output(inbox, FIRST, key, value, tuple(h)) for value, h in records])

@@ -23,7 +23,7 @@ class Map(Protocol):
     """A mapping: pure, and never raises."""
 
     def __call__(self, options: Any, record: Record) -> Mapped:
-        """Return what a record becomes."""
+        """Return the messages and faults of one record."""
 
 
 class Kind(NamedTuple):

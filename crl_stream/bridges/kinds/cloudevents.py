@@ -1,7 +1,7 @@
 """CloudEvents in Kafka's structured and binary modes: one event in, one outcome or score out.
 
-The event's data is a message of crl-stream. What is missing in it comes from the event: the id, the time, and from the
-subject ``agent_name/task_type``.
+The event's data is a message of crl-stream. If the data lacks the id, the time, the agent or the task, the event
+supplies it; its subject is ``agent_name/task_type``.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class CloudEventsOptions(BridgeOptions):
 
 
 class _Event(NamedTuple):
-    """A CloudEvent, whatever its mode was."""
+    """A CloudEvent, read from either mode."""
 
     id: str
     source: str
@@ -95,7 +95,7 @@ def _read(headers: Headers, value: bytes) -> _Event | Fault:
         found.setdefault(name.lower(), (content or b"").decode("utf-8", "replace"))
     kind = found.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith(_BATCHED):
-        return Fault(reasons.NOT_A_CLOUDEVENT, "a batch of events; in Kafka each event is a record")
+        return Fault(reasons.NOT_A_CLOUDEVENT, "the record is a batch of events; write each event as its own record")
     if kind == _STRUCTURED or (kind.startswith("application/cloudevents") and kind.endswith(_SUFFIX)):
         return _structured(value)
     if "ce_specversion" in found:
@@ -132,7 +132,7 @@ def _event(attributes: Mapping[str, Any], data: Any) -> _Event | Fault:
         return Fault(reasons.NOT_A_CLOUDEVENT, f"specversion: expected 1.0, not {version!r:.40}")
     for name in ("id", "source", "type"):
         if not isinstance(text := attributes.get(name), str) or not text:
-            return Fault(reasons.MISSING_FIELD, f"{name}: every CloudEvent has it")
+            return Fault(reasons.MISSING_FIELD, f"{name}: required in every CloudEvent")
     if not isinstance(data, dict):
         return Fault(reasons.NOT_AN_OBJECT, "data: expected a JSON object")
     time, subject = attributes.get("time"), attributes.get("subject")
@@ -172,7 +172,7 @@ def _score(event: _Event, received: int) -> dict[str, Any]:
 
 
 def _utc(time: Any, received: int) -> Any:
-    """Return a time with any offset as UTC; the time of arrival if there is none, and a wrong one as it is."""
+    """Return a time with any offset as UTC; the time of arrival if there is none; an invalid time unchanged."""
     if time is None:
         return to_text(max(0, received))
     try:

@@ -48,11 +48,12 @@ def sync(
 ) -> None:
     """Write the active variants, their weights and configurations to a file, and keep it up to date until Ctrl-C.
 
-    The file is replaced as a whole, and only when something has changed. While Kafka does not answer, it keeps the
-    last state. Runtimes without Kafka read it themselves or through flagd; crl publish sends their outcomes.
+    The file is replaced as a whole, and only when something has changed. While Kafka does not answer, the file keeps
+    its last state. Runtimes without Kafka read the file themselves or through flagd. Send their outcomes with crl
+    publish.
     """
     if str(to) == "-":
-        raise UsageError("--to names a file, and - is none.", hint="write it to a file with --once, then print that")
+        raise UsageError("--to names a file; - is not one.", hint="write a file with --once, and print it")
     writer = _Writer(to, kind.value)
     asyncio.run(_sync(context.obj.connected, writer, once=once, timeout=timeout))
 

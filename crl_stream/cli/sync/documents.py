@@ -70,7 +70,7 @@ FORMATS: Final[dict[str, Callable[[View], str]]] = {
 
 
 def _tasks(view: View) -> list[tuple[TaskKey, m.ActiveVariant]]:
-    """Return the tasks of runtimes in the order of their names."""
+    """Return the tasks that runtimes work on, without drill tasks, sorted by name."""
     return sorted((key, active) for key, active in view.active.items() if not is_drill(key.agent_name))
 
 

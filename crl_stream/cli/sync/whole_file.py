@@ -1,4 +1,4 @@
-"""Replaces a file, so that a reader finds the old content or the new one, whatever happens meanwhile."""
+"""Replaces a file, so that a reader finds the old content or the new one, even if the writer is killed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class WholeFile:
         self._part.unlink()
 
     def remove_leftovers(self) -> None:
-        """Remove what writers left behind that were killed."""
+        """Remove the files that killed writers have left."""
         start, end = f".{self._target.name}.", _PART
         with suppress(OSError):
             for found in self._target.parent.iterdir():
@@ -46,7 +46,7 @@ class WholeFile:
                         found.unlink()
 
     def replace(self, content: bytes) -> None:
-        """Write the content and wait until the disk has it; raise ``OSError`` if that fails, and keep the old file."""
+        """Replace the content and wait until it is on disk; if that fails, keep the old file and raise ``OSError``."""
         try:
             self._write_part(content)
             self._part.replace(self._target)
@@ -72,7 +72,7 @@ class WholeFile:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Wait until the disk has the new name, where a folder can be opened."""
+    """Wait until the new name is on disk, on systems where a folder can be opened."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

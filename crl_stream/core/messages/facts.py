@@ -374,8 +374,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 class Adoption(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="adoption"):
     """How the runtimes followed a change of the active variant (topic ``crl.decisions``).
 
-    Published once every expected runtime has followed or is stuck, at the latest with the next change. Expected are the
-    runtimes whose last outcome came within the ten minutes before the change.
+    Published once every expected runtime has followed or is stuck, at the latest with the next change. The runtimes
+    whose last outcome came within the ten minutes before the change are expected to follow.
     """
 
     adoption_id: Identifier
@@ -388,15 +388,15 @@ class Adoption(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     cause_id: str
     """Id of the rollback, command or decision that changed the active variant."""
     complete: bool
-    """Whether no expected runtime is missing in ``moved`` and ``stuck``."""
+    """Whether every expected runtime has moved or is stuck; false if the next change came first."""
     expected: int
     moved: int
     within_two: int
     """How many runtimes moved with their first or second invocation after the change."""
     stuck: list[str]
-    """Runtimes that went on with an older epoch."""
+    """Runtimes that still worked in an older epoch."""
     waiting: list[str]
-    """Runtimes that had sent nothing yet, or too little to call them stuck."""
+    """Runtimes that had sent no outcome yet, or too few to call them stuck."""
     median_invocations: float | None
     """Median number of invocations that a runtime needed to move, the first new one included; absent if none moved."""
     median_milliseconds: float | None

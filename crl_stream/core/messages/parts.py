@@ -141,7 +141,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class CandidateEvidence(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What the source of a candidate claims about it. crl-stream shows this to the reviewer and decides nothing by it.
+    """What the source of a candidate claims about it. The reviewer sees these claims; no decision is based on them.
 
     Scores are on the source's own scale.
     """
@@ -151,7 +151,7 @@ class CandidateEvidence(msgspec.Struct, frozen=True, omit_defaults=True, kw_only
     metric: ForeignText | None = None
     """What the scores measure."""
     score_before: Measure | None = None
-    """Score of the parent, or of whatever the candidate was made from."""
+    """Score of what the candidate was made from, such as the parent."""
     score_after: Measure | None = None
     """Score of the candidate."""
     dataset: ForeignText | None = None

@@ -1,11 +1,11 @@
 """One step for the label of one task in one prompt store.
 
-The topics are the only truth; the label follows them.  The laws:
+Only the topics decide; the label follows them. The laws:
 
 * **The mirror writes only over what it left itself.**  Anything else that the label points to was chosen by a person.
   So a label never goes back and forth between the mirror and a person.
-* **A person's move is asked for once.**  It becomes an ``ActivateVariant`` with the epoch that the person saw.  If that
-  is refused, people are alerted, and the label is left alone.
+* **A person's move leads to one command.** It is an ``ActivateVariant`` with the current epoch. If it is refused,
+  people are alerted, and the label stays.
 * **Nothing is done before it is on the topic.**  A step returns the next record first; then the label is moved, or the
   record's messages are published.  A process that takes over repeats the same step, so alerts are not doubled.
 
@@ -29,7 +29,7 @@ from crl_stream.core.version import ENGINE_VERSION
 SETTLE_MS: Final = 10_000
 """How long after a move the store may still show what was there before, or accept a late write, in milliseconds."""
 ANSWER_MS: Final = 600_000
-"""How long a command that a person's move became is valid, in milliseconds."""
+"""How long the command for a person's move is valid, in milliseconds."""
 GRACE_MS: Final = 60_000
 """How long after its expiry an answer to the command is still expected, in milliseconds."""
 CREDITED: Final = 20
@@ -158,7 +158,7 @@ def _within(since: str | None, milliseconds: int, now: int) -> bool:
 
 
 def _move(record: MirrorLabel, want: Wanted, now: int) -> Step:
-    """Announce the move, unless the same one is announced, and make it."""
+    """Announce the move, unless it is announced already, and make it."""
     assert want.version is not None
     moving = record.moving
     if moving is None or moving.version != want.version or moving.overtaken:
@@ -167,14 +167,14 @@ def _move(record: MirrorLabel, want: Wanted, now: int) -> Step:
 
 
 def _overtaken(moving: Moving | None, version: Version) -> Moving | None:
-    """Return what is left of an announced move once the label is right at ``version``."""
+    """Return the announced move, marked as overtaken, once the label is correct at another ``version``; else None."""
     return None if moving is None or moving.version == version else replace(moving, overtaken=True)
 
 
 def _settled(record: MirrorLabel, want: Wanted, now: int) -> MirrorLabel:
     """Record that the label points to the active variant; a new epoch gives a receipt, the end of a conflict an alert.
 
-    A label that was right when the mirror began gives no receipt, because nothing followed anything.
+    A label that was correct when the mirror began gives no receipt, because nothing was moved.
     """
     is_new = (record.incarnation, record.epoch) != want.epoch
     if not is_new and record.conflict is None:

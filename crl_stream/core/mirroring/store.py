@@ -24,7 +24,7 @@ def silent(
         return record
     revision = 0 if record is None else record.revision
     alert_id = fact_id("alert", now, "mirror_unreachable", store, revision)
-    action = f"does not answer since {to_text(since)[:19]}Z: {why}; labels follow when it is back"
+    action = f"has not answered since {to_text(since)[:19]}Z: {why}; labels follow when it answers again"
     alert = _alert(store, "warning", action, alert_id, alert_id, now, resolved=False)
     return MirrorStore(store=store, revision=revision + 1, alert_id=alert_id, alert=alert)
 

@@ -240,7 +240,7 @@ def _end_of_one_runtime(turn: Turn, words: str, cause_id: str) -> list[Any]:
 
 
 def guardrail_broken(turn: Turn, change: c.GuardrailBroken) -> Sequence[Any]:
-    """Return the alert that the variant became dearer, slower or worse in a named metric.
+    """Return the alert that the variant became more expensive, slower or worse in a named metric.
 
     If a rollback follows, the degradation is published as its cause, and an alert about an enforced rollback takes the
     place of this one.
@@ -777,7 +777,7 @@ def _conditions(turn: Turn, variant: Variant, state: Literal["fell", "recovered"
 
 
 def stuck(turn: Turn, runtime_id: str, runtime: Runtime, epoch: int) -> Alert:
-    """Return the alert that a runtime goes on with an older ``epoch``."""
+    """Return the alert that a runtime still works in an older ``epoch``."""
     row = turn.row
     since = (row.time - (row.epoch_since or row.since)) / 1_000
     action = (
@@ -792,7 +792,7 @@ def stuck(turn: Turn, runtime_id: str, runtime: Runtime, epoch: int) -> Alert:
 
 
 _PROTECTIVE: Final = frozenset(("rollback", "rollout_aborted"))
-"""Causes of a change that takes a bad variant away: who does not follow goes on with it."""
+"""Causes of a change that removes a bad variant: a runtime that does not follow still uses it."""
 
 
 def no_longer_stuck(turn: Turn, runtime_id: str, why: str, cause_id: str) -> Alert:

@@ -1,4 +1,4 @@
-"""Guardrail metrics: what follows if the active variant, or a rollout's candidate, becomes dearer or slower.
+"""Guardrail metrics: what follows if the active variant, or a rollout's candidate, costs more or is slower.
 
 Quality decides which variant is used (``protection``); guardrails only notice that the same quality now costs more.
 This module decides; ``lifecycle`` makes the changes.
@@ -44,7 +44,9 @@ def keep(turn: Turn, variant: Variant) -> Sequence[Change]:
         )
         is_open = bool(gauge.open_alert)
         if is_open and found is None and gauge.since_alert >= turn.rules.size:
-            changes.append(GuardrailKept(variant, guardrail.name, gauge.open_alert, _kept(gauge, guardrail, turn)))
+            changes.append(
+                GuardrailKept(variant, guardrail.name, gauge.open_alert, _level_in_words(gauge, guardrail, turn))
+            )
         if found is None or (is_open and not _tries_again(turn, guardrail, gauge)):
             continue
         alert_id = turn.identify("gr", "guardrail", f"{variant.variant_id} {guardrail.name}")
@@ -101,7 +103,7 @@ def _roll_back(
 
 
 def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.Change) -> str | None:
-    """Return why another variant is no way out of a broken guardrail; None if its level is better by the limit."""
+    """Return why another variant does not help against a broken guardrail; None if it is better by the limit."""
     gauge = other.gauges.get(guardrail.name)
     level = None if gauge is None or gauge.sign != guardrail.sign else gauges.level_of(gauge)
     if level is None or level.n < turn.policy.rollback.min_samples:
@@ -122,7 +124,7 @@ def _words(guardrail: Guardrail, change: gauges.Change) -> str:
     return f"{label} {verb} from {before:.4g} to {after:.4g} ({by}) over {change.recent.n} outcomes"
 
 
-def _kept(gauge: Gauge, guardrail: Guardrail, turn: Turn) -> str:
+def _level_in_words(gauge: Gauge, guardrail: Guardrail, turn: Turn) -> str:
     base, recent = gauges.baseline_of(gauge, turn.rules.gauge_memory), gauges.recent_of(gauge)
     assert recent is not None
     against = "" if base is None else f", baseline {guardrail.sign * base.total / base.n:.4g}"

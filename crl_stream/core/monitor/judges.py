@@ -34,7 +34,7 @@ def on_scale(
 
 
 def as_known(row: TaskRow, evaluator: str, quality: int | None, reward: int | None) -> tuple[int | None, int | None]:
-    """Like ``on_scale``, but learn nothing: scores of a judge whose shift is not known yet are taken as they are."""
+    """Like ``on_scale``, but learn nothing: if the shift of a judge is not known yet, its scores stay as they are."""
     judge = row.judges.get(evaluator, Judge())
     if quality is not None:
         quality = min(max(quality + (judge.quality.shift or 0), 0), MICRO)
@@ -44,7 +44,7 @@ def as_known(row: TaskRow, evaluator: str, quality: int | None, reward: int | No
 
 
 def _judge(row: TaskRow, evaluator: str) -> Judge:
-    """Return the judge with this name, as the one used last."""
+    """Return the judge with this name, after noting that it was used last."""
     judges = row.judges
     judge = judges.pop(evaluator, None)
     if judge is None:

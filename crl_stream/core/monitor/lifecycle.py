@@ -584,7 +584,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("guardrail", "broken", c.GuardrailKept, "kept", "the last one"),
     Transition("guardrail", "broken", c.GuardrailsAccepted, "kept"),
     Transition("guardrail", "broken", c.LevelAccepted, "kept"),
-    Transition("guardrail", "broken", c.Activated, "kept", "of the variant, or of another one in its place"),
+    Transition("guardrail", "broken", c.Activated, "kept", "of this variant, or of another variant in its place"),
     Transition("guardrail", "broken", c.RolledBack, "kept", "enforced"),
     Transition("guardrail", "broken", c.TakenBack, "kept"),
     Transition("guardrail", "broken", c.RolloutStarted, "kept", "of the variant"),

@@ -1,7 +1,7 @@
 """Moves the labels of one prompt store, and watches them for moves that people made.
 
-The store is a stranger: every request has a time limit, few run at a time, and after a failure the next attempt waits,
-longer each time.  Nothing else in the process waits for it.
+The mirror does not rely on the store. Every request has a time limit, few run at a time, and after a failure the next
+attempt waits, longer each time. Nothing else in the process waits for the store.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Labels:
             await self._leave_alone(want, seen, f"it cannot be moved to {want.ref(version)}: {error}")
 
     async def _leave_alone(self, want: Wanted, seen: Seen, reason: str, *, problem: bool = False) -> None:
-        """Alert people, once in an epoch, that the store will not move the label or, as a ``problem``, not show it."""
+        """Alert people, once in an epoch, that the store does not move the label; ``problem``: it does not show it."""
         before = self.board.label(self.store.name, want.key)
         record = refuse_move(before, want, seen, reason, _now(), problem=problem)
         if record is not before:
@@ -161,7 +161,7 @@ class Labels:
             await self._publish(record)
 
     async def _asking(self, request: Awaitable[T]) -> T:
-        """Await a request; whatever an answer contains, only ``Silent`` and ``Refused`` come of it."""
+        """Await a request; whatever its answer contains, this raises only ``Silent`` or ``Refused``."""
         try:
             return await request
         except (Silent, Refused):
