@@ -126,9 +126,11 @@ def gain(one: float, n: int, other: float, other_n: int) -> tuple[float, float, 
     The variance of a mean is the one that ``is_better`` uses, so an interval is never too narrow for few outcomes.
 
     >>> [round(figure, 2) for figure in gain(0.9, 20, 0.5, 20)]
-    [0.4, 0.18, 0.62]
+    [0.4, 0.19, 0.61]
     """
-    spread = _WIDTH * sqrt(_variance(n, round(one * n * MICRO)) + _variance(other_n, round(other * other_n * MICRO)))
+    both = _variance(n, round(min(max(one, 0.0), 1.0) * n * MICRO))
+    both += _variance(other_n, round(min(max(other, 0.0), 1.0) * other_n * MICRO))
+    spread = _WIDTH * sqrt(both)
     return one - other, one - other - spread, one - other + spread
 
 
