@@ -27,7 +27,7 @@ class Installation:
     """Topics in memory, and a monitor with prepared answers."""
 
     def __init__(self) -> None:
-        self.topics: dict[str, list[Any]] = {"crl.proposals": [the_guide_s()], "crl.tasks": []}
+        self.topics: dict[str, list[Any]] = {"crl.proposals": [the_guide_s()], "crl.tasks": [], "crl.decisions": []}
         self.given: list[Any] = []
         self.refusal: str | None = None
         self.accepts: type | None = None

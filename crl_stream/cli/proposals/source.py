@@ -10,12 +10,17 @@ from crl_stream.kafka.commands import newest_of
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.proposals.standing import STATUSES, latest
-from crl_stream.wire.topics import PROPOSALS, TASKS, VARIANTS
+from crl_stream.wire.topics import DECISIONS, PROPOSALS, TASKS, VARIANTS
 
 
 async def read_all(access: Access) -> list[m.Proposal]:
     """Return every proposal in its latest revision."""
     return latest(received.message for received in await TopicReader(access).read(PROPOSALS))
+
+
+async def read_benefits(access: Access) -> list[m.Benefit]:
+    """Return the judgements of changes of the active variant, as far as the topic still has them."""
+    return [one.message for one in await TopicReader(access).read(DECISIONS) if isinstance(one.message, m.Benefit)]
 
 
 async def find(access: Access, proposal_id: str) -> m.Proposal:

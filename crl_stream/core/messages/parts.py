@@ -118,6 +118,18 @@ class Delivered(msgspec.Struct, frozen=True):
     """Share of the outcomes with an error, 0 to 1."""
 
 
+class Gain(msgspec.Struct, frozen=True):
+    """How much more a variant delivered than the one that it replaced, as the difference of two means."""
+
+    expected: float | None
+    """The gain that the figures promised when the change was made; None if they promised nothing."""
+    observed: float
+    low: float
+    """Lower limit of the 90 % interval."""
+    high: float
+    """Upper limit of the 90 % interval."""
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A variant that a rollback considered as its target; if it was not chosen, ``why_not`` gives the reason."""
 

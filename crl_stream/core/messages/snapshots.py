@@ -390,6 +390,15 @@ class RollbackScorecard(msgspec.Struct, frozen=True, kw_only=True):
     """Number of outcomes needed to judge the rollback ``watched``."""
 
 
+class KeptPromises(msgspec.Struct, frozen=True, kw_only=True):
+    """How many promotions of a task kept their promise, by the last ``Benefit`` of each; open ones are not counted."""
+
+    judged: int
+    helped: int
+    no_change: int
+    hurt: int
+
+
 class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
     """Why the degraded active variant is not rolled back: one runtime accounts for the loss, and others contradict.
 
@@ -501,6 +510,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """How far the runtimes have followed the latest change; absent if none was expected to."""
     judges: list[JudgeScale] | None = None
     """The judges of the task, the latest last; absent if no outcome has named one."""
+    promotions: KeptPromises | None = None
+    """How many promotions of the task helped; absent before the first one is judged."""
     filed: list[FiledProposal] = []
     """Open proposals that were filed with ``ProposeVariant``, oldest first; at most 4."""
     schema_version: int = 1

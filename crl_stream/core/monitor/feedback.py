@@ -6,11 +6,11 @@ from typing import Literal
 
 from crl_stream.core.ids import name_digest
 from crl_stream.core.messages import Feedback
+from crl_stream.core.monitor import benefit, scorecard
 from crl_stream.core.monitor.dedupe import NO_MARK, owner_of, remember
 from crl_stream.core.monitor.evidence import reweigh
 from crl_stream.core.monitor.judges import on_scale
 from crl_stream.core.monitor.row import MICRO, STAGED, Variant, Waiting
-from crl_stream.core.monitor.scorecard import beginnings
 from crl_stream.core.monitor.sources import amend_runtime
 from crl_stream.core.monitor.staging import sums_of
 from crl_stream.core.monitor.turn import Turn
@@ -66,7 +66,8 @@ def settle_waiting(turn: Turn, variant: Variant, invocation: int) -> None:
 def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, quality: int | None) -> None:
     """Amend the outcome and all that depends on its reward, if it is in the variant's window."""
     before, squares = variant.life.reward, variant.life.squares
-    found = amend(variant, invocation, reward, quality, turn.rules.formula, beginnings(turn.row, variant))
+    started = scorecard.beginnings(turn.row, variant) + benefit.beginnings(turn.row, variant)
+    found = amend(variant, invocation, reward, quality, turn.rules.formula, started)
     if found is None:
         return
     row = turn.row

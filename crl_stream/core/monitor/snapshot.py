@@ -19,6 +19,7 @@ from crl_stream.core.messages import (
     FailureKinds,
     GuardrailLevel,
     JudgeScale,
+    KeptPromises,
     Modification,
     OneRuntime,
     Order,
@@ -131,6 +132,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         scorecard=None if row.card is None else _scorecard(row, rules_of(policy)),
         one_runtime=_one_runtime(row),
         adoption=_adoption(row),
+        promotions=_promotions(row),
         filed=[] if row.filings is None else [proposal_in(filed) for filed in row.filings.open],
         judges=[_scale(name, judge) for name, judge in row.judges.items()] or None,
     )
@@ -230,6 +232,14 @@ def _scorecard(row: TaskRow, rules: Rules) -> RollbackScorecard | None:
         watched_outcomes=0 if watched is None or active is None else active.life.n - watched.started.n,
         outcomes_needed=0 if watched is None else horizon(rules),
     )
+
+
+def _promotions(row: TaskRow) -> KeptPromises | None:
+    kept = row.promotions
+    if kept is None:
+        return None
+    judged = kept.helped + kept.no_change + kept.hurt
+    return KeptPromises(judged=judged, helped=kept.helped, no_change=kept.no_change, hurt=kept.hurt)
 
 
 def _common_cause(row: TaskRow) -> CommonCause | None:
