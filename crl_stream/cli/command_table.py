@@ -38,6 +38,7 @@ PLACES: Final[dict[str, str]] = {
     "dashboard": "dashboard:dashboard",
     "runtimes": "runtimes:runtimes",
     "audit": "audit:audit",
+    "explain": "explain:explain",
     "window": "window:window",
     "archive": "archive:archive",
     "broker": "broker:app",

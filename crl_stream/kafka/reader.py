@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, Self
 
@@ -85,6 +85,13 @@ class TopicReader:
             await places_of(consumer, [self.names(topic)])
             [record] = (await records_at(consumer, self.names(topic), [(partition, offset)])).values()
             return None if record is None else self._received(topic, record)
+
+    async def read_each(self, topic: str, places: Iterable[tuple[int, int]]) -> list[Received]:
+        """Return the records at these (partition, offset), without those that are no longer there."""
+        async with self._session.reading() as consumer:
+            await places_of(consumer, [self.names(topic)])
+            found = await records_at(consumer, self.names(topic), places)
+            return [self._received(topic, record) for record in found.values() if record is not None]
 
     async def partitions(self, topic: str) -> int:
         """Return how many partitions a topic has on the broker."""

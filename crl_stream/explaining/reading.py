@@ -1,0 +1,138 @@
+"""Reads what explanations are made of from Kafka; no worker is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.policy import GUIDE, PolicySet
+from crl_stream.errors import NotFound
+from crl_stream.explaining import story as stories
+from crl_stream.explaining.documents import Explanation, PolicyOrigin
+from crl_stream.explaining.explain import Sources, explain, proof_of
+from crl_stream.explaining.fates import Event, Fates
+from crl_stream.explaining.ids import Found, id_of, ids_in, topics_of
+from crl_stream.explaining.story import Story
+from crl_stream.kafka.commands import home_of
+from crl_stream.kafka.policy_history import PolicyCommand, find_policy, known_policies
+from crl_stream.kafka.reader import TopicReader
+from crl_stream.kafka.session import Access, KafkaSession
+from crl_stream.settings import Settings
+from crl_stream.wire.topics import COMMANDS, DECISIONS, INVOCATIONS, PROPOSALS
+
+_HINT: Final = (
+    "`crl rollbacks`, `crl proposals list` and `crl audit` list ids; an alert names the one of its cause; "
+    "copy the whole id"
+)
+
+
+class _Searched(NamedTuple):
+    topic: str
+    since: int | None
+    """When the oldest record on the topic was stored, in milliseconds; None if the topic is empty."""
+
+
+async def read_explanation(settings: Settings, access: Access, wanted: str) -> Explanation:
+    """Return the explanation of an id; raises ``NotFound`` if no topic has it."""
+    async with KafkaSession.of(access) as session:
+        found = await _find(session, wanted)
+        message = found.message
+        story = await _read_story(session, _key_of(message))
+        proof = proof_of(message, story)
+        policies, origin = await _policy_of(settings, session, message, story)
+        policy = None if policies is None or story.key is None else policies.for_task(story.key)
+        if origin is not None and policy is not None:
+            limits = msgspec.to_builtins(policy.degradation)
+            origin = msgspec.structs.replace(origin, limits=limits)
+        records = {} if proof is None else await _records_of(session, proof.position.partition, proof.judged.offsets)
+        template = settings.web.trace_url_template
+        return explain(wanted, found, Sources(story, policy, origin, records, template))
+
+
+async def read_fates(access: Access, events: Iterable[m.RollbackEvent]) -> dict[str, list[Event]]:
+    """Return what became of rollbacks, by rollback_id, from ``crl.commands`` and ``crl.decisions``."""
+    fates = Fates(events)
+    async with TopicReader(access) as reader:
+        for topic in (COMMANDS, DECISIONS):
+            async for received in reader.each(topic):
+                fates.take(received.message)
+    return fates.found()
+
+
+async def _find(session: KafkaSession, wanted: str) -> Found:
+    """Return the message with this id, else the first one that names it; of a proposal, the latest revision."""
+    reader, searched, topics = TopicReader(session), list[_Searched](), topics_of(wanted)
+    for topic in topics:
+        own = named = since = None
+        async for received in reader.each(topic):
+            stored = received.record.timestamp
+            since = stored if since is None or stored < since else since
+            message = received.message
+            if message is None or wanted not in ids_in(message):
+                continue
+            if id_of(message) != wanted:
+                named = named or message
+            elif own is None or topic != PROPOSALS or message.revision >= own.revision:
+                own = message
+        if (message := own or named) is not None:
+            return Found(topic, message)
+        searched.append(_Searched(topic, since))
+    raise NotFound(f"Nothing has the id {wanted}: searched {_in_words(searched)}.", hint=_HINT)
+
+
+def _in_words(searched: Sequence[_Searched]) -> str:
+    return ", ".join(
+        f"{each.topic} ({'empty' if each.since is None else f'since {to_text(each.since)[:10]}'})" for each in searched
+    )
+
+
+def _key_of(message: Any) -> TaskKey | None:
+    agent = getattr(message, "agent_name", None)
+    return None if agent is None else TaskKey(agent, message.task_type)
+
+
+async def _read_story(session: KafkaSession, key: TaskKey | None) -> Story:
+    story = Story(key)
+    if key is not None:
+        home = home_of(session, key)
+        async with TopicReader(session) as reader:
+            for topic in stories.TOPICS:
+                async for received in reader.each(topic, home):
+                    story.take(topic, received.message)
+    return story
+
+
+async def _policy_of(
+    settings: Settings, session: KafkaSession, message: Any, story: Story
+) -> tuple[PolicySet | None, PolicyOrigin | None]:
+    """Return the policy that decided, if it is still known, and who set it."""
+    digest = getattr(message, "policy_hash", None)
+    if digest is None or isinstance(message, m.SetPolicy):
+        return None, None
+    found = await find_policy(session, digest, from_text(message.timestamp), story.refused)
+    if found is None:
+        is_guide = digest == GUIDE.digest()
+        return known_policies(settings, digest), PolicyOrigin(policy_hash=digest, is_guide=is_guide)
+    return found.command.policy, _origin_of(found, digest)
+
+
+def _origin_of(found: PolicyCommand, digest: str) -> PolicyOrigin:
+    command = found.command
+    return PolicyOrigin(
+        policy_hash=digest,
+        actor=command.actor,
+        set_at=to_text(found.stored),
+        command_id=command.command_id,
+        reason=command.reason,
+    )
+
+
+async def _records_of(session: KafkaSession, partition: int, offsets: Sequence[int]) -> dict[int, Any]:
+    """Return the messages of the log at these offsets, as far as the log still has them."""
+    found = await TopicReader(session).read_each(INVOCATIONS, [(partition, offset) for offset in offsets])
+    return {received.record.offset: received.message for received in found}
