@@ -153,6 +153,12 @@ def values_of(gauge: Gauge) -> list[float]:
     return [value for (value,) in VALUE.iter_unpack(gauge.window)]
 
 
+def e_value_of(gauge: Gauge) -> float:
+    """Return the evidence that the metric became worse: the mean of the three alternatives."""
+    r1, r2, r3 = gauge.evidence
+    return (r1 + r2 + r3) / 3.0
+
+
 def restart(gauge: Gauge, memory: int, frozen: Spread | None = None, head_start: float = 0.0) -> None:
     """Judge only new values from here on; ``frozen`` is the baseline of a newcomer."""
     _leave(gauge, memory, len(gauge.window) // VALUE.size)

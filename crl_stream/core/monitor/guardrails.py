@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from crl_stream.core.messages.parts import BaselineSource, Evidence, Judged
+from crl_stream.core.messages.parts import BaselineSource, Candidate, Evidence, Judged
 from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.changes import (
     Change,
@@ -66,12 +66,7 @@ def _tries_again(turn: Turn, guardrail: Guardrail, gauge: Gauge) -> bool:
 
     The evidence starts from zero with the alert, and must have become sufficient again.
     """
-    return guardrail.action == "rollback" and turn.rules.enforced and _e_value(gauge) >= turn.rules.threshold
-
-
-def _e_value(gauge: Gauge) -> float:
-    r1, r2, r3 = gauge.evidence
-    return (r1 + r2 + r3) / 3.0
+    return guardrail.action == "rollback" and turn.rules.enforced and gauges.e_value_of(gauge) >= turn.rules.threshold
 
 
 def _roll_back(
@@ -90,7 +85,7 @@ def _roll_back(
         return [RolloutAborted(variant, MONITOR, grounds.reason, rollback_id, grounds, alert_id)]
     if not rules.enforced and row.latch:
         return ()
-    ranked = candidates(row, rules, dearer=lambda other: _objection(turn, other, guardrail, found))
+    ranked = ways_out(turn, guardrail, found)
     target = next((each.variant_id for each in ranked if each.chosen), None)
     if target is None:
         return ()
@@ -98,6 +93,11 @@ def _roll_back(
     left = delivered(variant, rules) if turn.policy.rollback.verify else None
     lifted = [QuarantineLifted(chosen)] if chosen.quarantined and rules.enforced else []
     return [*lifted, RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left)]
+
+
+def ways_out(turn: Turn, guardrail: Guardrail, found: gauges.Change) -> list[Candidate]:
+    """Return every other variant, best first; at most one is chosen as the way out of a broken guardrail."""
+    return candidates(turn.row, turn.rules, dearer=lambda other: _objection(turn, other, guardrail, found))
 
 
 def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.Change) -> str | None:
@@ -132,7 +132,7 @@ def _kept(gauge: Gauge, guardrail: Guardrail, turn: Turn) -> str:
 def _grounds(turn: Turn, variant: Variant, guardrail: Guardrail, gauge: Gauge, change: gauges.Change) -> Grounds:
     """Return what facts report about a broken guardrail."""
     rules, name = turn.rules, guardrail.name
-    e_value = _e_value(gauge)
+    e_value = gauges.e_value_of(gauge)
     evidence = Evidence(
         rule="DEGRADED",
         guard="evidence",
