@@ -39,6 +39,7 @@ PLACES: Final[dict[str, str]] = {
     "runtimes": "runtimes:runtimes",
     "audit": "audit:audit",
     "explain": "explain:explain",
+    "why-not": "why_not:why_not",
     "window": "window:window",
     "archive": "archive:archive",
     "broker": "broker:app",

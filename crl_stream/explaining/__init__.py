@@ -10,5 +10,6 @@ proof       what a verdict rests on: figures and limits, outcomes, baseline, evi
 fates       what became of a rollback: confirmed, undone, taken back, followed by another change; right or wrong
 history     what led to a fact, and what has happened since
 reading     reads all of this from Kafka
+why_not     why nothing happens to a task: every condition of the engine's next step, from the task's row
 adoption    how runtimes followed a change, in words
 """

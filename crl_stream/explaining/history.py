@@ -137,7 +137,7 @@ def _followers(message: Any, story: Story) -> Iterator[Step]:
     """Yield the facts that name this one as their cause, and what concerns the same change or subject."""
     names = {id_of(message), getattr(message, "command_id", None), getattr(message, "rollout_id", None)} - {None}
     for _, other in story.facts.values():
-        if other is message:
+        if id_of(other) == id_of(message):
             continue
         if getattr(other, "cause_id", None) in names or _continues(message, other, names):
             yield step_of(other)

@@ -66,6 +66,13 @@ class TopicReader:
             first, end = await bounds(consumer, await places_of(consumer, [self.names(topic)]))
             return sum(end[place] - first[place] for place in end)
 
+    async def end(self, topic: str, partition: int) -> int:
+        """Return the offset after the last committed record of one partition."""
+        async with self._session.reading() as consumer:
+            [place] = await places_of(consumer, [self.names(topic)], partition)
+            _, end = await bounds(consumer, [place])
+            return int(end[place])
+
     async def read_last(self, topic: str, partition: int, count: int = 1) -> list[Received]:
         """Return the last ``count`` records of one partition, oldest first, or fewer if it has fewer."""
         async with self._session.reading() as consumer:

@@ -61,6 +61,7 @@ CALLS = {
     "sync": "--to variants.json --once --timeout 0.2",
     "undo": "a/t",
     "unpin": "a/t",
+    "why-not": "a/t",
     "window": "a/t",
 }
 """Arguments for a valid call of each command that needs any."""
@@ -162,6 +163,8 @@ WRONG = [
     "tail --count 0",
     "topology --json --mermaid",
     "topology monitor",
+    "why-not",
+    "why-not a",
     "window a",
 ]
 
