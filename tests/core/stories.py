@@ -24,7 +24,7 @@ from crl_stream.core.policy import (
 VARIANTS: Final = ("a", "b", "c")
 _FAST: Final = AutoApply(cooldown=3, min_samples=5, min_outcomes_since_active=3, min_lead=0.02)
 _COSTS: Final = Guardrails(cost="rollback", duration="alert", metrics=("calls/rollback/higher_is_worse/0.3/0",))
-_WIDE: Final = Degradation(false_alarm_budget=40)
+_WIDE: Final = Degradation(false_alarm_budget=20, success_drop=0.4, reward_drop=0.6)
 
 POLICIES: Final[dict[str, Policy]] = {
     "guide": Policy(auto_apply=_FAST, rollback=Rollback(undo_hold=5, renotify=7)),
@@ -47,7 +47,7 @@ POLICIES: Final[dict[str, Policy]] = {
     ),
     "stages": Policy(
         auto_apply=_FAST,
-        rollout=Rollout(stages=(0.2, 0.5), min_outcomes=5, patience=12),
+        rollout=Rollout(stages=(0.2, 0.5), min_outcomes=5, patience=8),
         rollback=Rollback(runtime_share=0.7, undo_hold=5),
     ),
     "shadow": Policy(auto_apply=_FAST, operations=Operations(mode="shadow")),
@@ -68,7 +68,7 @@ class Storyteller:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.quality = {name: self.random.choice((0.3, 0.8, 0.9, 0.97, 1.0)) for name in VARIANTS}
+        self.quality = {name: self.random.choice((0.8, 0.9, 0.97, 1.0)) for name in VARIANTS}
         self.cost = dict.fromkeys(VARIANTS, 1.0)
         self.outage = 0
         self.now = 0
@@ -78,11 +78,15 @@ class Storyteller:
     def messages(self, active: str | None, epoch: int, candidate: str | None, now: int) -> list[Any]:
         """Return what arrives next, given the state of the task."""
         chance, self.now = self.random, now
-        if chance.random() < 0.04:
+        if chance.random() < 0.02:
             name = chance.choice(VARIANTS)
-            self.quality[name] = chance.choice((0.0, 0.2, 0.5, 0.9, 0.97, 1.0))
-            self.cost[name] = chance.choice((1.0, 1.0, 1.6, 4.0))
+            self.quality[name] = chance.choice((0.0, 0.5, 0.7, 0.9, 0.97, 1.0))
+        if chance.random() < 0.02:
+            self.cost[chance.choice(VARIANTS)] = chance.choice((1.0, 1.0, 1.6, 4.0))
         if chance.random() < 0.01:
+            self.quality = {name: chance.choice((0.9, 0.97, 1.0)) for name in VARIANTS}
+            self.cost = dict.fromkeys(VARIANTS, 1.0)
+        if chance.random() < 0.006:
             self.outage = chance.randrange(8, 40)
         self.outage = max(0, self.outage - 1)
         if chance.random() < 0.03:

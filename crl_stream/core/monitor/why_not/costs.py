@@ -47,7 +47,8 @@ def _about_guardrail(
     is_open = gauge is not None and bool(gauge.open_alert)
     found = _guardrail_change(turn, guardrail, gauge)
     worse = [*begin, *_guardrail_conditions(turn, guardrail, gauge, found)]
-    mine = [one for one in broken if type(one) is c.GuardrailBroken and one.metric == metric]
+    replaced = leads == metric and rules.enforced
+    mine = [one for one in broken if type(one) is c.GuardrailBroken and one.metric == metric and not replaced]
     free = leads in {None, metric}
     first = Condition("first", "no other guardrail acts", free, "none does" if free else f"{leads} does")
     size = rules.size
@@ -65,11 +66,14 @@ def _about_guardrail(
         *worse,
         first,
         Condition("closed", "its alert is not open yet", not is_open, "open" if is_open else "no alert"),
+        Condition(
+            "stays", "nothing replaces it", not replaced, "another alert tells of it" if replaced else "it stays"
+        ),
     ]
     acts = any(type(one) is c.GuardrailKept and one.metric == metric for one in broken)
     return [
         Question("guardrail_alerted", name, f"operators are alerted to its {metric}", bool(mine) and not is_open, told),
-        _guardrail_acted(turn, variant, guardrail, found, [*worse, first], acts=leads == metric and rules.enforced),
+        _guardrail_acted(turn, variant, guardrail, found, [*worse, first], acts=replaced),
         Question("guardrail_kept", name, f"the alert about its {metric} ends", acts, kept),
     ]
 
