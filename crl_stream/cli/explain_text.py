@@ -16,7 +16,7 @@ WIDTH: Final = 80
 def page(found: Explanation) -> str:
     """Return an explanation as text."""
     lines = [
-        f"{found.id}  {found.review or found.kind}",
+        f"{visible(found.id)}  {visible(found.review or found.kind)}",
         *_wrapped(found.sentence),
         *([f"  Task: {found.task}"] if found.task else []),
         *_when(found),

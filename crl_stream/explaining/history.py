@@ -136,6 +136,8 @@ def step_of_event(event: Event) -> Step:
 def _followers(message: Any, story: Story) -> Iterator[Step]:
     """Yield the facts that name this one as their cause, and what concerns the same change or subject."""
     names = {id_of(message), getattr(message, "command_id", None), getattr(message, "rollout_id", None)} - {None}
+    if isinstance(message, m.Proposal):  # what an approval does names the reviewer's command
+        names |= {one.command_id for one in story.each(m.CommandResult) if one.proposal_id == message.proposal_id}
     for _, other in story.facts.values():
         if id_of(other) == id_of(message):
             continue

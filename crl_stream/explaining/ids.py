@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from crl_stream.core import messages as m
+from crl_stream.core.instant import from_text
 from crl_stream.wire.topics import (
     ALERTS,
     COMMANDS,
@@ -66,6 +68,19 @@ class Found(NamedTuple):
 def topics_of(wanted: str) -> tuple[str, ...]:
     """Return the topics on which the id may be, the likeliest first."""
     return TOPICS.get(wanted.partition("-")[0], EVERYWHERE)
+
+
+def day_of(wanted: str) -> int | None:
+    """Return the beginning of the day in an id, in milliseconds; None if it names none.
+
+    >>> day_of("rb-20251119-5f2c8a90d1e7"), day_of("cmd-17"), day_of("rb-20259999-0")
+    (1763510400000, None, None)
+    """
+    found = re.match(r"[a-z]+-([0-9]{4})([0-9]{2})([0-9]{2})-", wanted)
+    try:
+        return None if found is None else from_text(f"{found[1]}-{found[2]}-{found[3]}T00:00:00Z")
+    except ValueError:
+        return None
 
 
 def id_of(message: Any) -> str:

@@ -12,6 +12,8 @@ from crl_stream.wire.topics import ALERTS, COMMANDS, DECISIONS, DEGRADATIONS, PR
 
 TOPICS: Final = (COMMANDS, DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, PROPOSALS, RECEIPTS, TASKS)
 """The topics of a story, in the order in which they must be taken: commands come before their results."""
+OF_THE_FLEET: Final = (COMMANDS, DECISIONS, ALERTS)
+"""The topics of a story about no task."""
 
 
 class Story:
@@ -20,9 +22,9 @@ class Story:
     After a crash a fact may be on its topic twice, with the same id and bytes; it counts once.
     """
 
-    def __init__(self, key: TaskKey | None) -> None:
-        self.key = key
-        """None if the fact that is explained is about no task; the story then stays empty."""
+    def __init__(self, key: TaskKey | None, wanted: str = "") -> None:
+        self.key, self.wanted = key, wanted
+        """``key`` is None if what is explained is about no task; only what names ``wanted`` is kept then."""
         self.facts: dict[str, tuple[str, Any]] = {}
         """Topic and message by id: facts, commands, and proposals in their latest revision."""
         self.receipts: dict[str, m.Receipt] = {}
@@ -33,7 +35,11 @@ class Story:
 
     def take(self, topic: str, message: Any) -> None:
         """Take one message into account, if it is about the task."""
-        if message is None or self.key is None:
+        if message is None:
+            return
+        if self.key is None:
+            if getattr(message, "agent_name", None) is None and self._names_it(message):
+                self.facts[id_of(message)] = topic, message
             return
         if isinstance(message, m.CommandResult) and message.command == "SetPolicy" and message.outcome == "refused":
             self.refused.add(message.command_id)
@@ -51,6 +57,9 @@ class Story:
                 self.facts[message.proposal_id] = topic, message
         else:
             self.facts[id_of(message)] = topic, message
+
+    def _names_it(self, message: Any) -> bool:
+        return self.wanted in {*ids_in(message), getattr(message, "cause_id", None)}
 
     def get(self, name: str) -> Any | None:
         """Return the fact, command or proposal with this id, or the first one that names it."""

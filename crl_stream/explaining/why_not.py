@@ -119,10 +119,10 @@ async def read_why_not(
     state = await read_task_state(settings, access, key)
     if state.row is None:
         raise NotFound(f"Nothing is known of {key}.", hint="crl status lists the tasks")
-    return explain_state(key, state, now, variant_id)
+    return why_not(key, state, now, variant_id)
 
 
-def explain_state(key: TaskKey, state: TaskState, now: int, variant_id: str | None = None) -> WhyNot:
+def why_not(key: TaskKey, state: TaskState, now: int, variant_id: str | None = None) -> WhyNot:
     """Return why nothing happens to a task with this state; raises ``NotFound`` if the variant is unknown."""
     assert state.row is not None
     task = snapshot(state.partition, state.partition_row, state.row, now)

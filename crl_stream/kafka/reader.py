@@ -51,13 +51,15 @@ class TopicReader:
         """Return everything on a topic, or on one partition of it, up to its current end, partition by partition."""
         return sorted([one async for one in self.each(topic, partition)], key=lambda one: one.record.partition)
 
-    async def each(self, topic: str, partition: int | None = None) -> AsyncIterator[Received]:
+    async def each(self, topic: str, partition: int | None = None, since: int | None = None) -> AsyncIterator[Received]:
         """Yield what ``read`` returns one record at a time, so that the records need not be kept in memory.
 
-        The records are in order only within a partition.
+        The records are in order only within a partition.  With ``since`` (milliseconds since the epoch), records that
+        were stored earlier are left out.
         """
         async with self._session.reading() as consumer:
-            async for record in records_of(consumer, await places_of(consumer, [self.names(topic)], partition)):
+            places = await places_of(consumer, [self.names(topic)], partition)
+            async for record in records_of(consumer, places, since):
                 yield self._received(topic, record)
 
     async def extent(self, topic: str) -> int:

@@ -12,7 +12,7 @@ from builders import AGENT, TASK, a_collapse, a_policy, an_invocation, invocatio
 from crl_stream.core import messages as m
 from crl_stream.core.policy import GUIDE, Policy, PolicySet
 from crl_stream.explaining.documents import Explanation
-from crl_stream.explaining.why_not import Answer, WhyNot, explain_state
+from crl_stream.explaining.why_not import Answer, WhyNot, why_not
 from crl_stream.kafka.partition_rows import TaskState
 from crl_stream.stages.driver import TopologyDriver
 from crl_stream.stages.partition import partition_key
@@ -151,7 +151,7 @@ def test_the_figures_of_a_rollback_that_does_not_happen_are_those_of_the_log(lat
     driver.pipe_each(invocations("default", "S" * 25 + "F" + "S" * 14))
     driver.pipe_each(invocations("v2", "SSSSF" * 4, variant_source="explore"))
     driver.pipe_each(invocations("default", late))
-    raw, found = Raw(driver), explain_state(KEY, state_of(driver), driver.clock)
+    raw, found = Raw(driver), why_not(KEY, state_of(driver), driver.clock)
     rolled_back = answer(found, "rolled_back", "default")
     judged, whole = raw.judged("default"), raw.of("default")
     told = numbers(rolled_back)
@@ -175,7 +175,7 @@ def test_the_figures_of_a_promotion_that_does_not_happen_are_those_of_the_log() 
     driver.pipe_each(invocations("default", "SSSF" * 6))
     for number in range(14):
         driver.pipe(an_invocation("v2", reward=0.9 + 0.005 * number, variant_source="explore"))
-    raw, found = Raw(driver), explain_state(KEY, state_of(driver), driver.clock)
+    raw, found = Raw(driver), why_not(KEY, state_of(driver), driver.clock)
     told = numbers(answer(found, "promoted", "v2"))
     mine, active = raw.of("v2"), raw.of("default")
     assert told["q"] == (pytest.approx(q_value(mine)), 0.9)
@@ -193,7 +193,7 @@ def test_the_policy_and_who_set_it_come_from_the_log() -> None:
     command = a_policy(policies)
     driver.pipe(command)
     driver.pipe_each(invocations("default", "S" * 12))
-    found = explain_state(KEY, state_of(driver), driver.clock)
+    found = why_not(KEY, state_of(driver), driver.clock)
     assert (found.policy.policy_hash, found.policy.actor) == (policies.digest(), "ada")
     assert (found.agent_name, found.task_type) == (AGENT, TASK)
     [result] = [one for one in driver.read(DECISIONS) if isinstance(one, m.CommandResult)]

@@ -19,9 +19,9 @@ from crl_stream.wire.topics import INVOCATIONS
 KEY = TaskKey(AGENT, TASK)
 
 
-def story_of(driver: TopologyDriver, key: TaskKey = KEY) -> Story:
-    story = Story(key)
-    for topic in stories.TOPICS:
+def story_of(driver: TopologyDriver, key: TaskKey | None = KEY, wanted: str = "") -> Story:
+    story = Story(key, wanted)
+    for topic in stories.TOPICS if key is not None else stories.OF_THE_FLEET:
         for message in driver.read(topic):
             story.take(topic, message)
     return story
@@ -36,7 +36,15 @@ def found_in(driver: TopologyDriver, wanted: str) -> Found:
     raise AssertionError(f"no topic has {wanted}")
 
 
-def explained(driver: TopologyDriver, wanted: str, policy: Policy | None = None, template: str = "") -> Explanation:
+def explained(
+    driver: TopologyDriver,
+    wanted: str,
+    policy: Policy | None = None,
+    template: str = "",
+    key: TaskKey | None = KEY,
+) -> Explanation:
     origin = None if policy is None else PolicyOrigin(policy_hash="0" * 16)
     records: dict[int, Any] = dict(enumerate(driver.read(INVOCATIONS)))
-    return explain(wanted, found_in(driver, wanted), Sources(story_of(driver), policy, origin, records, template))
+    return explain(
+        wanted, found_in(driver, wanted), Sources(story_of(driver, key, wanted), policy, origin, records, template)
+    )
