@@ -17,6 +17,7 @@ What people use:
 
     cli/          the command ``crl``
     dashboard/    the safety dashboard of the guide
+    explaining/   why something happened, and why nothing did, from the topics alone
     trial/        replays a recorded log under another policy: what it would have decided, and at what cost
     calibration/  measures what the policy of a task costs, with the task's own history
     proposals/    lists, shows, summarises and exports changes that wait for a review

@@ -42,6 +42,7 @@ MAPPED = (
     "core/monitor",
     "core/overview",
     "core/proposer",
+    "explaining",
     "guide",
     "hooks",
     "kafka",

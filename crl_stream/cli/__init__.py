@@ -28,6 +28,8 @@ Commands that show the state:
     runtimes         which runtimes use the active variant
     rollbacks/       what was rolled back, and what became of it
     audit            who did what, when and why
+    explain          why something happened, and what followed; explain_text: its page
+    why_not          why nothing happened: every condition; why_not_text: its page
     tail             follows topics
     topology         what each stage reads, keeps and writes
     drill/           tests the protection on a reserved task

@@ -38,6 +38,8 @@ PLACES: Final[dict[str, str]] = {
     "dashboard": "dashboard:dashboard",
     "runtimes": "runtimes:runtimes",
     "audit": "audit:audit",
+    "explain": "explain:explain",
+    "why-not": "why_not:why_not",
     "window": "window:window",
     "export": "export.command:export",
     "archive": "archive:archive",

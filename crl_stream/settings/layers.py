@@ -21,7 +21,17 @@ from crl_stream.sections import is_secret
 from crl_stream.settings import notifiers
 from crl_stream.settings.fields import Section, shown
 from crl_stream.settings.fields import read_section as read_runtime_section
-from crl_stream.settings.model import POLICY_SECTIONS, SECTIONS, Mirrors, Proposer, Review, Telemetry, Worker, leaves
+from crl_stream.settings.model import (
+    POLICY_SECTIONS,
+    SECTIONS,
+    Mirrors,
+    Proposer,
+    Review,
+    Telemetry,
+    Web,
+    Worker,
+    leaves,
+)
 from crl_stream.settings.named_sections import DisabledSection
 from crl_stream.settings.names import ALIASES, BRIDGE_PREFIX, PREFIX, is_setting, nearest_name, variable_of
 from crl_stream.settings.origin import Origin
@@ -57,6 +67,8 @@ class Settings(RuntimeSettings):
     """Bridges that lack a required secret."""
     mirrors: Mirrors = field(default_factory=Mirrors)
     """The prompt stores whose labels follow the active variants."""
+    web: Web = field(default_factory=Web)
+    """The pages that people see in a browser."""
     file: Path | None = None
     """The settings file that was read."""
     untrusted: Untrusted | None = None

@@ -34,6 +34,7 @@ __all__ = [
     "Proposer",
     "Review",
     "Telemetry",
+    "Web",
     "Worker",
     "leaves",
 ]
@@ -131,6 +132,27 @@ class Telemetry(CheckedSection):
     """Folder of the files, relative to the worker's current folder; only one worker may write there."""
 
 
+class Web(CheckedSection):
+    """The pages that people see in a browser, and the links that lead there."""
+
+    trace_url_template: str = ""
+    """Address of an invocation's trace, with {trace_id} in it, like https://traces.example.com/t/{trace_id}; empty: the
+    trace ids are shown without a link.
+    """
+
+    @field_validator("trace_url_template")
+    @classmethod
+    def _has_a_place_for_the_id(cls, value: str) -> str:
+        parts = None
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(value)
+        usable = parts is not None and parts.scheme in {"http", "https"} and parts.hostname and value.isprintable()
+        rest = value.replace("{trace_id}", "")
+        if value and (not usable or rest == value or "{" in rest or "}" in rest or " " in value):
+            raise PydanticCustomError("template", "Input should be an address like https://host/t/{trace_id}")
+        return value
+
+
 class _PromptStore(CheckedSection):
     """A prompt store whose labels follow the active variants; it is off while ``host`` is empty."""
 
@@ -212,6 +234,7 @@ SECTIONS: dict[str, Any] = {
     "proposer": Proposer,
     "review": Review,
     "telemetry": Telemetry,
+    "web": Web,
     "mirrors.langfuse": Langfuse,
     "mirrors.mlflow": MLflow,
 }

@@ -17,6 +17,8 @@ from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.snapshot import task_snapshot
 from crl_stream.core.monitor.step import Context
 from crl_stream.core.monitor.verdict import judge
+from crl_stream.core.monitor.why_not.asked import why_not
+from crl_stream.core.monitor.why_not.conditions import Question
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.stages.fleet import has_expired
 from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD, adoption_of
@@ -35,6 +37,16 @@ def snapshot(partition: int, partition_row: bytes | None, row: bytes, now: int) 
         partition, task.offset, task.time, state.incarnation, state.policy_hash, standing_fleet(state.fleet, now)
     )
     return task_snapshot(task, at, state.policies.for_task(task.key))
+
+
+def questions(
+    partition: int, partition_row: bytes | None, row: bytes, now: int, variant_id: str | None = None
+) -> list[Question]:
+    """Return why nothing happens to a task, or to one variant of it, as if it were judged at ``now`` (milliseconds)."""
+    state, task = decode_partition(partition_row), decode_row(row)
+    fleet = standing_fleet(state.fleet, now)
+    at = Context(partition, task.offset, now, state.incarnation, state.policy_hash, fleet, state.tags)
+    return why_not(row, at, state.policies.for_task(task.key), variant_id)
 
 
 def standing_fleet(fleet: StandingOrder | None, now: int) -> StandingOrder | None:

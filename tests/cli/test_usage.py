@@ -36,6 +36,7 @@ CALLS = {
     "confirm": "rollback-1",
     "dead-letters replay": "0:1",
     "dead-letters show": "0:1",
+    "explain": "rb-1",
     "export": "outcomes",
     "hold": "a/t",
     "notify test": "ops",
@@ -61,6 +62,7 @@ CALLS = {
     "sync": "--to variants.json --once --timeout 0.2",
     "undo": "a/t",
     "unpin": "a/t",
+    "why-not": "a/t",
     "window": "a/t",
 }
 """Arguments for a valid call of each command that needs any."""
@@ -131,6 +133,7 @@ WRONG = [
     "drill --partition -1",
     "drill --partition 0 --all-partitions",
     "drill --timeout 0",
+    "explain",
     "hold a/t --hours long",
     "notify test",
     "pin a/b/c",
@@ -170,6 +173,8 @@ WRONG = [
     "tail --count 0",
     "topology --json --mermaid",
     "topology monitor",
+    "why-not",
+    "why-not a",
     "window a",
 ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from crl_stream.core.messages.parts import BaselineSource, Evidence, Judged
+from crl_stream.core.messages.parts import BaselineSource, Candidate, Evidence, Judged
 from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.changes import (
     Change,
@@ -87,13 +87,18 @@ def _roll_back(
         return [RolloutAborted(variant, MONITOR, grounds.reason, rollback_id, grounds, alert_id)]
     if not rules.enforced and row.latch:
         return ()
-    ranked = candidates(row, rules, dearer=lambda other: _objection(turn, other, guardrail, found))
+    ranked = ways_out(turn, guardrail, found)
     target = next((each.variant_id for each in ranked if each.chosen), None)
     if target is None:
         return ()
     chosen = row.variants[target]
     lifted = [QuarantineLifted(chosen)] if chosen.quarantined and rules.enforced else []
     return [*lifted, RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, delivered(variant, rules))]
+
+
+def ways_out(turn: Turn, guardrail: Guardrail, found: gauges.Change) -> list[Candidate]:
+    """Return every other variant, best first; at most one is chosen as the way out of a broken guardrail."""
+    return candidates(turn.row, turn.rules, dearer=lambda other: _objection(turn, other, guardrail, found))
 
 
 def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.Change) -> str | None:

@@ -10,11 +10,8 @@ from typing import Any
 
 import msgspec
 
-from crl_stream.cli.adoption import followed
 from crl_stream.core.messages import Activation, Adoption, CommandResult, ConfirmRollback, Hindsight, RollbackEvent
-from crl_stream.kafka.reader import TopicReader
-from crl_stream.kafka.session import Access
-from crl_stream.wire.topics import COMMANDS, DECISIONS
+from crl_stream.explaining.adoption import followed
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,33 +48,37 @@ def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
     return "not reviewed"
 
 
-async def read_fates(access: Access, events: Iterable[RollbackEvent]) -> dict[str, list[Event]]:
-    """Return the events by rollback_id, oldest first, from ``crl.commands`` and ``crl.decisions``."""
-    fates: dict[str, dict[str, Event]] = {event.rollback_id: {} for event in events}
-    by_change = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.enforced}
-    aborted = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.rollout_id}
-    confirmations: dict[str, str] = {}
-    async with TopicReader(access) as reader:
-        async for received in reader.each(COMMANDS):
-            command = received.message
-            if isinstance(command, ConfirmRollback) and command.rollback_id in fates:
-                confirmations[command.command_id] = command.rollback_id
-        async for received in reader.each(DECISIONS):
-            message = received.message
-            if isinstance(message, Hindsight):
-                if message.rollback_id in fates:
-                    fates[message.rollback_id][message.hindsight_id] = _judged(message)
-                continue
-            if isinstance(message, Adoption):
-                rollback_id = by_change.get((message.agent_name, message.task_type, message.epoch))
-                if rollback_id is not None:
-                    fates[rollback_id][message.adoption_id] = _adopted(message)
-                continue
-            found = _fate_in(message, confirmations, by_change, aborted)
+class Fates:
+    """Collects what became of some rollbacks, from the messages of ``crl.commands`` and then ``crl.decisions``."""
+
+    def __init__(self, events: Iterable[RollbackEvent]) -> None:
+        events = list(events)
+        self._found: dict[str, dict[str, Event]] = {event.rollback_id: {} for event in events}
+        self._by_change = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.enforced}
+        self._aborted = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.rollout_id}
+        self._confirmations: dict[str, str] = {}
+
+    def take(self, message: Any) -> None:
+        """Take one message into account; commands must come before their results."""
+        if isinstance(message, ConfirmRollback):
+            if message.rollback_id in self._found:
+                self._confirmations[message.command_id] = message.rollback_id
+        elif isinstance(message, Hindsight):
+            if message.rollback_id in self._found:
+                self._found[message.rollback_id][message.hindsight_id] = judged(message)
+        elif isinstance(message, Adoption):
+            rollback_id = self._by_change.get((message.agent_name, message.task_type, message.epoch))
+            if rollback_id is not None:
+                self._found[rollback_id][message.adoption_id] = _adopted(message)
+        else:
+            found = _fate_in(message, self._confirmations, self._by_change, self._aborted)
             if found is not None:
                 rollback_id, one = found
-                fates[rollback_id][one.id] = one
-    return {name: sorted(found.values(), key=lambda one: one.timestamp) for name, found in fates.items()}
+                self._found[rollback_id][one.id] = one
+
+    def found(self) -> dict[str, list[Event]]:
+        """Return the events by rollback_id, oldest first."""
+        return {name: sorted(found.values(), key=lambda one: one.timestamp) for name, found in self._found.items()}
 
 
 def _fate_in(
@@ -124,7 +125,8 @@ def _adopted(message: Adoption) -> Event:
     )
 
 
-def _judged(message: Hindsight) -> Event:
+def judged(message: Hindsight) -> Event:
+    """Return how a rollback that was only reported was judged, with its figures."""
     figures = []
     if message.finding == "right":
         figures.append(f"{message.avoidable} of {message.bad} bad invocations avoidable")
