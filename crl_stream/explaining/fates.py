@@ -10,7 +10,15 @@ from typing import Any
 
 import msgspec
 
-from crl_stream.core.messages import Activation, Adoption, CommandResult, ConfirmRollback, Hindsight, RollbackEvent
+from crl_stream.core.messages import (
+    Activation,
+    Adoption,
+    Benefit,
+    CommandResult,
+    ConfirmRollback,
+    Hindsight,
+    RollbackEvent,
+)
 from crl_stream.explaining.adoption import followed
 
 
@@ -19,6 +27,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     what: str
     """``adopted`` by the runtimes, ``confirmed``, ``undone``, ``taken back``, or ``followed`` by another change.
+
+    Whether it ``helped``, ``hurt`` or made ``no change``, or that this is ``open``: judged by later outcomes.
 
     For a rollback that shadow mode reported: ``right``, ``wrong``, or ``open`` if there were too few outcomes to tell.
     """
@@ -66,10 +76,11 @@ class Fates:
         elif isinstance(message, Hindsight):
             if message.rollback_id in self._found:
                 self._found[message.rollback_id][message.hindsight_id] = judged(message)
-        elif isinstance(message, Adoption):
+        elif isinstance(message, Adoption | Benefit):
             rollback_id = self._by_change.get((message.agent_name, message.task_type, message.epoch))
             if rollback_id is not None:
-                self._found[rollback_id][message.adoption_id] = _adopted(message)
+                one = _adopted(message) if isinstance(message, Adoption) else _benefited(message)
+                self._found[rollback_id][one.id] = one
         else:
             found = _fate_in(message, self._confirmations, self._by_change, self._aborted)
             if found is not None:
@@ -122,6 +133,16 @@ def _adopted(message: Adoption) -> Event:
         timestamp=message.timestamp,
         reason=followed(msgspec.to_builtins(message)),
         id=message.adoption_id,
+    )
+
+
+def _benefited(message: Benefit) -> Event:
+    return Event(
+        what=message.finding.replace("_", " "),
+        actor="monitor",
+        timestamp=message.timestamp,
+        reason=message.reasoning,
+        id=message.benefit_id,
     )
 
 

@@ -58,6 +58,8 @@ def _told(message: Any) -> tuple[str, str, str]:
             return "adopted", followed(msgspec.to_builtins(message)), MONITOR
         case m.Hindsight():
             return f"judged {message.finding}", message.reasoning, MONITOR
+        case m.Benefit():
+            return message.finding.replace("_", " "), message.reasoning, MONITOR
         case m.Proposal():
             why = message.history[-1].reason if message.history else message.reasoning
             return message.status, f"{message.proposal_type} {message.target_variant}: {why}", _reviewer(message)
@@ -158,7 +160,7 @@ def _continues(message: Any, other: Any, names: set[Any]) -> bool:
         case m.Activation():
             if not message.enforced:
                 return False
-            adopted = kind is m.Adoption and other.epoch == message.epoch
+            adopted = kind in {m.Adoption, m.Benefit} and other.epoch == message.epoch
             return adopted or (kind is m.Activation and other.enforced and other.epoch == message.epoch + 1)
         case m.RolloutStep():
             return kind is m.RolloutStep and other.rollout_id in names and other.timestamp > message.timestamp
