@@ -42,6 +42,7 @@ MAPPED = (
     "core/monitor",
     "core/overview",
     "core/proposer",
+    "dashboard",
     "guide",
     "hooks",
     "kafka",
