@@ -15,11 +15,11 @@ from crl_stream.core.overview.condition import PENDING_BELOW, ROLLBACKS_BELOW
 from crl_stream.core.overview.ledger import RATE_LIMIT
 from crl_stream.dashboard import entries
 from crl_stream.dashboard.fates import fates_of, status_of
-from crl_stream.dashboard.fleet import Fleet
+from crl_stream.dashboard.fleet import Fleet, task_of
 from crl_stream.dashboard.pages import marks, orders
 from crl_stream.dashboard.pages.conditions import FILTERS
 from crl_stream.dashboard.pages.frame import Scene, linked, page
-from crl_stream.dashboard.pages.happenings import Happening, happening_of
+from crl_stream.dashboard.pages.happenings import ORDERED, Happening, happening_of
 from crl_stream.dashboard.pages.phrases import number, plural
 from crl_stream.dashboard.pages.rows import PER_PAGE, island_of, rows_of, table_of
 from crl_stream.dashboard.pages.viewer import Viewer
@@ -46,6 +46,8 @@ class Degraded(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     order: orders.Order | None
     icon: str
+    alerts: list[str]
+    """What other open alerts say about the task."""
 
 
 class RecentRollback(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +97,9 @@ def fleet_page(
 
 def _sections(scene: Scene, overview: m.Overview, condition: Condition) -> dict[str, Any]:
     word = entries.health_word(condition, scene.troubles)
-    degraded = [_degraded(scene, standing) for standing in overview.degraded]
+    others = entries.others_open(condition.alerts)
+    degraded = [_degraded(scene, standing, others) for standing in overview.degraded]
+    listed = {one.key for one in degraded if one.standing.active}
     idle = [standing for standing in overview.high_confidence if not standing.active]
     return {
         "word": word,
@@ -104,7 +108,7 @@ def _sections(scene: Scene, overview: m.Overview, condition: Condition) -> dict[
         "figures": _figures(overview, condition),
         "in_use": [one for one in degraded if one.standing.active],
         "not_in_use": [one for one in degraded if not one.standing.active],
-        "others": [(alert, linked(alert.text, scene.fleet)) for alert in entries.others_open(condition.alerts)],
+        "others": [(alert, linked(alert.text, scene.fleet)) for alert in others if task_of(alert) not in listed],
         "rollbacks": _rollbacks(scene, overview.rollbacks),
         "proposals": condition.proposals[:LISTED],
         "confident": [(one, entries.readiness(one)) for one in idle],
@@ -132,7 +136,7 @@ def _figures(overview: m.Overview, condition: Condition) -> list[tuple[str, int,
     return [(name, total, *remark) for (name, total), remark in zip(totals, remarks, strict=True)]
 
 
-def _degraded(scene: Scene, standing: m.TaskStanding) -> Degraded:
+def _degraded(scene: Scene, standing: m.TaskStanding, others: Sequence[m.AlertNote]) -> Degraded:
     fleet, key = scene.fleet, TaskKey(standing.agent_name, standing.task_type)
     snapshot = fleet.tasks.get(key)
     variants = () if snapshot is None else snapshot.variants
@@ -153,6 +157,7 @@ def _degraded(scene: Scene, standing: m.TaskStanding) -> Degraded:
         command=command,
         order=order,
         icon=sign,
+        alerts=[alert.text for alert in others if task_of(alert) == key] if standing.active else [],
     )
 
 
@@ -221,5 +226,5 @@ def changes_of(fleet: Fleet) -> list[Happening]:
 
 def _is_change(fact: Any) -> bool:
     if isinstance(fact, m.Activation):
-        return fact.enforced and fact.cause not in {"first_seen", "undo", "command", "approval"}
+        return fact.enforced and fact.cause != "first_seen" and fact.cause not in ORDERED
     return isinstance(fact, m.CommandResult) and fact.outcome == "applied" and fact.command != "ReportTag"

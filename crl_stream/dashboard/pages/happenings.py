@@ -24,6 +24,9 @@ _COMMAND_ICONS: Final = {
     "RejectProposal": "minus",
     "DeferProposal": "clock",
 }
+_CHANGES_EPOCH: Final = frozenset(("ActivateVariant", "UndoRollback"))
+ORDERED: Final = frozenset(("command", "undo", "approval"))
+"""Causes of an activation that a command has; the command's result tells about it, with who gave it."""
 _CAUSE_ICONS: Final = {
     "rollback": "undo",
     "rollback_verified_worse": "undo",
@@ -86,6 +89,7 @@ def _result(fact: m.CommandResult) -> Happening:
         what=f"{fact.command} {fact.outcome}: {fact.detail}",
         who=fact.actor,
         why=fact.reason,
+        epoch=fact.epoch if fact.outcome == "applied" and fact.command in _CHANGES_EPOCH else None,
     )
 
 

@@ -250,7 +250,7 @@ def _review(
         tone="primary" if verb == "approve" else "",
         effects=effects,
         command=f"crl proposals {verb} {proposal.proposal_id}",
-        body=about(task, kind, proposal_id=proposal.proposal_id),
+        body=about(task, kind, proposal_id=proposal.proposal_id, revision=proposal.revision),
         asks=("reason", "until") if verb == "defer" else ("reason",),
         key=key,
     )

@@ -18,9 +18,9 @@ from crl_stream.dashboard.pages import marks, orders
 from crl_stream.dashboard.pages.conditions import state_of
 from crl_stream.dashboard.pages.fleet_page import touches
 from crl_stream.dashboard.pages.frame import Scene, page
-from crl_stream.dashboard.pages.happenings import Happening, happening_of
+from crl_stream.dashboard.pages.happenings import ORDERED, Happening, happening_of
 from crl_stream.dashboard.pages.missing import missing_page
-from crl_stream.dashboard.pages.phrases import day_of, number, percent, plural
+from crl_stream.dashboard.pages.phrases import age, day_of, number, percent, plural
 from crl_stream.dashboard.pages.rows import level_of, safe_json
 from crl_stream.dashboard.pages.viewer import Viewer
 from crl_stream.proposals.page import stands
@@ -201,7 +201,7 @@ def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str
 def _runtimes(fleet: Fleet, key: TaskKey, snapshot: m.TaskSnapshot, now: int) -> Iterator[RuntimeLine]:
     behind = {one.runtime_id: one for one in snapshot.runtimes_behind or ()}
     for one in behind.values():
-        seen = "" if one.last_seen is None else f"; last outcome {number((now - from_text(one.last_seen)) // 1_000)} s ago"
+        seen = "" if one.last_seen is None else f"; last outcome {age(now - from_text(one.last_seen))} ago"
         late = f"; {plural(one.late_invocations, 'outcome')} since the change" if one.late_invocations else ""
         yield RuntimeLine(
             name=one.runtime_id,
@@ -225,8 +225,15 @@ def _runtimes(fleet: Fleet, key: TaskKey, snapshot: m.TaskSnapshot, now: int) ->
 def history_of(fleet: Fleet, key: TaskKey) -> list[Happening]:
     """Return what is known to have happened to a task, newest first; a rollback appears once."""
     facts: list[Any] = [*fleet.facts_of(key), *fleet.rollbacks_of(key), *fleet.degradations_of(key)]
-    told = [happening_of(fact) for fact in facts if not (isinstance(fact, m.Activation) and fact.cause == "rollback")]
+    told = [happening_of(fact) for fact in facts if not _is_told_otherwise(fact)]
     return sorted(told, key=lambda one: (from_text(one.timestamp), one.epoch or 0), reverse=True)
+
+
+def _is_told_otherwise(fact: Any) -> bool:
+    """Return whether another line tells the same, or nothing follows from it."""
+    if isinstance(fact, m.Activation):
+        return fact.cause == "rollback" or fact.cause in ORDERED
+    return isinstance(fact, m.Decision) and fact.decision == "no_action"
 
 
 def series_of(fleet: Fleet, key: TaskKey) -> dict[str, Any]:
