@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from crl_stream.cli.adoption import followed
 from crl_stream.cli.silence import KafkaSilence
 from crl_stream.cli.talk import say, show, show_json
 from crl_stream.core import messages as m
+from crl_stream.dashboard.adoption import followed
 from crl_stream.errors import UsageError
 from crl_stream.kafka.reader import Received, TopicReader
 from crl_stream.visible import visible

@@ -14,16 +14,16 @@ from proposals.some import NOW, another
 from cli.program import Program
 from cli.views import a_brief, serving
 from crl_stream.cli.proposals.enforcing import enforce
-from crl_stream.cli.rollbacks.fates import Event, _judged, status_of
 from crl_stream.cli.rollbacks.page import page
 from crl_stream.cli.scorecards import fleet_scorecard, scorecard_note, task_scorecard
 from crl_stream.cli.status_text import Seen
 from crl_stream.cli.tail import line_of
-from crl_stream.cli.told_tasks import _brief
 from crl_stream.contract import contract_root
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.policy import Operations, Policy, PolicySet
+from crl_stream.dashboard.fates import Event, event_of_hindsight, status_of
+from crl_stream.dashboard.task_states import brief
 from crl_stream.errors import Unavailable, UsageError
 from crl_stream.guide.variant_proposer import VariantProposer
 from crl_stream.kafka.reader import Received
@@ -94,8 +94,8 @@ def test_before_anything_is_judged_the_status_says_nothing() -> None:
 
 def test_the_topics_tell_the_score_if_no_worker_answers_and_only_of_shadow_mode() -> None:
     snapshot = in_shadow("F" * 70).snapshot(AGENT, TASK)
-    assert _brief(snapshot, 0)["scorecard"] == {"right": 1, "wrong": 0, "open": 0, "avoidable": 45, "caused": 0}
-    assert _brief(msgspec.structs.replace(snapshot, mode="enforce"), 0)["scorecard"] is None
+    assert brief(snapshot, 0)["scorecard"] == {"right": 1, "wrong": 0, "open": 0, "avoidable": 45, "caused": 0}
+    assert brief(msgspec.structs.replace(snapshot, mode="enforce"), 0)["scorecard"] is None
 
 
 # -- one rollback ------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def a_rollback(driver: TopologyDriver) -> m.RollbackEvent:
 
 
 def judged(driver: TopologyDriver) -> list[Event]:
-    return [_judged(fact) for fact in driver.read(topics.DECISIONS) if isinstance(fact, m.Hindsight)]
+    return [event_of_hindsight(fact) for fact in driver.read(topics.DECISIONS) if isinstance(fact, m.Hindsight)]
 
 
 def test_a_reported_rollback_says_what_became_of_it() -> None:

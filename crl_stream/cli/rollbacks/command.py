@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from crl_stream.cli.rollbacks.fates import Event, read_fates, status_of
+from crl_stream.cli.rollbacks.fates import read_fates
 from crl_stream.cli.rollbacks.page import page
 from crl_stream.cli.rollbacks.source import find_rollback, newest_rollbacks
 from crl_stream.cli.session import Session
@@ -17,6 +17,7 @@ from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import RollbackEvent
 from crl_stream.core.policy import Policy
+from crl_stream.dashboard.fates import Event, status_of
 from crl_stream.kafka.policy_history import find_policies, known_policies
 from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings.model import Kafka

@@ -1,140 +1,25 @@
-"""Finds what became of a rollback: confirmed or undone, by whom and when, taken back, or replaced by a later change.
-
-A rollback that shadow mode only reported is judged by what happened next.
-"""
+"""Reads what became of rollbacks from ``crl.commands`` and ``crl.decisions``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-import msgspec
-
-from crl_stream.cli.adoption import followed
-from crl_stream.core.messages import Activation, Adoption, CommandResult, ConfirmRollback, Hindsight, RollbackEvent
+from crl_stream.core.messages import ConfirmRollback, RollbackEvent
+from crl_stream.dashboard.fates import FATEFUL, Event, fates_of
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import COMMANDS, DECISIONS
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event in the life of a rollback."""
-
-    what: str
-    """``adopted`` by the runtimes, ``confirmed``, ``undone``, ``taken back``, or ``followed`` by another change.
-
-    For a rollback that shadow mode reported: ``right``, ``wrong``, or ``open`` if there were too few outcomes to tell.
-    """
-    actor: str
-    timestamp: str
-    reason: str
-    id: str
-    """The id of the command's result, of the activation, or of the judgement."""
-    hindsight: Hindsight | None = None
-    """The judgement with its figures, if the rollback was only reported."""
-
-
-def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
-    """Return the fate in brief: ``undone by ada``, ``taken back``, ``not reviewed``, ``shadow: right``.
-
-    ``shadow: not done`` means that the reported rollback has not been judged yet.
-    """
-    if not event.enforced:
-        judged = [one.what for one in fate if one.hindsight is not None]
-        return f"shadow: {judged[-1] if judged else 'not done'}"
-    for what in ("undone", "confirmed"):
-        for one in fate:
-            if one.what == what:
-                return f"{what} by {one.actor}"
-    if any(one.what == "taken back" for one in fate):
-        return "taken back"
-    return "not reviewed"
-
-
 async def read_fates(access: Access, events: Iterable[RollbackEvent]) -> dict[str, list[Event]]:
     """Return the events by rollback_id, oldest first, from ``crl.commands`` and ``crl.decisions``."""
-    fates: dict[str, dict[str, Event]] = {event.rollback_id: {} for event in events}
-    by_change = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.enforced}
-    aborted = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.rollout_id}
+    events = list(events)
+    wanted = {event.rollback_id for event in events}
     confirmations: dict[str, str] = {}
     async with TopicReader(access) as reader:
         async for received in reader.each(COMMANDS):
             command = received.message
-            if isinstance(command, ConfirmRollback) and command.rollback_id in fates:
+            if isinstance(command, ConfirmRollback) and command.rollback_id in wanted:
                 confirmations[command.command_id] = command.rollback_id
-        async for received in reader.each(DECISIONS):
-            message = received.message
-            if isinstance(message, Hindsight):
-                if message.rollback_id in fates:
-                    fates[message.rollback_id][message.hindsight_id] = _judged(message)
-                continue
-            if isinstance(message, Adoption):
-                rollback_id = by_change.get((message.agent_name, message.task_type, message.epoch))
-                if rollback_id is not None:
-                    fates[rollback_id][message.adoption_id] = _adopted(message)
-                continue
-            found = _fate_in(message, confirmations, by_change, aborted)
-            if found is not None:
-                rollback_id, one = found
-                fates[rollback_id][one.id] = one
-    return {name: sorted(found.values(), key=lambda one: one.timestamp) for name, found in fates.items()}
-
-
-def _fate_in(
-    message: Any,
-    confirmations: dict[str, str],
-    by_change: dict[tuple[str, str, int], str],
-    aborted: dict[tuple[str, str, int], str],
-) -> tuple[str, Event] | None:
-    if isinstance(message, CommandResult) and message.outcome == "applied":
-        if message.command == "ConfirmRollback":
-            rollback_id, what = confirmations.get(message.command_id), "confirmed"
-        elif message.command == "UndoRollback":
-            # Only the latest change can be undone: the one whose epoch precedes that of the undo.  If that change
-            # aborted a rollout, undoing it begins no epoch.
-            task = (message.agent_name or "", message.task_type or "")
-            rollback_id = aborted.get((*task, message.epoch)) or by_change.get((*task, message.epoch - 1))
-            what = "undone"
-        else:
-            return None
-        if rollback_id is None:
-            return None
-        one = Event(
-            what=what, actor=message.actor, timestamp=message.timestamp, reason=message.reason, id=message.result_id
-        )
-        return rollback_id, one
-    if isinstance(message, Activation) and message.enforced and message.cause != "undo":
-        rollback_id = by_change.get((message.agent_name, message.task_type, message.epoch - 1))
-        if rollback_id is not None:
-            why = f"{message.to_variant} became active ({message.cause}): {message.reasoning}"
-            what = "taken back" if message.cause in {"rollback_verified_worse", "common_cause"} else "followed"
-            return rollback_id, Event(
-                what=what, actor="monitor", timestamp=message.timestamp, reason=why, id=message.activation_id
-            )
-    return None
-
-
-def _adopted(message: Adoption) -> Event:
-    return Event(
-        what="adopted",
-        actor="monitor",
-        timestamp=message.timestamp,
-        reason=followed(msgspec.to_builtins(message)),
-        id=message.adoption_id,
-    )
-
-
-def _judged(message: Hindsight) -> Event:
-    figures = []
-    if message.finding == "right":
-        figures.append(f"{message.avoidable} of {message.bad} bad invocations avoidable")
-    if message.caused:
-        figures.append(f"{message.caused} more bad invocations with the rollback")
-    return Event(
-        what=message.finding,
-        actor="monitor",
-        timestamp=message.timestamp,
-        reason="; ".join([message.reasoning, *figures]),
-        id=message.hindsight_id,
-        hindsight=message,
-    )
+        facts = [received.message async for received in reader.each(DECISIONS) if isinstance(received.message, FATEFUL)]
+    return fates_of(events, facts, confirmations)

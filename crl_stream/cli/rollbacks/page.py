@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from crl_stream.cli.layout import fit, wrap
-from crl_stream.cli.rollbacks.fates import Event, status_of
 from crl_stream.core.messages import RollbackEvent
 from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.policy import Degradation, Policy
+from crl_stream.dashboard.fates import Event, status_of
 
 WIDTH: Final = 80
 
