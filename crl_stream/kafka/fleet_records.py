@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 
 async def follow_fleet(
     kafka: Kafka, states: Sequence[str], events: Sequence[str], positions: Offsets
-) -> AsyncIterator[Batch]:
+) -> AsyncGenerator[Batch, None]:
     """Follow the topics of ``states`` from their beginning and those of ``events`` from their newest records.
 
     ``positions`` says how far each partition was read before, and is kept up to date; so the next call continues there.

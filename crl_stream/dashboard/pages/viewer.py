@@ -18,3 +18,5 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
     """The path under which the pages are served, without a final slash."""
     environment: str = ""
     """The name of the installation, shown in the top bar."""
+    stamp: str = ""
+    """Which state of the fleet a page shows; the script gives it to the stream."""

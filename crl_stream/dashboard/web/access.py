@@ -33,7 +33,7 @@ COOKIE: Final = "crl_session"
 PROOF: Final = "X-CRL-Token"
 """The header with the secret of the page; its mere presence makes a browser ask before it crosses origins."""
 LOCAL: Final = frozenset(("localhost", "127.0.0.1", "::1"))
-BY_TOKEN: Final = "token"
+BY_TOKEN: Final = "token"  # noqa: S105 - a name, no password  # noqa: S105 - a name, no password
 """The name of somebody who is known only by the token that everybody shares."""
 
 Address = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -1,24 +1,23 @@
 """What the server sends to an open page, as server-sent events.
 
-``GET BASE/stream?seen=STAMP[&task=AGENT/TASK]``.  ``STAMP`` is what the page was made from (``Viewer.stamp``, in the
-page as ``data-stamp``); after a break, the browser's own ``Last-Event-ID`` takes its place.  With ``task``, only changes
-of that task are sent, and changes that are about no single task.
+``GET BASE/stream?seen=STAMP[&task=AGENT/TASK]``.  ``STAMP`` says what the page was made from (``Viewer.stamp``); after
+a break, the browser's own ``Last-Event-ID`` takes its place.  With ``task``, only changes of that task are sent, and
+changes that are about no single task.
 
 Every event has an id, which is a stamp, and a JSON object as its data:
 
 ``snapshot``
-    Always the first event of a connection, and again whenever too much has changed to be told one by one.
-    ``{"refetch": bool, "stamp", "now", "heard_at", "live": bool, "since": ms|null, "text"}``.  With ``refetch`` the page
-    is out of date: fetch it again and replace its contents.  Without it, what has changed since the stamp follows.
+    The first event of a connection, and again whenever too much has changed to be told one by one: what a ``beat``
+    says, and ``{"refetch": bool, "stamp"}``.  With ``refetch`` the page is out of date: fetch it again and replace its
+    contents.  Without it, what has changed since the stamp follows.
 ``task``
-    ``{"key": "AGENT/TASK", "html"}``: the row of that task (``pages.task_row``); empty if the task no longer exists.
-    On a task's own page, fetch the page again instead.
+    A task has changed: what ``pages.rows.task_change`` returns, ``{"key": "AGENT/TASK", "row"}``; the row is null if
+    the task no longer exists.
 ``fact``
-    ``{"kind", "key": "AGENT/TASK"|null, "id", "html"}``: something happened; ``kind`` is one of ``rollback``, ``fact``,
-    ``degradation``, ``alert``, ``proposal``.  ``html`` is its line in the history (``pages.event_line``); it may be
-    empty.
+    ``{"kind", "key": "AGENT/TASK"|null, "id"}``: something happened; ``kind`` is one of ``rollback``, ``fact``,
+    ``degradation``, ``alert``, ``proposal``.  The page fetches its parts again (``?parts``).
 ``overview``
-    ``{"html"}``: the sections of the whole system have changed (``pages.overview_sections``).
+    ``{}``: the sections about the whole system have changed; the page fetches its parts again.
 ``beat``
     Every 5 seconds, and at once when it changes whether the page is live: ``{"now", "heard_at", "age", "live", "since",
     "text"}``.  ``age`` is that of the newest record in milliseconds, or null if there is none; ``text`` is a sentence
@@ -38,8 +37,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from crl_stream.core.identity import TaskKey
-from crl_stream.dashboard.fleet import Change, Fleet
-from crl_stream.dashboard.phrases_of_time import moment
+from crl_stream.dashboard.entries import moment
+from crl_stream.dashboard.fleet import Fleet
+from crl_stream.dashboard.web.answers import HEADERS
 from crl_stream.dashboard.web.hub import Hub, Subscription, now_ms
 from crl_stream.wire.codec import encode
 
@@ -49,47 +49,39 @@ WRITE_SECONDS: Final = 20.0
 
 
 class Painter:
-    """Renders what a stream sends; rendering is cached, because every viewer gets the same rows."""
+    """Prepares what a stream sends; rows are cached, because every viewer gets the same ones."""
 
-    def __init__(
-        self,
-        row: Callable[[Fleet, TaskKey, int], str],
-        line: Callable[[Fleet, Change, int], str],
-        sections: Callable[[Fleet, int], str],
-    ) -> None:
-        self._row, self._line, self._sections = row, line, sections
-        self._rows: dict[tuple[str, TaskKey], str] = {}
+    def __init__(self, change: Callable[[Fleet, TaskKey, int], dict[str, Any]]) -> None:
+        self._change = change
+        self._rows: dict[TaskKey, bytes] = {}
         self._stamp = ""
 
-    def events(self, hub: Hub, found: Subscription) -> Iterator[tuple[str, dict[str, Any]]]:
+    def events(self, hub: Hub, found: Subscription) -> Iterator[bytes]:
         """Return the events for everything that waits, and empty the subscription."""
-        now, fleet = now_ms(), hub.fleet
         if self._stamp != hub.stamp:
             self._stamp = hub.stamp
             self._rows.clear()
         if found.refetch:
             found.refetch = False
-            yield "snapshot", standing(hub) | {"refetch": True, "stamp": hub.stamp}
+            yield event(hub, "snapshot", standing(hub) | {"refetch": True, "stamp": hub.stamp})
         tasks, happened = list(found.tasks), list(found.events)
         found.tasks.clear()
         found.events.clear()
         for key in tasks:
-            yield "task", {"key": str(key), "html": self._row_of(hub, key, now)}
+            if key not in self._rows:
+                self._rows[key] = event(hub, "task", self._change(hub.fleet, key, now_ms()))
+            yield self._rows[key]
         for change in happened:
-            key = None if change.key is None else str(change.key)
-            html = self._line(fleet, change, now)
-            yield "fact", {"kind": change.kind, "key": key, "id": change.id, "html": html}
+            about = None if change.key is None else str(change.key)
+            yield event(hub, "fact", {"kind": change.kind, "key": about, "id": change.id})
         if found.overview:
             found.overview = False
-            yield "overview", {"html": self._sections(fleet, now)}
+            yield event(hub, "overview", {})
 
-    def _row_of(self, hub: Hub, key: TaskKey, now: int) -> str:
-        if key not in hub.fleet.tasks:
-            return ""
-        name = (hub.stamp, key)
-        if name not in self._rows:
-            self._rows[name] = self._row(hub.fleet, key, now)
-        return self._rows[name]
+
+def event(hub: Hub, name: str, body: dict[str, Any]) -> bytes:
+    """Return one event as it is sent."""
+    return b"event: %b\nid: %b\ndata: %b\n\n" % (name.encode(), hub.stamp.encode(), encode(body))
 
 
 def standing(hub: Hub) -> dict[str, Any]:
@@ -116,29 +108,28 @@ async def send_events(
     hub: Hub,
     painter: Painter,
     about: TaskKey | None,
-    headers: dict[str, str],
     still_known: Callable[[], bool],
 ) -> web.StreamResponse:
     """Send events until the viewer leaves, its session ends, or the process stops."""
     seen = request.headers.get("Last-Event-ID") or request.query.get("seen", "")
     response = web.StreamResponse(
-        headers=headers
+        headers=HEADERS
         | {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
     await response.prepare(request)
     found = hub.subscribe(about, seen[:64])
     try:
-        first: list[tuple[str, dict[str, Any]]] = []
+        first = b"retry: 1000\n\n"
         if not found.refetch:
-            first = [("snapshot", standing(hub) | {"refetch": False, "stamp": hub.stamp})]
-        await _write(response, hub, first, b"retry: 1000\n\n")
-        live = None
+            first += event(hub, "snapshot", standing(hub) | {"refetch": False, "stamp": hub.stamp})
+        await _write(response, first)
+        live = hub.live
         while not hub.closing and still_known():
             events = list(painter.events(hub, found))
             if not events or live != hub.live:
-                events.append(("beat", standing(hub)))
+                events.append(event(hub, "beat", standing(hub)))
             live = hub.live
-            await _write(response, hub, events)
+            await _write(response, b"".join(events))
             await asyncio.sleep(PAINT_SECONDS)
             await _woken(found, hub)
     except (ConnectionResetError, TimeoutError):
@@ -159,12 +150,6 @@ async def _woken(found: Subscription, hub: Hub) -> None:
     found.wake.clear()
 
 
-async def _write(
-    response: web.StreamResponse, hub: Hub, events: list[tuple[str, dict[str, Any]]], before: bytes = b""
-) -> None:
-    told = b"".join(
-        b"event: %b\nid: %b\ndata: %b\n\n" % (name.encode(), hub.stamp.encode(), encode(body)) for name, body in events
-    )
-    if before or told:
-        async with asyncio.timeout(WRITE_SECONDS):
-            await response.write(before + told)
+async def _write(response: web.StreamResponse, told: bytes) -> None:
+    async with asyncio.timeout(WRITE_SECONDS):
+        await response.write(told)
