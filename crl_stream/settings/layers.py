@@ -20,7 +20,17 @@ from crl_stream.notifiers.options import Options
 from crl_stream.settings import notifiers
 from crl_stream.settings.fields import Section, shown
 from crl_stream.settings.fields import read_section as read_runtime_section
-from crl_stream.settings.model import POLICY_SECTIONS, SECTIONS, Mirrors, Proposer, Review, Telemetry, Worker, leaves
+from crl_stream.settings.model import (
+    POLICY_SECTIONS,
+    SECTIONS,
+    Mirrors,
+    Proposer,
+    Review,
+    Telemetry,
+    Web,
+    Worker,
+    leaves,
+)
 from crl_stream.settings.named_sections import DisabledSection
 from crl_stream.settings.names import ALIASES, BRIDGE_VARIABLE, PREFIX, is_setting, nearest_name, variable_of
 from crl_stream.settings.origin import Origin
@@ -44,6 +54,7 @@ class Settings(RuntimeSettings):
     proposer: Proposer
     review: Review
     telemetry: Telemetry
+    web: Web
     notifiers: Mapping[str, Options]
     """The notifier channels by name, in the order of the file."""
     disabled_notifiers: Mapping[str, DisabledSection]

@@ -30,6 +30,7 @@ __all__ = [
     "Proposer",
     "Review",
     "Telemetry",
+    "Web",
     "Worker",
     "leaves",
 ]
@@ -139,6 +140,35 @@ class Telemetry(_Section):
     """Folder of the files, relative to the worker's current folder; only one worker may write there."""
 
 
+class Web(_Section):
+    """The dashboard in the browser: who may open it, and what they may do there."""
+
+    host: str = "127.0.0.1"
+    """Address on which `crl dashboard --web` listens. Any address except loopback needs worker.web_token or
+    web.actor_header. A worker serves the dashboard at worker.web_host instead.
+    """
+    port: Annotated[int, Field(ge=0, le=65_535)] = 6_080
+    """Port of `crl dashboard --web`; 0 picks a free one."""
+    orders: Literal["on", "off"] = "on"
+    """Whether people can send commands from the pages; with off, a page only shows each command."""
+    actor_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{0,100}$")] = ""
+    """Header in which an authenticating proxy names the person, e.g. X-Forwarded-User; needs web.trusted_addresses."""
+    trusted_addresses: str = ""
+    """Addresses or networks of the proxies that may use web.actor_header, separated by commas."""
+    allowed_hosts: str = ""
+    """Further host names under which browsers open the dashboard, separated by commas, e.g. that of a proxy."""
+    session_hours: Annotated[float, Field(ge=0.01, le=720.0)] = 12.0
+    """Hours after which a person must sign in again."""
+    streams: Annotated[int, Field(ge=1, le=1_000)] = 50
+    """How many open pages of one process get live updates; further ones are refused."""
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, value: str) -> str:
+        """Turn ``[::1]``, the form used in URLs, into the address ``::1``."""
+        return value[1:-1] if value.startswith("[") and value.endswith("]") else value
+
+
 class _PromptStore(_Section):
     """A prompt store whose labels follow the active variants; it is off while ``host`` is empty."""
 
@@ -220,6 +250,7 @@ SECTIONS: dict[str, Any] = {
     "proposer": Proposer,
     "review": Review,
     "telemetry": Telemetry,
+    "web": Web,
     "mirrors.langfuse": Langfuse,
     "mirrors.mlflow": MLflow,
 }

@@ -107,5 +107,7 @@ def pips(moved: int, runtimes: int) -> Markup:
         return Markup('<span class="faint">none named</span>')
     shown = min(runtimes, _PIPS)
     filled = moved if runtimes <= _PIPS else moved * _PIPS // runtimes
-    marks = "".join(f"<i{'' if number < filled else ' class=' + chr(34) + 'no' + chr(34)}></i>" for number in range(shown))
+    marks = "".join(
+        f"<i{'' if number < filled else ' class=' + chr(34) + 'no' + chr(34)}></i>" for number in range(shown)
+    )
     return Markup('<span class="pips" aria-hidden="true">{}</span>{}/{}').format(Markup(marks), moved, runtimes)

@@ -20,3 +20,5 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
     """Which state of the fleet the page shows, for the stream."""
     environment: str = ""
     """The name of the installation, shown in the top bar."""
+    stamp: str = ""
+    """Which state of the fleet a page shows; the script gives it to the stream."""

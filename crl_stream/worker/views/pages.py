@@ -17,6 +17,7 @@ from crl_stream.core.drills import DRILL_AGENT
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor.row import StandingOrder
 from crl_stream.core.policy import PolicySet
+from crl_stream.dashboard.web.server import make_dashboard
 from crl_stream.stages.inspection import drill_standing, fleet_hold, snapshot, standing_fleet, summary
 from crl_stream.stages.partition import decode_partition
 from crl_stream.stages.topology import MONITOR
@@ -39,6 +40,7 @@ VIEWS: Final = {
     "/api/active": "the active variant of every task",
     "/api/worker": "this worker: its partitions, positions and figures",
     "/api/health": "the workers' problems by name: when each began, and what to do",
+    "/dashboard/": "the dashboard for browsers; crl dashboard --link prints an address that opens it",
     "/healthz": "200 while the process is running",
     "/readyz": "200 while the worker is working properly, otherwise 503 with findings that say why",
 }
@@ -74,6 +76,7 @@ def add_views(monitor: Monitor, health: Health) -> Owners:
     for part in ("", "variants", "active"):
         suffix = f"/{part}" if part else ""
         route(app, f"/api/tasks/{{agent_name}}/{{task_type}}{suffix}", pages.task_view(part))
+    make_dashboard(monitor.settings, worker.web_host, monitor.url).add_to(app.web.web_app)
     return owners
 
 
