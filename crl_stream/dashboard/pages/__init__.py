@@ -7,7 +7,7 @@ fleet_page     the page of the whole fleet
 frame          what every page has: top bar, banners, dialogs
 happenings     what happened, one line each
 marks          the small drawings: strip, spark, pips
-missing        pages without a fleet: not found, the form for the token, the topics being read
+missing        pages without a fleet: signing in, not found, not known yet
 orders         what a person can do: dialog, command, what is posted
 phrases        times, ages and numbers
 rendering      templates, and the escaping of every value
@@ -19,7 +19,7 @@ viewer         who looks at a page
 """
 
 from crl_stream.dashboard.pages.fleet_page import fleet_page
-from crl_stream.dashboard.pages.missing import missing_page, token_page, waiting_page
+from crl_stream.dashboard.pages.missing import missing_page, once_more_page, sign_in_page, trouble_page
 from crl_stream.dashboard.pages.rendering import STATIC
 from crl_stream.dashboard.pages.review_page import review_page
 from crl_stream.dashboard.pages.rollback_page import rollback_page
@@ -32,10 +32,11 @@ __all__ = [
     "Viewer",
     "fleet_page",
     "missing_page",
+    "once_more_page",
     "review_page",
     "rollback_page",
+    "sign_in_page",
     "task_change",
     "task_page",
-    "token_page",
-    "waiting_page",
+    "trouble_page",
 ]

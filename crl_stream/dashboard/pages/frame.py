@@ -80,13 +80,6 @@ def page(scene: Scene, template: str, *, title: str, current: str, **values: Any
     )
 
 
-def bare_page(viewer: Viewer, template: str, *, title: str, now: int, **values: Any) -> str:
-    """Render a page that knows nothing of the fleet: the form for the token, an address without a page."""
-    return render(
-        template, title=title, base=viewer.base, viewer=viewer, now=now, now_text=to_text(now), **values
-    )
-
-
 def task_link(base: str, key: TaskKey) -> str:
     """Return the address of a task's page; names need no quoting, since they are identifiers."""
     return f"{base}/tasks/{key.agent_name}/{key.task_type}"

@@ -1,22 +1,33 @@
-"""Pages without a fleet: an address that leads nowhere, the form for the token, the topics being read."""
+"""Pages without a fleet: signing in, an address that leads nowhere, a fleet that is not known yet."""
 
 from __future__ import annotations
 
-from crl_stream.dashboard.fleet import Fleet
-from crl_stream.dashboard.pages.frame import Scene, bare_page, page
+from crl_stream.dashboard.pages.rendering import render
 from crl_stream.dashboard.pages.viewer import Viewer
 
 
-def missing_page(viewer: Viewer, now: int, what: str, hint: str, command: str = "") -> str:
-    """Return a page for something that is not known: one sentence, what to do, and a command."""
-    return bare_page(viewer, "missing.html", title="Not found", now=now, what=what, hint=hint, order=command)
+def sign_in_page(base: str, *, with_token: bool, refused: str = "") -> str:
+    """Return the page for somebody who is not signed in.
+
+    ``with_token`` says whether the installation has a token that opens the page; ``refused`` why the last one did not.
+    """
+    return render("token.html", title="Sign in", base=base, with_token=with_token, refused=refused)
 
 
-def token_page(viewer: Viewer, now: int, *, why: str, refused: str = "") -> str:
-    """Return the form for the token; ``why`` says why one is wanted, ``refused`` why the last one was not taken."""
-    return bare_page(viewer, "token.html", title="Token", now=now, why=why, refused=refused)
+def once_more_page(base: str) -> str:
+    """Return a page that asks for itself again: a browser that followed a foreign link sends its cookie only then."""
+    return render("once_more.html", title="One moment", base=base)
 
 
-def waiting_page(fleet: Fleet, viewer: Viewer, now: int) -> str:
-    """Return the page for the time in which the topics are read for the first time; it fills itself."""
-    return page(Scene(fleet=fleet, viewer=viewer, now=now, orders=[]), "waiting.html", title="Fleet", current="fleet")
+def trouble_page(base: str, status: int, error: str, hint: str, command: str = "") -> str:
+    """Return a page for something that is not there: one sentence, what to do, perhaps a command.
+
+    With status 503 it looks like the page that will come, and asks for itself every two seconds.
+    """
+    template = "waiting.html" if status == 503 else "missing.html"
+    return render(template, title="Not yet" if status == 503 else "Not found", base=base, what=error, hint=hint, order=command)
+
+
+def missing_page(viewer: Viewer, what: str, hint: str, command: str = "") -> str:
+    """Return a page for something that the fleet does not know."""
+    return trouble_page(viewer.base, 404, what, hint, command)

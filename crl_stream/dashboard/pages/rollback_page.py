@@ -85,7 +85,7 @@ def rollback_page(
     event = fleet.rollbacks.get(rollback_id)
     if event is None:
         hint = "Only the newest rollbacks are kept for the pages; the command reads the whole topic."
-        return missing_page(viewer, now, f"{rollback_id} is not known here.", hint, "crl rollbacks")
+        return missing_page(viewer, f"{rollback_id} is not known here.", hint, "crl rollbacks")
     scene = Scene(fleet=fleet, viewer=viewer, now=now, troubles=troubles, orders=[])
     key = TaskKey(event.agent_name, event.task_type)
     fate = fates_of([event], fleet.facts_of(key))[rollback_id]

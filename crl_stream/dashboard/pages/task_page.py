@@ -63,7 +63,7 @@ def task_page(
     """
     snapshot = fleet.tasks.get(key)
     if snapshot is None:
-        return missing_page(viewer, now, f"Nothing is known of {key}.", "The fleet's page lists all tasks.", "crl status")
+        return missing_page(viewer, f"Nothing is known of {key}.", "The fleet's page lists all tasks.", "crl status")
     scene = Scene(fleet=fleet, viewer=viewer, now=now, troubles=troubles, orders=[])
     active, latest = active_of(snapshot), next(iter(fleet.rollbacks_of(key)), None)
     history = history_of(fleet, key)

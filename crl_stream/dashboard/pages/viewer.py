@@ -16,8 +16,6 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
     """What the script sends with every command, to prove that it comes from the page."""
     base: str = "/dashboard"
     """The path under which the pages are served, without a final slash."""
-    stamp: str = ""
-    """Which state of the fleet the page shows, for the stream."""
     environment: str = ""
     """The name of the installation, shown in the top bar."""
     stamp: str = ""
