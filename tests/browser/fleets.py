@@ -117,7 +117,9 @@ class Teller:
         self.flush()
         return [p for p in self.driver.proposals() if (p.agent_name, p.task_type) == key and p.status == "pending"][-1]
 
-    def collapse(self, key: TaskKey, bad: str, good: str = "default", runtimes: int = 4, letters: str = "SFFFFSFFFFFF") -> None:
+    def collapse(
+        self, key: TaskKey, bad: str, good: str = "default", runtimes: int = 4, letters: str = "SFFFFSFFFFFF"
+    ) -> None:
         """Let a proven variant be replaced by another one, which fails until it is rolled back."""
         self.some(key, good, 40, 0.95, runtimes, active_epoch=1)
         self.outcomes(key, bad, "S" * 30, variant_source="explore")
@@ -146,7 +148,10 @@ def tell(teller: Teller, number: int) -> None:
     told = {key.agent_name: key for key in keys[: len(AGENTS)]}
     guarded = Degradation(guard="evidence")
     shadow = Policy(degradation=guarded, operations=Operations(mode="shadow"))
-    policies = PolicySet(default=Policy(degradation=guarded), tasks={str(told["subscription-desk"]): shadow, str(told["parcel-support"]): shadow})
+    policies = PolicySet(
+        default=Policy(degradation=guarded),
+        tasks={str(told["subscription-desk"]): shadow, str(told["parcel-support"]): shadow},
+    )
     teller.command(m.SetPolicy, None, "priya", "first policy", policy=policies, policy_hash=policies.digest())
     for place, key in enumerate(keys):
         if key.agent_name in STORIES and key == told[key.agent_name]:
@@ -169,13 +174,18 @@ def _older(teller: Teller, told: dict[str, TaskKey]) -> None:
     teller.at(20 * DAY)
     teller.collapse(told["returns-handler"], "label-v5", runtimes=5)
     teller.command(
-        m.ConfirmRollback, told["returns-handler"], "marek", "the labels were wrong",
+        m.ConfirmRollback,
+        told["returns-handler"],
+        "marek",
+        "the labels were wrong",
         rollback_id=last_rollback(teller, told["returns-handler"]),
     )
     teller.outcomes(told["returns-handler"], "default", "S" * 30, 5, active_epoch=teller.epoch(told["returns-handler"]))
     teller.at(6 * DAY)
     teller.collapse(told["code-reviewer"], "nitpick-v2", runtimes=5)
-    teller.outcomes(told["code-reviewer"], "default", "S" * 25 + "FSE", 5, active_epoch=teller.epoch(told["code-reviewer"]))
+    teller.outcomes(
+        told["code-reviewer"], "default", "S" * 25 + "FSE", 5, active_epoch=teller.epoch(told["code-reviewer"])
+    )
     teller.at(2 * DAY)
     teller.collapse(told["fraud-screener"], "recall-v4", letters="SEEEESEEEEEE")
     teller.outcomes(told["fraud-screener"], "default", "S" * 25, 4, active_epoch=teller.epoch(told["fraud-screener"]))
@@ -200,10 +210,15 @@ def _tonight(teller: Teller, told: dict[str, TaskKey]) -> None:
     teller.collapse(told["kyc-verifier"], "strict-v3", runtimes=3)
     teller.at(100 * MINUTE)
     key = told["kyc-verifier"]
-    teller.command(m.UndoRollback, key, "marek", "the test bench was down, not the variant", expected_epoch=teller.epoch(key))
+    teller.command(
+        m.UndoRollback, key, "marek", "the test bench was down, not the variant", expected_epoch=teller.epoch(key)
+    )
     teller.outcomes(key, "strict-v3", "S" * 18 + "FS", 3, active_epoch=teller.epoch(key))
     teller.command(m.HoldTask, told["data-engineer"], "marek", "model gateway maintenance", hours=6.0)
-    for agent, who, why in (("insurance-support", "tomasz", "customer demo on Friday"), ("medical-coder", "ana", "month-end close")):
+    for agent, who, why in (
+        ("insurance-support", "tomasz", "customer demo on Friday"),
+        ("medical-coder", "ana", "month-end close"),
+    ):
         teller.some(told[agent], "default", 40, 0.93, 3)
         teller.command(m.PinVariant, told[agent], who, why, hours=48.0)
     teller.some(told["data-engineer"], "default", 30, 0.95, 5)
@@ -219,7 +234,9 @@ def _tonight(teller: Teller, told: dict[str, TaskKey]) -> None:
     teller.outcomes(key, "forms-v2", "S" * 12 + "FSFFSFFSFFFSFSFFSF", 4, active_epoch=teller.epoch(key))
     key = told["incident-responder"]
     teller.some(key, "default", 40, 0.9, 4, active_epoch=1)
-    teller.command(m.RegisterVariant, key, "ana", "shorter answers", variant_id="terse-v2", parent="default", model="m-2")
+    teller.command(
+        m.RegisterVariant, key, "ana", "shorter answers", variant_id="terse-v2", parent="default", model="m-2"
+    )
     teller.outcomes(key, "terse-v2", "S" * 12, variant_source="explore")
     teller.command(m.StartRollout, key, "ana", "step by step", variant_id="terse-v2")
     teller.at(8 * MINUTE)
@@ -249,12 +266,13 @@ def heard(driver: TopologyDriver) -> Fleet:
 
 def page_of(driver: TopologyDriver) -> Stored:
     """Return the record of the page of ``crl.overview``, folded from the notes about all topics."""
-    notes: list[Stored] = []
-    for topic in TALLY.sources:
-        for partition, log in enumerate(driver.topics[topic]):
-            for record in log:
-                for output in note_records(topic, partition, [record], SentNotes()):
-                    notes.append(Stored(0, record.timestamp, output.key, output.value))
+    notes = [
+        Stored(0, record.timestamp, output.key, output.value)
+        for topic in TALLY.sources
+        for partition, log in enumerate(driver.topics[topic])
+        for record in log
+        for output in note_records(topic, partition, [record], SentNotes())
+    ]
     notes.sort(key=lambda note: note.timestamp)
     folded = fold_notes(None, {}, [note._replace(offset=offset) for offset, note in enumerate(notes)])
     [value] = [output.value for output in folded.outputs if output.topic == OVERVIEW][-1:]
@@ -294,13 +312,13 @@ def failing_provider(number: int = 60, fallen: int = 12) -> Fleet:
     tell(teller, number)
     keys = [TaskKey(f"agent-{n % 5}", f"kind-{n}") for n in range(fallen)]
     for key in keys:
-        teller.outcomes(key, "default", "S" * 30, 2, active_epoch=1, provider="azure-eu")
-        teller.outcomes(key, "v2", "S" * 20, variant_source="explore", provider="azure-eu")
-    for letters in ("SF", "FFF", "FEF", "EFF", "FFF"):
-        for key in keys:
-            teller.outcomes(key, "default", letters, 2, active_epoch=1, provider="azure-eu")
+        teller.outcomes(key, "default", "S" * 80, provider="azure-eu")
+        teller.outcomes(key, "v2", "S" * 40, provider="azure-eu", variant_source="explore")
+    for _ in range(8):
         teller.flush()
+        for key in keys:
+            active = teller.driver.snapshot(key.agent_name, key.task_type).active_variant or "default"
+            teller.outcomes(key, active, "FFF", provider="azure-eu")
+    teller.flush()
     teller.driver.fall_silent(5_000)
     return heard(teller.driver)
-
-

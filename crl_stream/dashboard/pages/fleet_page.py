@@ -15,7 +15,7 @@ from crl_stream.core.overview.condition import PENDING_BELOW, ROLLBACKS_BELOW
 from crl_stream.core.overview.ledger import RATE_LIMIT
 from crl_stream.dashboard import entries
 from crl_stream.dashboard.fates import fates_of, status_of
-from crl_stream.dashboard.fleet import Fleet, task_of
+from crl_stream.dashboard.fleet import Fleet, fact_id_of, task_of
 from crl_stream.dashboard.pages import marks, orders
 from crl_stream.dashboard.pages.conditions import FILTERS
 from crl_stream.dashboard.pages.frame import Scene, linked, page
@@ -27,6 +27,8 @@ from crl_stream.proposals.page import stands
 
 CHANGES: Final = 8
 """How many changes the page lists."""
+REASONS: Final = 8
+"""How many reasons for the health are listed at once; the others are folded away."""
 LISTED: Final = 6
 """How many proposals and variants a side list shows."""
 _SIGNS: Final = {"HEALTHY": ("check", "ok"), "STABLE": ("eye", "warn"), "ATTENTION NEEDED": ("warn", "bad")}
@@ -64,9 +66,7 @@ class RecentRollback(msgspec.Struct, frozen=True, kw_only=True):
     order: orders.Order | None
 
 
-def fleet_page(
-    fleet: Fleet, viewer: Viewer, now: int, *, troubles: Sequence[str] = (), parts: bool = False
-) -> str:
+def fleet_page(fleet: Fleet, viewer: Viewer, now: int, *, troubles: Sequence[str] = (), parts: bool = False) -> str:
     """Return the page of the fleet at ``now``, in milliseconds since the epoch.
 
     ``troubles`` has one line for each thing that is not working, as ``crl dashboard`` prints it. With ``parts``, the
@@ -100,21 +100,37 @@ def _sections(scene: Scene, overview: m.Overview, condition: Condition) -> dict[
     others = entries.others_open(condition.alerts)
     degraded = [_degraded(scene, standing, others) for standing in overview.degraded]
     listed = {one.key for one in degraded if one.standing.active}
+    repeated = {alert.text for _, *rest in by_cause(condition.alerts) for alert in rest}
+    reasons = [*scene.troubles, *condition.concerns]
+    told = [text for text in reasons if text not in repeated][:REASONS]
+    more = [text for text in reasons if text not in told]
     idle = [standing for standing in overview.high_confidence if not standing.active]
     return {
         "word": word,
         "sign": _SIGNS[word],
-        "concerns": [linked(text, scene.fleet) for text in [*scene.troubles, *condition.concerns]],
+        "concerns": [linked(text, scene.fleet) for text in told],
+        "more_concerns": [linked(text, scene.fleet) for text in more],
         "figures": _figures(overview, condition),
         "in_use": [one for one in degraded if one.standing.active],
         "not_in_use": [one for one in degraded if not one.standing.active],
-        "others": [(alert, linked(alert.text, scene.fleet)) for alert in others if task_of(alert) not in listed],
+        "others": [
+            (first, linked(first.text, scene.fleet), [alert.text for alert in rest])
+            for first, *rest in by_cause([alert for alert in others if task_of(alert) not in listed])
+        ],
         "rollbacks": _rollbacks(scene, overview.rollbacks),
         "proposals": condition.proposals[:LISTED],
         "confident": [(one, entries.readiness(one)) for one in idle],
         "confident_active": sum(standing.active for standing in overview.high_confidence),
         "confident_more": overview.n_high_confidence - len(overview.high_confidence),
     }
+
+
+def by_cause(alerts: Sequence[m.AlertNote]) -> list[list[m.AlertNote]]:
+    """Return the alerts grouped by their cause, in the order in which the causes first appear."""
+    found: dict[str, list[m.AlertNote]] = {}
+    for alert in alerts:
+        found.setdefault(alert.cause_id, []).append(alert)
+    return list(found.values())
 
 
 def _figures(overview: m.Overview, condition: Condition) -> list[tuple[str, int, str, str]]:
@@ -202,7 +218,12 @@ def facts_about(fleet: Fleet, events: Sequence[m.RollbackEvent]) -> Iterator[Any
 
 def look_of(status: str) -> tuple[str, str]:
     """Return the icon and colour for what became of a rollback."""
-    looks = {"confirmed": ("check", "ok"), "undone": ("undo", "hold"), "taken": ("undo", "hold"), "not": ("person", "warn")}
+    looks = {
+        "confirmed": ("check", "ok"),
+        "undone": ("undo", "hold"),
+        "taken": ("undo", "hold"),
+        "not": ("person", "warn"),
+    }
     return looks.get(status.split(" ", 1)[0], ("shadow", "info"))
 
 
@@ -220,7 +241,11 @@ def moved(fleet: Fleet, note: m.RollbackNote | m.RollbackEvent) -> tuple[int, in
 
 def changes_of(fleet: Fleet) -> list[Happening]:
     """Return what changed lately in the fleet, newest first: activations that were made, and commands."""
-    found = [happening_of(fact) for fact in fleet.facts.values() if _is_change(fact)]
+    once: dict[str, Any] = {}
+    for fact in fleet.facts.values():
+        if _is_change(fact):  # a command for the fleet has a result in each partition
+            once.setdefault(fact.command_id if isinstance(fact, m.CommandResult) else fact_id_of(fact), fact)
+    found = [happening_of(fact) for fact in once.values()]
     return sorted(found, key=lambda one: -from_text(one.timestamp))
 
 

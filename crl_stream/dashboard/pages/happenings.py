@@ -59,7 +59,8 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
 
 def happening_of(fact: Any) -> Happening:
     """Return one fact of ``crl.decisions``, a rollback, a degradation or an alert as a line."""
-    return _KINDS[type(fact)](fact)
+    told: Happening = _KINDS[type(fact)](fact)
+    return told
 
 
 def _activation(fact: m.Activation) -> Happening:
@@ -86,7 +87,7 @@ def _result(fact: m.CommandResult) -> Happening:
         key=task_of(fact),
         icon=_COMMAND_ICONS.get(fact.command, "person") if fact.outcome == "applied" else "x-circle",
         css="hold" if fact.outcome == "applied" else "warn",
-        what=f"{fact.command} {fact.outcome}: {fact.detail}",
+        what=f"{fact.command} {fact.outcome}: {fact.detail if fact.tasks is None else fact.detail.partition(': ')[0]}",
         who=fact.actor,
         why=fact.reason,
         epoch=fact.epoch if fact.outcome == "applied" and fact.command in _CHANGES_EPOCH else None,

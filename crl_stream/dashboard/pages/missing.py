@@ -25,7 +25,9 @@ def trouble_page(base: str, status: int, error: str, hint: str, command: str = "
     With status 503 it looks like the page that will come, and asks for itself every two seconds.
     """
     template = "waiting.html" if status == 503 else "missing.html"
-    return render(template, title="Not yet" if status == 503 else "Not found", base=base, what=error, hint=hint, order=command)
+    return render(
+        template, title="Not yet" if status == 503 else "Not found", base=base, what=error, hint=hint, order=command
+    )
 
 
 def missing_page(viewer: Viewer, what: str, hint: str, command: str = "") -> str:

@@ -64,7 +64,11 @@ def stop_all(fleet: Fleet) -> Order:
         confirm="Stop all",
         tone="danger",
         effects=[
-            ("pause", "", f"Nothing automatic happens in {plural(len(fleet.tasks), 'task')}, or in a task that is new."),
+            (
+                "pause",
+                "",
+                f"Nothing automatic happens in {plural(len(fleet.tasks), 'task')}, or in a task that is new.",
+            ),
             ("warn", "warn", "Rollbacks stop too: a variant that collapses stays active until a person acts."),
             ("eye", "", "Alerts continue and name you. The hold ends after these hours, or when someone resumes."),
         ],
@@ -239,7 +243,12 @@ def defer(proposal: m.Proposal) -> Order:
 
 
 def _review(
-    proposal: m.Proposal, kind: type[m.TaskCommand], verb: str, label: str, key: str, effects: list[tuple[str, str, str]]
+    proposal: m.Proposal,
+    kind: type[m.TaskCommand],
+    verb: str,
+    label: str,
+    key: str,
+    effects: list[tuple[str, str, str]],
 ) -> Order:
     task = TaskKey(proposal.agent_name, proposal.task_type)
     return Order(

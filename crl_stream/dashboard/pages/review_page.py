@@ -55,9 +55,7 @@ class Reviewed(msgspec.Struct, frozen=True, kw_only=True):
     acts: list[orders.Order]
 
 
-def review_page(
-    fleet: Fleet, viewer: Viewer, now: int, *, troubles: Sequence[str] = (), parts: bool = False
-) -> str:
+def review_page(fleet: Fleet, viewer: Viewer, now: int, *, troubles: Sequence[str] = (), parts: bool = False) -> str:
     """Return the review queue at ``now``; ``parts`` changes nothing here, every page takes it."""
     scene = Scene(fleet=fleet, viewer=viewer, now=now, troubles=troubles, orders=[])
     queue = [_reviewed(scene, proposal) for proposal in open_proposals(fleet, now)]
@@ -71,7 +69,10 @@ def review_page(
         queue=queue,
         n_pending=sum(one.status == "pending" for one in queue),
         n_deferred=sum(one.status == "deferred" for one in queue),
-        decided=[(p, TaskKey(p.agent_name, p.task_type), title_of(p), status_at(p, now), *ending(p)) for p in decided[:DECIDED]],
+        decided=[
+            (p, TaskKey(p.agent_name, p.task_type), title_of(p), status_at(p, now), *ending(p))
+            for p in decided[:DECIDED]
+        ],
         parts=parts,
     )
 
@@ -109,9 +110,7 @@ def _reviewed(scene: Scene, proposal: m.Proposal) -> Reviewed:
     )
 
 
-def _variants(
-    proposal: m.Proposal, snapshot: m.TaskSnapshot | None
-) -> list[tuple[m.VariantSnapshot, tuple[str, str]]]:
+def _variants(proposal: m.Proposal, snapshot: m.TaskSnapshot | None) -> list[tuple[m.VariantSnapshot, tuple[str, str]]]:
     if snapshot is None:
         return []
     wanted = {snapshot.active_variant, proposal.target_variant, proposal.change.parent}
@@ -159,7 +158,7 @@ def _blast(fleet: Fleet, key: TaskKey, proposal: m.Proposal) -> list[tuple[str, 
 def _change(change: m.Change) -> list[tuple[str, str, str]]:
     """Return the exact change, line by line."""
     sign = {"register": "+", "activate": "+", "retire": "-", "enforce": "+"}[change.action]
-    lines = [(sign, change.action, change.variant_id)]
+    lines: list[tuple[str, str, str]] = [(sign, change.action, change.variant_id)]
     if change.action == "enforce":
         return [("+", "operations.mode", '"enforce" for this task')]
     for name in ("parent", "model_tier", "provider", "model", "temperature", "ref"):

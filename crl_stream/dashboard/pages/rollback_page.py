@@ -129,7 +129,7 @@ def _cells(judged: m.Judged) -> list[Cell]:
     found = []
     for number_, letter in enumerate(judged.successes):
         reward = judged.rewards[number_] if number_ < len(judged.rewards) else 0.0
-        height = abs(reward) * 40
+        height = abs(reward) * 36
         top = 104.0 - height if reward >= 0 else 104.0
         found.append(
             Cell(
@@ -170,7 +170,7 @@ def _figure(name: str, before: float, after: float, change: float | None, limit:
         after=f"{after:.3f}",
         change="-" if change is None else f"{change:.1%}",
         limit="" if limit is None else f"{limit:.1%}",
-        over=None if limit is None or change is None else change > limit,
+        over=None if limit is None else change is not None and change > limit,
         width=round(_GAUGE * max(0.0, change or 0.0) / most, 1),
         mark=0.0 if limit is None else round(1 + _GAUGE * limit / most, 1),
     )

@@ -175,7 +175,12 @@ def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str
         yield "check", "ok", "A rollback happens once the active variant is degraded and a target is there.", ""
     if (check := snapshot.verification) is not None:
         words = f"{check.outcomes} of {check.outcomes_needed} outcomes of the target so far"
-        yield "eye", "", f"{check.rollback_id} is still compared with {check.left_variant}, and may be taken back.", words
+        yield (
+            "eye",
+            "",
+            f"{check.rollback_id} is still compared with {check.left_variant}, and may be taken back.",
+            words,
+        )
     if snapshot.cooldown_left:
         yield "clock", "", f"No promotion for {plural(snapshot.cooldown_left, 'more outcome')}.", ""
     for words, order in (("Pinned", snapshot.pinned), ("Held", snapshot.held)):
@@ -183,8 +188,11 @@ def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str
             rest = f", {plural(order.outcomes_left, 'outcome')} left" if order.outcomes_left else ""
             until = f" until {order.until}" if order.until else ""
             where = " with the fleet" if order.scope == "fleet" else ""
-            yield "pin" if words == "Pinned" else "pause", "hold", f"{words}{where} by {order.actor}{until}{rest}", (
-                order.reason or "no reason given"
+            yield (
+                "pin" if words == "Pinned" else "pause",
+                "hold",
+                f"{words}{where} by {order.actor}{until}{rest}",
+                (order.reason or "no reason given"),
             )
     if (rollout := snapshot.rollout) is not None:
         share = f"{100 * rollout.share:.3g} %, stage {rollout.stage} of {len(rollout.stages)}"
@@ -192,7 +200,12 @@ def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str
     if snapshot.one_runtime is not None:
         yield "eye", "warn", "Only one runtime reports the loss.", snapshot.one_runtime.text
     if (cause := snapshot.common_cause) is not None:
-        yield "warn", "bad", f"{cause.tag} is failing; this ends at the latest at {cause.until}", ", ".join(cause.variants)
+        yield (
+            "warn",
+            "bad",
+            f"{cause.tag} is failing; this ends at the latest at {cause.until}",
+            ", ".join(cause.variants),
+        )
     for variant in snapshot.variants:
         if variant.not_applied:
             yield "up", "", f"{variant.variant_id} is not active yet: {variant.not_applied}", variant.reasoning
@@ -249,6 +262,8 @@ def series_of(fleet: Fleet, key: TaskKey) -> dict[str, Any]:
         "epoch": [point.epoch for point in points],
         "variant": [point.variant_id for point in points],
         "rollbacks": [
-            [from_text(event.timestamp) / 1_000, event.rollback_id] for event in fleet.rollbacks_of(key) if event.enforced
+            [from_text(event.timestamp) / 1_000, event.rollback_id]
+            for event in fleet.rollbacks_of(key)
+            if event.enforced
         ],
     }

@@ -402,7 +402,7 @@
       const axis = { stroke: dim, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
       plots.push(new uPlot({
         width: charts.clientWidth - 40, height: n === lanes.length - 1 ? 132 : 104,
-        legend: { show: false }, cursor: { sync: { key: "crl" }, y: false, drag: { x: false, y: false }, points: { size: 7 } },
+        legend: { show: false }, padding: [8, 18, n === lanes.length - 1 ? 0 : 6, 0], cursor: { sync: { key: "crl" }, y: false, drag: { x: false, y: false }, points: { size: 7 } },
         scales: { x: { time: true }, y: lane.log ? { distr: 3, range: (u, lo, hi) => [1, Math.max(100, hi * 1.2)] } : lane.range ? { range: lane.range } : {} },
         tzDate: (ts) => uPlot.tzDate(new Date(ts * 1e3), "Etc/UTC"),
         axes: [
@@ -410,7 +410,7 @@
           { ...axis, size: 62, space: 30, ...(lane.log ? { splits: (u, i, lo, hi) => [1, 100, 1e4, 1e6, 1e8, 1e10, 1e12].filter((v) => v <= hi), filter: null } : {}),
             values: (u, ticks) => ticks.map((v) => (v === null ? "" : lane.f(v))) },
         ],
-        series: [{}, { stroke: text, width: 1.75, points: { size: 4 } }, { stroke: dim, width: 1, dash: [4, 4], points: { show: false } }].slice(0, lane.data.length + 1),
+        series: [{}, { stroke: text, width: 1.75, points: { show: false } }, { stroke: dim, width: 1, dash: [4, 4], points: { show: false } }].slice(0, lane.data.length + 1),
         hooks: { draw: [mark], setCursor: [(u) => { if (n === 0) point(u.cursor.idx ?? null); }] },
       }, [d.time, ...lane.data], charts));
     });
