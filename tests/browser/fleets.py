@@ -297,6 +297,7 @@ def story(number: int = 1_000) -> Fleet:
     return heard(teller.driver)
 
 
+@cache
 def held_fleet(number: int = 60) -> Fleet:
     """Return a smaller fleet that a person holds as a whole."""
     teller = Teller()
@@ -306,6 +307,7 @@ def held_fleet(number: int = 60) -> Fleet:
     return heard(teller.driver)
 
 
+@cache
 def failing_provider(number: int = 60, fallen: int = 12) -> Fleet:
     """Return a smaller fleet in which everything that uses one provider fails at the same time."""
     teller = Teller()

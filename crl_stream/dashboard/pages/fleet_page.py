@@ -44,6 +44,8 @@ class Degraded(msgspec.Struct, frozen=True, kw_only=True):
     strip: tuple[str, str] | None
     """The variant's outcomes and which are judged; None if the fleet has no snapshot of it."""
     status: str
+    now: str
+    """The current verdict, if it is better than DEGRADED."""
     touches: str
     command: str
     order: orders.Order | None
@@ -169,6 +171,7 @@ def _degraded(scene: Scene, standing: m.TaskStanding, others: Sequence[m.AlertNo
         key=key,
         strip=None if variant is None else marks.cells_of(variant.window),
         status=entries.protection(standing),
+        now=dict(entries.degradation_fields(standing)).get("Now", ""),
         touches=touches(fleet, key),
         command=command,
         order=order,
