@@ -59,7 +59,7 @@ def state_of(fleet: Fleet, key: TaskKey, now: int, rolled_back: Mapping[TaskKey,
     snapshot = fleet.tasks[key]
     task = brief(snapshot, now)
     word, *more = remarks_of(task)
-    rank, icon, css = _look(task, snapshot)
+    rank, icon, css = _look(task)
     last = (newest_rollbacks(fleet) if rolled_back is None else rolled_back).get(key)
     return State(rank, icon, css, word, "; ".join(more), _marks(task, snapshot, last, now))
 
@@ -73,7 +73,7 @@ def newest_rollbacks(fleet: Fleet) -> dict[TaskKey, int]:
     return found
 
 
-def _look(task: Mapping[str, Any], snapshot: m.TaskSnapshot) -> tuple[int, str, str]:
+def _look(task: Mapping[str, Any]) -> tuple[int, str, str]:
     given = dict(task)
     trouble = is_trouble(given)
     looks: list[tuple[bool, str, str]] = [

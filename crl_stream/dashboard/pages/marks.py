@@ -23,11 +23,12 @@ _LOWEST: Final = 0.5
 _SPARK_WIDTH: Final = 92
 _SPARK_HEIGHT: Final = 26
 _PIPS: Final = 6
-_NOTHING: Final = '<rect class="n" x="{x}" y="15" width="7" height="2"/>'
+_NOTHING: Final = Markup('<rect class="n" x="{x}" y="15" width="7" height="2"/>')
+_JUDGED: Final = Markup('<rect class="u" x="{}" y="18.5" width="{}" height="1.2"/>')
 _CELLS: Final = {
-    "S": '<rect class="s{old}" x="{x}" y="11" width="7" height="6" rx="1"/>',
-    "F": '<rect class="f{old}" x="{x}" y="0" width="7" height="17" rx="1"/>',
-    "E": '<rect class="e{old}" x="{x}.75" y=".75" width="5.5" height="15.5" rx="1"/>',
+    "S": Markup('<rect class="s{old}" x="{x}" y="11" width="7" height="6" rx="1"/>'),
+    "F": Markup('<rect class="f{old}" x="{x}" y="0" width="7" height="17" rx="1"/>'),
+    "E": Markup('<rect class="e{old}" x="{x}.75" y=".75" width="5.5" height="15.5" rx="1"/>'),
 }
 
 
@@ -57,11 +58,11 @@ def strip(outcomes: str, judged: str) -> Markup:
             start = number
         elif verdict != "J" and start is not None:
             width = (number - start) * _STEP - 2
-            marks.append(f'<rect class="u" x="{start * _STEP}" y="18.5" width="{width}" height="1.2"/>')
+            marks.append(_JUDGED.format(start * _STEP, width))
             start = None
     return Markup(
         '<svg class="strip" role="img" aria-label="{}" width="{}" height="20" viewBox="0 0 {} 20">{}</svg>'
-    ).format(_spoken(outcomes, judged), _WIDTH, _WIDTH, Markup("".join(marks)))
+    ).format(_spoken(outcomes, judged), _WIDTH, _WIDTH, Markup().join(marks))
 
 
 def _spoken(outcomes: str, judged: str) -> str:
@@ -92,7 +93,8 @@ def spark(codes: str, baseline: int, *, low: bool) -> Markup:
     return Markup(
         '<svg class="spark" aria-hidden="true" viewBox="0 0 {0} {1}">'
         '<line class="b" x1="0" x2="{0}" y1="{2:.1f}" y2="{2:.1f}"></line>'
-        '<polyline class="l" points="{3}"></polyline><circle class="d{4}" cx="{5:.1f}" cy="{6:.1f}" r="2.4"></circle></svg>'
+        '<polyline class="l" points="{3}"></polyline>'
+        '<circle class="d{4}" cx="{5:.1f}" cy="{6:.1f}" r="2.4"></circle></svg>'
     ).format(_SPARK_WIDTH, _SPARK_HEIGHT, level, points, " low" if low else "", x, y)
 
 
@@ -107,7 +109,5 @@ def pips(moved: int, runtimes: int) -> Markup:
         return Markup('<span class="faint">none named</span>')
     shown = min(runtimes, _PIPS)
     filled = moved if runtimes <= _PIPS else moved * _PIPS // runtimes
-    marks = "".join(
-        f"<i{'' if number < filled else ' class=' + chr(34) + 'no' + chr(34)}></i>" for number in range(shown)
-    )
-    return Markup('<span class="pips" aria-hidden="true">{}</span>{}/{}').format(Markup(marks), moved, runtimes)
+    marks = Markup("<i></i>") * min(filled, shown) + Markup('<i class="no"></i>') * (shown - min(filled, shown))
+    return Markup('<span class="pips" aria-hidden="true">{}</span>{}/{}').format(marks, moved, runtimes)

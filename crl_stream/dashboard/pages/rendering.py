@@ -25,7 +25,7 @@ STATIC: Final = FOLDER / "static"
 
 def render(template: str, **values: Any) -> str:
     """Render a template with these values."""
-    return _environment().get_template(template).render(values)
+    return _environment().get_template(template).render(values | {"page_name": template.removesuffix(".html")})
 
 
 def shown(value: Any) -> Any:

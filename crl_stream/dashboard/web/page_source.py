@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from crl_stream.core.identity import TaskKey
+from crl_stream.dashboard import pages
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages.viewer import Viewer
 
 
 class PageSource:
-    """A minimal stand-in until the real pages are there."""
+    """The pages of ``crl_stream.dashboard.pages``, as the routes ask for them."""
 
     def fleet(self, fleet: Fleet, viewer: Viewer, now: int, *, parts: bool = False) -> str:
         """Return the page of the fleet."""
-        rows = "".join(f"<li>{escape(str(key))}" for key in fleet.tasks)
-        return f"<!doctype html><html data-stamp='{viewer.stamp}' data-csrf='{viewer.csrf}'><title>Fleet</title><ul>{rows}</ul>"
+        return pages.fleet_page(fleet, viewer, now, parts=parts)
 
     def task(self, fleet: Fleet, key: TaskKey, viewer: Viewer, now: int) -> str:
         """Return the page of a task."""
-        return f"<!doctype html><title>{escape(str(key))}</title>"
+        return pages.task_page(fleet, key, viewer, now)
 
     def rollback(self, fleet: Fleet, rollback_id: str, viewer: Viewer, now: int) -> str:
         """Return the page of a rollback."""
-        return f"<!doctype html><title>{escape(rollback_id)}</title>"
+        return pages.rollback_page(fleet, rollback_id, viewer, now)
 
     def review(self, fleet: Fleet, viewer: Viewer, now: int) -> str:
         """Return the review queue."""
-        return "<!doctype html><title>Review</title>"
+        return pages.review_page(fleet, viewer, now)
 
     def sign_in(self, base: str, *, with_token: bool) -> str:
         """Return the page for somebody who is not signed in."""
-        form = f"<form method=post action={base}/enter><input name=name><input name=token type=password></form>"
-        return f"<!doctype html><title>Sign in</title>{form if with_token else ''}"
+        return pages.sign_in_page(base, with_token=with_token)
 
     def once_more(self, base: str) -> str:
         """Return a page that asks for itself again."""
-        return "<!doctype html><title>One moment</title><meta http-equiv=refresh content=0>"
+        return pages.once_more_page(base)
 
     def trouble(self, base: str, status: int, error: str, hint: str) -> str:
         """Return a page that says what is wrong."""
-        return f"<!doctype html><title>{status}</title><p>{escape(error)}<p>{escape(hint)}"
+        return pages.trouble_page(base, status, error, hint)
