@@ -32,6 +32,7 @@ __all__ = [
     "Telemetry",
     "Web",
     "Worker",
+    "is_policy",
     "leaves",
 ]
 
@@ -255,6 +256,12 @@ SECTIONS: dict[str, Any] = {
     "mirrors.mlflow": MLflow,
 }
 POLICY_SECTIONS: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Policy)}
+
+
+def is_policy(name: str) -> bool:
+    """Return whether a dotted name is a setting of the policy; ``[review]`` has settings of both kinds."""
+    section, _, entry = name.rpartition(".")
+    return section in POLICY_SECTIONS and entry in POLICY_SECTIONS[section].__struct_fields__
 
 
 def leaves() -> dict[str, Any]:

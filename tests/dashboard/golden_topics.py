@@ -44,6 +44,12 @@ def golden_records() -> dict[tuple[str, int], list[Told]]:
     return found
 
 
+@cache
+def shared_golden_fleet() -> Fleet:
+    """Return one golden fleet for all tests that only look at it."""
+    return golden_fleet()
+
+
 def golden_fleet() -> Fleet:
     """Return the fleet at the end of the golden hour, with rollbacks, rollouts, holds, reviews and incidents."""
     fleet = Fleet()
