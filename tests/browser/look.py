@@ -73,11 +73,19 @@ class Looker:
     def wait(self, script: str) -> None:
         """Wait until a JavaScript expression is true; Playwright's own wait needs eval, which the policy forbids."""
         until = time.monotonic() + WAIT_MS / 1_000
-        while not self.page.evaluate(script):
+        while not self._is_true(script):
             assert time.monotonic() < until, (
                 f"never true: {script}; the page says: {self.page.inner_text('body')[:2000]}"
             )
             self.page.wait_for_timeout(30)
+
+    def _is_true(self, script: str) -> bool:
+        try:
+            return bool(self.page.evaluate(script))
+        except Error as error:
+            if "context was destroyed" in str(error) or "navigat" in str(error):
+                return False  # the page is being replaced
+            raise
 
     def run(self, script: str) -> Any:
         return self.page.evaluate(script)

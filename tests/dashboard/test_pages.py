@@ -210,7 +210,7 @@ def test_no_text_of_a_stranger_becomes_an_element_or_hides_itself() -> None:
     assert shown > 100, "the texts are shown, as texts"
 
 
-@pytest.mark.parametrize("trouble", [HOSTILE, "worker: no worker runs the role monitor"])
+@pytest.mark.parametrize("trouble", [HOSTILE, "worker: no worker runs the role monitor"], ids=["hostile", "plain"])
 def test_what_is_not_working_is_shown_on_every_page_and_makes_the_fleet_unhealthy(trouble: str) -> None:
     fleet, now = golden()
     page = pages.fleet_page(fleet, VIEWER, now, troubles=[trouble])
