@@ -39,6 +39,7 @@ async def test_a_page_tells_an_outage_and_goes_on_after_it(how: str, broker: Bro
             await browser.enter(link.strip())
             async with browser.stream() as events:
                 await until(events, lambda event: event.data.get("live") is True)
+                await installation.producer.stop()
                 gone = time.time() * 1_000
                 broker.away(how)
                 lost = await until(events, lambda event: event.data.get("live") is False, 60)
