@@ -17,6 +17,7 @@ from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.messages import Overview
 from crl_stream.core.overview import Condition
 from crl_stream.dashboard.text import render
+from crl_stream.dashboard.web.doors import link
 from crl_stream.errors import CrlError, NotFound, UsageError
 from crl_stream.kafka.commands import default_actor
 from crl_stream.kafka.fleet_health import inspect_kafka
@@ -74,12 +75,12 @@ def dashboard(
 
 def _for_browsers(session: Session, *, serve_it: bool) -> None:
     """Serve the dashboard, or print an address for the one that a worker on this machine serves."""
-    from crl_stream.dashboard.web.server import link, serve
-
     if not serve_it:
         settings = session.settings
         show(link(settings, views_url(settings), default_actor()))
         return
+    from crl_stream.dashboard.web.server import serve
+
     settings = session.connected
     logging.basicConfig(level=logging.WARNING, handlers=[LogLines()])
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from yarl import URL
 
+from crl_stream.dashboard.web.doors import BASE
 from crl_stream.dashboard.web.hub import Hub, now_ms
-from crl_stream.dashboard.web.routes import BASE, Dashboard
+from crl_stream.dashboard.web.routes import Dashboard
 from crl_stream.dashboard.web.server import make_dashboard
 from crl_stream.settings import Settings, load_settings
 from crl_stream.worker.views.gate import make_gate

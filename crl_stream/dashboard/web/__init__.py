@@ -5,7 +5,7 @@ access        who may look and who may act
 doors         one-time tokens and sessions
 limits        how often somebody may try something
 answers       responses with the headers that protect them
-page_source   the pages
+own_rules     marks the handlers for which the gate of a worker does not count
 documents     the pages as JSON
 static_files  the style sheet and the scripts
 orders        what a person commands, and the monitor's answer

@@ -16,13 +16,21 @@ import re
 import secrets
 import stat
 import tempfile
+import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+if TYPE_CHECKING:
+    from crl_stream.settings import Settings
+
 log = logging.getLogger(__name__)
 
+BASE: Final = "/dashboard"
+"""The path under which the dashboard is served."""
+FOLDER: Final = "web-sessions"
+"""The folder of tokens and sessions in ``worker.data_dir``."""
 TOKEN_MINUTES: Final = 15
 """How long a one-time token can be used."""
 MOST_TOKENS: Final = 50
@@ -50,6 +58,17 @@ def is_actor(name: str) -> bool:
 def as_actor(name: str) -> str:
     """Return a name of this machine's user as one that ``is_actor`` accepts."""
     return re.sub(r"[^A-Za-z0-9._:@+-]+", "-", name)[:100] or "unknown"
+
+
+def doors_of(settings: Settings) -> Doors:
+    """Return the tokens and sessions of the dashboards with these settings on this machine."""
+    return Doors(settings.worker.data_dir / FOLDER, settings.web.session_hours)
+
+
+def link(settings: Settings, url: str, actor: str) -> str:
+    """Return an address that opens the dashboard at ``url`` once, within ``TOKEN_MINUTES``, for ``actor``."""
+    token = doors_of(settings).mint(as_actor(actor), time.time_ns() // 1_000_000)
+    return f"{url.rstrip('/')}{BASE}/enter?token={token}"
 
 
 class Doors:

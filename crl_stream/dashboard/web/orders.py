@@ -2,8 +2,8 @@
 
 ``POST BASE/orders`` with ``{"command": "UndoRollback", "agent_name", "task_type", ..., "reason"}``: the name of a
 command of ``crl.commands`` and its fields, without those that the server fills in: id, times and actor.  ``HoldAll``
-and ``ResumeAll`` have no task.  ``ApproveProposal`` names only the proposal, and ``revision`` if it must be the one that
-was shown; the server adds the exact change.
+and ``ResumeAll`` have no task.  ``ApproveProposal`` names only the proposal, and ``revision`` if it must be the one
+that was shown; the server adds the exact change.
 
 The answer is that of the monitor, ``{"outcome": "applied"|"refused", "detail", "result"}``, with status 200 or 409.
 """

@@ -5,30 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 from aiohttp import web
 
 from crl_stream.core.identity import TaskKey, is_identifier
-from crl_stream.dashboard.pages.rows import task_change
-from crl_stream.dashboard.pages.viewer import Viewer
+from crl_stream.dashboard import pages
+from crl_stream.dashboard.pages import Viewer
 from crl_stream.dashboard.web import documents
 from crl_stream.dashboard.web.access import BY_TOKEN, COOKIE, Access, Caller, Refusal, Rules
 from crl_stream.dashboard.web.answers import document, page, problem, redirect
-from crl_stream.dashboard.web.doors import Doors, is_actor
+from crl_stream.dashboard.web.doors import BASE, Doors, is_actor
 from crl_stream.dashboard.web.hub import Hub, now_ms
 from crl_stream.dashboard.web.limits import RateLimit
 from crl_stream.dashboard.web.orders import carry_out, make_command, read_order
-from crl_stream.dashboard.web.page_source import PageSource
+from crl_stream.dashboard.web.own_rules import with_own_rules
 from crl_stream.dashboard.web.static_files import StaticFiles
 from crl_stream.dashboard.web.stream import Painter, send_events, standing
 from crl_stream.settings import Settings
 
 log = logging.getLogger(__name__)
 
-BASE: Final = "/dashboard"
 MOST_BODY: Final = 16_384
 """Bytes that a request may carry."""
 BODY_SECONDS: Final = 5.0
@@ -47,9 +45,8 @@ class Dashboard:
         self.doors = doors
         self._access = Access(rules, doors)
         self._environment = environment
-        self._pages = PageSource()
-        self._files = StaticFiles(Path(__file__).resolve().parent.parent / "static")
-        self._painter = Painter(task_change)
+        self._files = StaticFiles(pages.STATIC)
+        self._painter = Painter(pages.task_change)
         self._orders = RateLimit(burst=20, seconds=1.0)
         self._attempts = RateLimit(burst=10, seconds=6.0)
         self._in_hand: set[asyncio.Task[Any]] = set()
@@ -100,8 +97,7 @@ class Dashboard:
                 log.exception("the dashboard failed")
                 return self._refused(request, Refusal(500, "The dashboard failed.", "the log of this process says why"))
 
-        guarded.serves_the_dashboard = True  # type: ignore[attr-defined]
-        return guarded
+        return with_own_rules(guarded)
 
     def _known(self, view: View) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """Return the view for people who are known; it gets the caller."""
@@ -122,11 +118,11 @@ class Dashboard:
         if request.method in {"GET", "HEAD"} and _wants_page(request):
             if refusal.status == 401 and request.headers.get("Sec-Fetch-Site") == "cross-site":
                 # A link in a chat or a mail: the browser sends no strict cookie until the page itself asks again.
-                response = page(self._pages.once_more(BASE))
+                response = page(pages.once_more_page(BASE))
             elif refusal.status == 401:
-                response = page(self._pages.sign_in(BASE, with_token=bool(self._access.rules.token)), 401)
+                response = page(pages.sign_in_page(BASE, with_token=bool(self._access.rules.token)), 401)
             else:
-                html = self._pages.trouble(BASE, refusal.status, refusal.error, refusal.hint)
+                html = pages.trouble_page(BASE, refusal.status, refusal.error, refusal.hint)
                 response = page(html, refusal.status, **refusal.headers)
         else:
             response = problem(refusal)
@@ -173,7 +169,7 @@ class Dashboard:
         now, fleet = now_ms(), self.hub.fleet
         if not _wants_page(request):
             return document(documents.fleet_document(fleet, now, standing(self.hub)))
-        return _packed(page(self._pages.fleet(fleet, self._viewer(caller), now, parts="parts" in request.query)))
+        return _packed(page(pages.fleet_page(fleet, self._viewer(caller), now, parts=_parts(request))))
 
     async def _task(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
@@ -186,7 +182,7 @@ class Dashboard:
             raise Refusal(404, "There is no such task.", "the page of the fleet lists all tasks")
         if not as_page:
             return document(documents.task_document(fleet, key, now, standing(self.hub)))
-        return _packed(page(self._pages.task(fleet, key, self._viewer(caller), now)))
+        return _packed(page(pages.task_page(fleet, key, self._viewer(caller), now, parts=_parts(request))))
 
     async def _rollback(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
@@ -199,14 +195,14 @@ class Dashboard:
             )
         if not as_page:
             return document(documents.rollback_document(fleet, name, now, standing(self.hub)))
-        return _packed(page(self._pages.rollback(fleet, name, self._viewer(caller), now)))
+        return _packed(page(pages.rollback_page(fleet, name, self._viewer(caller), now, parts=_parts(request))))
 
     async def _review(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
         now, fleet = now_ms(), self.hub.fleet
         if not _wants_page(request):
             return document(documents.review_document(fleet, now, standing(self.hub)))
-        return _packed(page(self._pages.review(fleet, self._viewer(caller), now)))
+        return _packed(page(pages.review_page(fleet, self._viewer(caller), now, parts=_parts(request))))
 
     async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         if self.hub.viewers >= self._web.streams:
@@ -294,11 +290,6 @@ class Dashboard:
         return response
 
 
-def serves_the_dashboard(request: web.Request) -> bool:
-    """Return whether a request is answered by the dashboard, which has rules of its own."""
-    return getattr(request.match_info.handler, "serves_the_dashboard", False) is True
-
-
 def _wants_page(request: web.Request) -> bool:
     """Return whether a browser asks; programs ask for JSON by ``Accept``, or by the end of the address."""
     accept = request.headers.get("Accept", "")
@@ -314,6 +305,11 @@ def _task_in(text: str | None) -> TaskKey | None:
     if not (slash and is_identifier(agent_name) and is_identifier(task_type)):
         raise Refusal(400, "The stream is about no task.", "task=AGENT/TASK")
     return TaskKey(agent_name, task_type)
+
+
+def _parts(request: web.Request) -> bool:
+    """Return whether the script of a page asks for what may have changed."""
+    return "parts" in request.query
 
 
 def _packed(response: web.Response) -> web.Response:

@@ -16,27 +16,14 @@ from yarl import URL
 from crl_stream.broker.ports import free_port, why_not_bindable
 from crl_stream.dashboard.web.access import make_rules
 from crl_stream.dashboard.web.connections import keep_closing_idle
-from crl_stream.dashboard.web.doors import Doors, as_actor
-from crl_stream.dashboard.web.hub import now_ms
-from crl_stream.dashboard.web.routes import BASE, Dashboard
+from crl_stream.dashboard.web.doors import BASE, doors_of
+from crl_stream.dashboard.web.routes import Dashboard
 from crl_stream.errors import UsageError
 from crl_stream.settings import Settings
 
 log = logging.getLogger(__name__)
 
-DOORS: Final = "web-sessions"
-"""The folder of tokens and sessions in ``worker.data_dir``."""
 SHUTDOWN_SECONDS: Final = 2.0
-
-
-def doors_of(settings: Settings) -> Doors:
-    """Return the tokens and sessions of the dashboards with these settings on this machine."""
-    return Doors(settings.worker.data_dir / DOORS, settings.web.session_hours)
-
-
-def link(settings: Settings, url: str, actor: str) -> str:
-    """Return an address that opens the dashboard at ``url`` once, for ``actor``."""
-    return f"{url.rstrip('/')}{BASE}/enter?token={doors_of(settings).mint(as_actor(actor), now_ms())}"
 
 
 def make_dashboard(settings: Settings, host: str, url: URL | None = None) -> Dashboard:

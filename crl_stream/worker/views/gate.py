@@ -14,7 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from crl_stream.broker.ports import is_loopback
-from crl_stream.dashboard.web.routes import serves_the_dashboard
+from crl_stream.dashboard.web.own_rules import has_own_rules
 from crl_stream.wire.codec import encode
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def make_gate(host: str, url: URL, token: str) -> Any:
     async def gate(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if serves_the_dashboard(request):
+        if has_own_rules(request.match_info.handler):
             return await handler(request)
         if request.method not in {"GET", "HEAD"}:
             return problem(405, "The views only read.", "send commands with crl, e.g. crl undo --help")
