@@ -42,6 +42,8 @@ MAPPED = (
     "core/monitor",
     "core/overview",
     "core/proposer",
+    "dashboard",
+    "dashboard/pages",
     "explaining",
     "guide",
     "hooks",
