@@ -59,10 +59,14 @@ def why_not(data: bytes, at: Context, policy: Policy, variant_id: str | None = N
         return asked
     if row.active is None:
         return [*asked, *(first(turn, variant) for variant in row.variants.values())]
-    known = encode_row(row)
+    known, found = encode_row(row), dict[tuple[str, str, str], Question]()
     for name in _asked_about(row, variant_id):
         other = Turn(decode_row(known), at, policy)
-        asked += about_outcome(other, other.row.variants[name], measured_in(other, other.row.variants[name]))
+        for one in about_outcome(other, other.row.variants[name], measured_in(other, other.row.variants[name])):
+            place = one.key, one.variant_id, one.title
+            if place not in found or one.acts:  # a stage may begin with an outcome of either variant
+                found[place] = one
+    asked += found.values()
     if variant_id is None:
         return [*asked, *about_forgetting(turn)]
     if variant_id == row.active:
