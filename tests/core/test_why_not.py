@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from core.histories import histories
 from core.stories import POLICIES, Storyteller
 from core.task import HOUR, Task, proven
 from crl_stream.core import messages as m
@@ -165,6 +168,16 @@ def test_what_the_conditions_say_is_what_the_next_outcome_does(name: str, monkey
     for seed in range(12):
         watched = Watched(POLICIES[name], seed, monkeypatch)
         watched.tell(400)
+
+
+@given(history=histories, name=st.sampled_from(sorted(POLICIES)))
+@settings(max_examples=150, deadline=None)
+def test_it_holds_for_any_history_of_outcomes_scores_and_commands(history: list[Any], name: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        watched = Watched(POLICIES[name], 0, patch)
+        for message in history:
+            watched.fold(message)
+            questions(watched.task)
 
 
 SEEDS = {"guide": (0, 1), "stages": (0, 1), "shadow": (0,), "costs": (10, 11), "shared": (0, 1, 2, 3), "eager": (1,)}
