@@ -27,6 +27,7 @@ What people use:
     settings/     every setting a person can choose, and where its value came from
     broker/       a real Kafka broker for machines that have none
     contract/     locates and generates ``topics/``, the contract, which can be read without Python
+    sections      what sections of the settings have in common, wherever they are defined
     errors        every error a user may see
     visible       makes untrusted text safe to print on a terminal
     worker_views  queries the views of a worker from another process

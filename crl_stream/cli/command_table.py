@@ -41,6 +41,7 @@ PLACES: Final[dict[str, str]] = {
     "explain": "explain:explain",
     "why-not": "why_not:why_not",
     "window": "window:window",
+    "export": "export.command:export",
     "archive": "archive:archive",
     "broker": "broker:app",
     "topics": "topics:app",

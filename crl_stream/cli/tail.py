@@ -112,6 +112,8 @@ def line_of(received: Received) -> str:
         what += f" ({message.reasoning})"
     elif isinstance(message, m.Hindsight):
         what = f"rollback {message.finding} {task}: {message.reasoning} ({message.rollback_id})"
+    elif isinstance(message, m.Benefit):
+        what = f"{message.cause} {message.finding.replace('_', ' ')} {task}: {message.reasoning} ({message.cause_id})"
     elif isinstance(message, m.Adoption):
         what = f"adopted {task} {message.variant_id}, epoch {message.epoch}: "
         what += followed(msgspec.to_builtins(message))

@@ -14,6 +14,7 @@ from crl_stream.kafka.connection import reaching
 from crl_stream.kafka.log_consumer import answered_at
 from crl_stream.kafka.positions import bounds, places_of, records_at, records_between, records_of
 from crl_stream.kafka.session import Access, KafkaSession
+from crl_stream.kafka.topic_ids import describe_cluster
 from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.topics import Topics
 
@@ -106,6 +107,13 @@ class TopicReader:
         """Return how many partitions a topic has on the broker."""
         async with self._session.reading() as consumer:
             return len(await places_of(consumer, [self.names(topic)]))
+
+    async def ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """Return the id of each of the topics that exists, in hex; it changes when a topic is made again."""
+        names = {self.names(topic): topic for topic in topics}
+        async with self._session.reading() as consumer:
+            there = (await describe_cluster(consumer._client, list(names))).topics  # noqa: SLF001 - our own request
+        return {topic: there[name].id.hex() for name, topic in names.items() if name in there}
 
     async def cluster_id(self) -> str:
         """Return the cluster's id, which stays the same when its brokers move."""

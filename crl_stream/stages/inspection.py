@@ -9,7 +9,6 @@ import msgspec
 from crl_stream.core.drills import Drill, drill_of
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
-from crl_stream.core.monitor.adoption import followers_of
 from crl_stream.core.monitor.decision_matrix import no_rollback
 from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.rollout import WHOLE
@@ -22,7 +21,7 @@ from crl_stream.core.monitor.why_not.asked import why_not
 from crl_stream.core.monitor.why_not.conditions import Question
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.stages.fleet import has_expired
-from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD
+from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD, adoption_of
 from crl_stream.stages.partition import decode_partition
 
 
@@ -127,9 +126,8 @@ def scorecard(task: TaskRow, rules: Rules) -> dict[str, int] | None:
 
 def adoption(task: TaskRow) -> dict[str, int] | None:
     """Return how the runtimes followed the task's latest change; None if none was expected to."""
-    found = followers_of(task)
-    figures = (found.expected, found.moved, found.within_two, len(found.stuck))
-    return dict(zip(ON_ADOPTION, figures, strict=True)) if found.expected else None
+    found = dict(zip(ON_ADOPTION, adoption_of(task), strict=True))
+    return found if found["expected"] else None
 
 
 def drill_standing(partition: int, row: bytes, now: int) -> dict[str, Any] | None:

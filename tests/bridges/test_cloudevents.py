@@ -88,6 +88,13 @@ def test_an_event_without_a_time_has_that_of_its_record() -> None:
     assert the_message(OUTCOME, time=None).timestamp == to_text(RECEIVED)
 
 
+@pytest.mark.usefixtures("far_from_utc")
+@pytest.mark.parametrize("field", ["time", "timestamp"])
+def test_a_time_without_an_offset_is_utc_wherever_the_worker_runs(field: str) -> None:
+    own = {"timestamp": "2025-11-19T14:30:00"} if field == "timestamp" else {}
+    assert the_message(OUTCOME | own, time="2025-11-19T14:30:00").timestamp == "2025-11-19T14:30:00.000Z"
+
+
 def test_an_event_may_be_a_score() -> None:
     found = the_message({"invocation_id": "i", "quality": 0.5}, type="crl.Feedback.v1")
     assert isinstance(found, m.Feedback)

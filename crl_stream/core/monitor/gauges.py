@@ -1,10 +1,11 @@
 """The level of a guardrail metric for one variant: cost, duration, tokens, or a number that runtimes name.
 
 A gauge keeps the latest values in a window and the sums of older values, which fade.  The e-SR statistic (see
-``likelihood``) shows whether the mean has become worse: with m for the baseline's mean, increased by one standard
-error, v for its variance and s for the shift that an alternative claims, an outcome x multiplies it by
-``FADING + min(s / (v + s^2), .9 / (m - least)) (x - m)``.  This is a bet on the mean of values that are never below
-``least`` (Waudby-Smith, Ramdas, arXiv 2010.09686), so a few huge values prove little, but need no upper limit.
+``likelihood``) shows whether the mean has become worse.  An outcome x multiplies it by
+``FADING + min(s / (v + s^2), .9 / (m - least)) (x - m)``.  Here m is the baseline's mean, increased by one standard
+error, v is its variance, and s is the shift that an alternative claims.  This is a bet on the mean of values that are
+never below ``least`` (Waudby-Smith, Ramdas, arXiv 2010.09686).  A few huge values prove little, and values need no
+upper limit.
 
 Values are floats in the metric's own unit, negated if lower is worse, so that higher is always worse.
 """
@@ -25,7 +26,7 @@ FEWEST: Final = 20
 OWN: Final = 40
 """How many outcomes a variant's own past needs as a baseline."""
 STEADY: Final = 0.05
-"""The smallest standard deviation to assume, as a share of the mean: constant values would prove anything."""
+"""The smallest standard deviation to assume, as a share of the mean: constant values would otherwise prove anything."""
 
 
 class Level(NamedTuple):
@@ -45,7 +46,7 @@ class Change(NamedTuple):
 
 
 def measure(gauge: Gauge, value: float, size: int, memory: int, limit: float, floor: float) -> float:
-    """Add a value, and return the e-value: the mean of the three alternatives.
+    """Add a value, and return the e-value.
 
     Args:
         gauge: Updated in place.
@@ -62,9 +63,14 @@ def measure(gauge: Gauge, value: float, size: int, memory: int, limit: float, fl
         gauge.least = value
     window = gauge.window
     if len(window) >= size * VALUE.size:
-        _leave(gauge, memory, len(window) // VALUE.size - size + 1)
+        _drop_oldest(gauge, memory, len(window) // VALUE.size - size + 1)
     gauge.window += VALUE.pack(value)
     gauge.seen, gauge.since_alert = gauge.seen + 1, gauge.since_alert + 1
+    return e_value(gauge)
+
+
+def e_value(gauge: Gauge) -> float:
+    """Return the evidence that the mean is higher now: the mean of the three alternatives."""
     r1, r2, r3 = gauge.evidence
     return (r1 + r2 + r3) / 3.0
 
@@ -100,7 +106,7 @@ def _grown(statistic: float, gap: float, shift: float, floor: float, variance: f
 
 
 def baseline_of(gauge: Gauge, memory: int) -> Spread | None:
-    """Return what values are compared with: the replaced variant's, then the variant's own past; None if too few."""
+    """Return the baseline: the replaced variant's values, then the variant's own past; None if there are too few."""
     frozen: Spread | None = gauge.frozen
     if frozen is not None and (gauge.open_alert or 2 * gauge.seen < memory):
         return frozen
@@ -153,20 +159,13 @@ def values_of(gauge: Gauge) -> list[float]:
     return [value for (value,) in VALUE.iter_unpack(gauge.window)]
 
 
-def e_value_of(gauge: Gauge) -> float:
-    """Return the evidence that the metric became worse: the mean of the three alternatives."""
-    r1, r2, r3 = gauge.evidence
-    return (r1 + r2 + r3) / 3.0
-
-
 def restart(gauge: Gauge, memory: int, frozen: Spread | None = None, head_start: float = 0.0) -> None:
     """Judge only new values from here on; ``frozen`` is the baseline of a newcomer."""
-    _leave(gauge, memory, len(gauge.window) // VALUE.size)
+    _drop_oldest(gauge, memory, len(gauge.window) // VALUE.size)
     gauge.open_alert, gauge.seen, gauge.frozen = "", 0, frozen
     gauge.evidence = [head_start] * 3
-    if frozen is not None and frozen.n:
-        mean = frozen.total / frozen.n
-        gauge.least = min(gauge.least, mean)
+    if frozen is not None:
+        gauge.least = min(gauge.least, frozen.total / frozen.n)
 
 
 def accept(gauge: Gauge) -> None:
@@ -184,7 +183,7 @@ def left_behind(gauge: Gauge, memory: int) -> Spread | None:
     return None if base is None or base.n < FEWEST else Spread(base.n, base.total, base.squares)
 
 
-def _leave(gauge: Gauge, memory: int, count: int) -> None:
+def _drop_oldest(gauge: Gauge, memory: int, count: int) -> None:
     """Drop the oldest values of the window; they enter the past unless an alert is open."""
     past = gauge.past
     if not gauge.open_alert:

@@ -171,8 +171,8 @@ def is_last(rollout: Rollout) -> bool:
 def weights_of(row: TaskRow, exploration: float = 0.0) -> dict[str, int] | None:
     """Return the share of each variant in thousandths, the active one last; None if the active one gets everything.
 
-    Without a rollout, the variants that may be explored share ``exploration`` (0 to 1) equally; each gets at least a
-    thousandth, and the first ones by name get what cannot be divided.
+    Without a rollout, the variants that may be explored share ``exploration`` (0 to 1) equally. Each gets at least a
+    thousandth; the remainder goes to the first ones by name.
     """
     rollout = row.rollout
     if row.active is None:

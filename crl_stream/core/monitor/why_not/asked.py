@@ -99,7 +99,7 @@ def measured_in(turn: Turn, variant: Variant) -> list[Guardrail]:
         gauge = variant.gauges.get(guardrail.name)
         if gauge is None or gauge.sign != guardrail.sign:
             continue
-        if gauge.open_alert or gauges.e_value_of(gauge) >= turn.rules.threshold:
+        if gauge.open_alert or gauges.e_value(gauge) >= turn.rules.threshold:
             found.append(guardrail)
     return found
 

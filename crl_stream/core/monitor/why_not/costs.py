@@ -108,7 +108,7 @@ def _guardrail_conditions(turn: Turn, guardrail: Guardrail, gauge: Any, found: g
     needed = max(rules.min_recent, 2)
     base = None if gauge is None else gauges.baseline_of(gauge, rules.gauge_memory)
     past = 0 if gauge is None else gauge.past.n
-    e_value = 0.0 if gauge is None else gauges.e_value_of(gauge)
+    e_value = 0.0 if gauge is None else gauges.e_value(gauge)
     return [
         Condition(
             "values", "enough values", values >= needed, f"{values}, {needed} needed", float(values), float(needed)
