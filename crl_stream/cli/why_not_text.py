@@ -11,7 +11,7 @@ from crl_stream.visible import visible
 
 WIDTH: Final = 80
 _IDLE: Final = "rule outcomes baseline part values pin hold incident verifying degraded open rollout reported full"
-_NOTHING_TO_SAY: Final = frozenset([*_IDLE.split(), "covered", "new", "closed", "patience"])
+_NOTHING_TO_SAY: Final = frozenset([*_IDLE.split(), "covered", "new", "closed", "patience", "predicted", "since"])
 """Conditions that keep most steps from happening, mostly because there is nothing to end."""
 _EMPTY: Final = (
     "nothing does/no hold/no hold on the fleet/no pin/not retired/not quarantined/none/no incident/not paused/"

@@ -16,6 +16,7 @@ Kind = Literal[
     "activation",
     "rollout",
     "hindsight",
+    "benefit",
     "adoption",
     "proposal",
     "command",

@@ -24,6 +24,7 @@ _KINDS: Final[dict[type, Kind]] = {
     m.Activation: "activation",
     m.RolloutStep: "rollout",
     m.Hindsight: "hindsight",
+    m.Benefit: "benefit",
     m.Adoption: "adoption",
     m.Proposal: "proposal",
     m.Receipt: "receipt",
@@ -128,6 +129,8 @@ def _sentence(message: Any) -> str:
             return f"The rollout of {message.variant_id}: {message.step.replace('_', ' ')}."
         case m.Hindsight():
             return f"The reported rollback {message.rollback_id} was judged: {message.finding}."
+        case m.Benefit():
+            return f"The change to {message.variant_id} was judged: {message.finding.replace('_', ' ')}."
         case m.Adoption():
             return f"The runtimes followed the change to {message.variant_id}, epoch {message.epoch}."
         case m.Proposal():
@@ -144,7 +147,7 @@ def _sentence(message: Any) -> str:
 
 def _reason(message: Any) -> str:
     match message:
-        case m.Decision() | m.Activation() | m.RolloutStep() | m.Hindsight() | m.Proposal():
+        case m.Decision() | m.Activation() | m.RolloutStep() | m.Hindsight() | m.Benefit() | m.Proposal():
             return str(message.reasoning)
         case m.Alert():
             return message.action

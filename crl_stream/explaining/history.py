@@ -58,6 +58,8 @@ def _told(message: Any) -> tuple[str, str, str]:
             return "adopted", followed(msgspec.to_builtins(message)), MONITOR
         case m.Hindsight():
             return f"judged {message.finding}", message.reasoning, MONITOR
+        case m.Benefit():
+            return message.finding.replace("_", " "), message.reasoning, MONITOR
         case m.Proposal():
             why = message.history[-1].reason if message.history else message.reasoning
             return message.status, f"{message.proposal_type} {message.target_variant}: {why}", _reviewer(message)
@@ -113,7 +115,8 @@ def _cause_of(message: Any, story: Story) -> Any | None:
 def since_of(message: Any, story: Story) -> list[Step]:
     """Return what has happened because of a fact, oldest first."""
     if isinstance(message, m.RollbackEvent):
-        return [step_of_event(event) for event in fate_of(message, story)] + _later(message, story)
+        events = [step_of_event(event) for event in fate_of(message, story)]
+        return _in_order([*events, *_later(message, story), *_benefits(message.epoch, story)])
     return _in_order([*_followers(message, story), *_later(message, story)])
 
 
@@ -158,18 +161,23 @@ def _continues(message: Any, other: Any, names: set[Any]) -> bool:
         case m.Activation():
             if not message.enforced:
                 return False
-            adopted = kind is m.Adoption and other.epoch == message.epoch
+            adopted = kind in {m.Adoption, m.Benefit} and other.epoch == message.epoch
             return adopted or (kind is m.Activation and other.enforced and other.epoch == message.epoch + 1)
         case m.RolloutStep():
             return kind is m.RolloutStep and other.rollout_id in names and other.timestamp > message.timestamp
         case m.Proposal():
-            reviews = m.ApproveProposal | m.RejectProposal | m.DeferProposal | m.CommandResult
+            reviews = m.ApproveProposal | m.RejectProposal | m.DeferProposal | m.CommandResult | m.Benefit
             return isinstance(other, reviews) and other.proposal_id in names
         case m.Decision():
             begins = kind is m.RolloutStep and other.step == "started"
             return begins and (other.variant_id, other.epoch) == (message.variant_id, message.epoch)
         case _:
             return kind is m.CommandResult and other.command_id in names
+
+
+def _benefits(epoch: int, story: Story) -> list[Step]:
+    """Return whether the change that began an epoch helped, as often as it was judged."""
+    return [step_of(one) for one in story.each(m.Benefit) if one.epoch == epoch]
 
 
 def _first_recovery(message: m.DegradationAlert, other: m.DegradationAlert) -> bool:

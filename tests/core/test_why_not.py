@@ -89,6 +89,7 @@ class Watched:
 
 ENDINGS = {"unpinned", "hold_ended", "cause_over"}
 ABOUT_THE_TASK = {"verified", "cause_recovered", "stage_passed", "stage_overdue", "judged_afterwards", "taken_back"}
+ABOUT_THE_TASK |= {"benefit_judged"}
 
 
 def named(key: str, variant_id: str) -> tuple[str, str]:
@@ -159,6 +160,8 @@ def made(changes: list[Any], *, enforced: bool) -> Iterator[tuple[str, str]]:
                 yield "stage_overdue", change.candidate.variant_id
             case c.RolloutAborted():
                 yield "guardrail_acted" if costs else "rollout_aborted", change.candidate.variant_id
+            case c.Benefited():
+                yield "benefit_judged", ""
             case c.LookedBack():
                 yield "judged_afterwards", ""
 
