@@ -40,6 +40,7 @@ MAPPED = (
     "core",
     "core/mirroring",
     "core/monitor",
+    "core/monitor/why_not",
     "core/overview",
     "core/proposer",
     "dashboard",

@@ -23,6 +23,7 @@ def page(found: Explanation) -> str:
         f"  By: {visible(found.actor)}",
         *_wrapped(f"Why: {found.reason}" if found.reason else ""),
     ]
+    lines += _number(found)
     if found.position is not None:
         lines.append(f"  At: crl.invocations {found.position.partition}:{found.position.offset}")
     if found.policy is not None:
@@ -36,6 +37,14 @@ def page(found: Explanation) -> str:
         lines += ["", *_wrapped(f"To undo it: no longer possible, {found.no_undo}", indent="")]
     lines += _next(found)
     return "\n".join(lines)
+
+
+def _number(found: Explanation) -> list[str]:
+    """Return the figure of an alert and its limit."""
+    number, limit = found.fact.get("number"), found.fact.get("limit")
+    if found.kind != "alert" or number is None:
+        return []
+    return [f"  Figure: {number:.4g}" + ("" if limit is None else f", limit {limit:.4g}")]
 
 
 def _next(found: Explanation) -> list[str]:

@@ -10,8 +10,15 @@ from crl_stream.explaining.why_not import Answer, Condition, WhyNot
 from crl_stream.visible import visible
 
 WIDTH: Final = 80
-_REPEATED: Final = frozenset(("rule", "outcomes", "baseline", "part", "values"))
-"""Conditions that keep most steps from happening; they are not worth a line for each."""
+_IDLE: Final = "rule outcomes baseline part values pin hold incident verifying degraded open rollout reported full"
+_NOTHING_TO_SAY: Final = frozenset([*_IDLE.split(), "covered", "new", "closed", "patience", "predicted", "since"])
+"""Conditions that keep most steps from happening, mostly because there is nothing to end."""
+_EMPTY: Final = (
+    "nothing does/no hold/no hold on the fleet/no pin/not retired/not quarantined/none/no incident/not paused/"
+    "not degraded/no common fall/none does/the best/new/yes"
+)
+_SAID: Final = frozenset(_EMPTY.split("/"))
+"""Texts that add nothing to the label of a true condition."""
 _ALWAYS: Final = frozenset(("rolled_back",))
 """Questions that are always shown in full."""
 
@@ -33,7 +40,7 @@ def page(found: WhyNot, *, every: bool = False) -> str:
     for answer in full:
         lines += ["", *_in_full(answer)]
     rest = [answer for answer in found.answers if answer not in full]
-    near = [answer for answer in rest if answer.stops != answer.conditions[0].key and answer.stops not in _REPEATED]
+    near = [answer for answer in rest if answer.stops not in _NOTHING_TO_SAY]
     if near:
         lines += ["", "Nor does this happen"]
         for answer in near:
@@ -71,7 +78,8 @@ def _in_full(answer: Answer) -> Iterator[str]:
 def _condition(condition: Condition, *, stops: bool) -> Iterator[str]:
     mark = ">" if stops else " "
     word = "yes" if condition.holds else "NO " if stops else "no "
-    first, *more = wrap(visible(f"{condition.label}: {condition.text}"), WIDTH - 10)
+    words = condition.label if condition.holds and condition.text in _SAID else f"{condition.label}: {condition.text}"
+    first, *more = wrap(visible(words), WIDTH - 10)
     yield f"{mark} {word}   {first}".rstrip()
     yield from (f"          {line}" for line in more)
     if len(condition.details) > 1 or (condition.details and condition.details[0] not in condition.text):

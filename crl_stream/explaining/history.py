@@ -115,7 +115,8 @@ def _cause_of(message: Any, story: Story) -> Any | None:
 def since_of(message: Any, story: Story) -> list[Step]:
     """Return what has happened because of a fact, oldest first."""
     if isinstance(message, m.RollbackEvent):
-        return [step_of_event(event) for event in fate_of(message, story)] + _later(message, story)
+        events = [step_of_event(event) for event in fate_of(message, story)]
+        return _in_order([*events, *_later(message, story), *_benefits(message.epoch, story)])
     return _in_order([*_followers(message, story), *_later(message, story)])
 
 
@@ -165,13 +166,18 @@ def _continues(message: Any, other: Any, names: set[Any]) -> bool:
         case m.RolloutStep():
             return kind is m.RolloutStep and other.rollout_id in names and other.timestamp > message.timestamp
         case m.Proposal():
-            reviews = m.ApproveProposal | m.RejectProposal | m.DeferProposal | m.CommandResult
+            reviews = m.ApproveProposal | m.RejectProposal | m.DeferProposal | m.CommandResult | m.Benefit
             return isinstance(other, reviews) and other.proposal_id in names
         case m.Decision():
             begins = kind is m.RolloutStep and other.step == "started"
             return begins and (other.variant_id, other.epoch) == (message.variant_id, message.epoch)
         case _:
             return kind is m.CommandResult and other.command_id in names
+
+
+def _benefits(epoch: int, story: Story) -> list[Step]:
+    """Return whether the change that began an epoch helped, as often as it was judged."""
+    return [step_of(one) for one in story.each(m.Benefit) if one.epoch == epoch]
 
 
 def _first_recovery(message: m.DegradationAlert, other: m.DegradationAlert) -> bool:

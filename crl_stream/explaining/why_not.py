@@ -82,6 +82,7 @@ _BECAUSE: Final = {
     "part": "it is neither active nor being rolled out",
     "rule": "it is within its limits",
     "limit": "it is within its limit",
+    "within": "it is still beyond its limit",
     "evidence": "the evidence is not enough",
     "target": "there is nothing to roll back to",
     "common_cause": "variants fell together",
@@ -189,13 +190,14 @@ def _sentence(task: TaskSnapshot, asked: Sequence[Question], variant_id: str | N
     """Return the conclusion: what happens with the next outcome, or why the active variant stays, and why no other."""
     if task.active_variant is None:
         return "No variant is active yet: the first live outcome that does not explore chooses one."
-    wanted = [one for one in asked if one.key in MAIN and variant_id in {None, one.variant_id}]
-    clauses: list[str] = []
-    for key in MAIN:
+    wanted = [one for one in asked if variant_id in {None, one.variant_id}]
+    clauses = [_clause(one) for one in asked if one.acts and one.key not in {*MAIN, *_QUIET}]
+    main = MAIN if task.rollout is None or variant_id is not None else ("rolled_back", "stage_passed")
+    for key in main:
         of_key = [one for one in wanted if one.key == key]
         acting = [one for one in of_key if one.acts]
-        clauses += [_clause(one) for one in acting[:1] or of_key[:1]]
-    clauses = [_clause(one) for one in asked if one.acts and one.key not in {*MAIN, *_QUIET}] + clauses
+        clauses += [_clause(one) for one in acting[:1] or of_key[:1] if _clause(one) not in clauses]
+    clauses += [_clause(one) for one in wanted if one.key == "guardrail_acted" and not one.acts and _is_broken(one)]
     return ". ".join(clauses) + "." if clauses else f"{task.active_variant} is the only variant, and nothing is due."
 
 
@@ -203,5 +205,12 @@ def _clause(question: Question) -> str:
     stops = question.stops
     if stops is None:
         return f"With the next outcome, {question.title}"
+    if " is " not in question.title:
+        return f"{question.title}: not yet, because {_because(stops)}"
     title = question.title.replace(" is ", " is not ", 1)
     return f"{title}, because {_because(stops)}"
+
+
+def _is_broken(question: Question) -> bool:
+    """Return whether a guardrail is beyond its limit, so that people ask why it does nothing."""
+    return any(one.key == "limit" and one.holds for one in question.conditions)

@@ -14,6 +14,7 @@ from crl_stream.core.policy import (
     CommonCause,
     Degradation,
     Guardrails,
+    HumanApproval,
     Limits,
     Operations,
     Policy,
@@ -50,12 +51,20 @@ POLICIES: Final[dict[str, Policy]] = {
         rollout=Rollout(stages=(0.2, 0.5), min_outcomes=5, patience=8),
         rollback=Rollback(runtime_share=0.7, undo_hold=5),
     ),
+    "eager": Policy(
+        auto_apply=AutoApply(
+            q_threshold=0.5, cooldown=30, min_samples=5, min_outcomes_since_active=8, min_lead=0.01, confidence=0.1
+        ),
+        degradation=Degradation(success_drop=0.3, reward_drop=0.5),
+        human_approval=HumanApproval(q_threshold=0.3),
+        rollback=Rollback(undo_hold=5),
+    ),
     "shadow": Policy(auto_apply=_FAST, operations=Operations(mode="shadow")),
     "observe": Policy(auto_apply=_FAST, operations=Operations(mode="observe")),
     "costs": Policy(auto_apply=_FAST, degradation=_WIDE, guardrails=_COSTS, rollback=Rollback(undo_hold=5)),
     "shared": Policy(
         degradation=Degradation(min_recent=6),
-        common_cause=CommonCause(hold_outcomes=60, hold_hours=1.0, clean_outcomes=6),
+        common_cause=CommonCause(hold_outcomes=15, hold_hours=1.0, clean_outcomes=8),
         rollback=Rollback(undo_hold=5),
         limits=Limits(variants=8),
     ),
@@ -64,10 +73,16 @@ POLICIES: Final[dict[str, Policy]] = {
 
 
 class Storyteller:
-    """Tells a story, message by message; qualities drift, and sometimes everything fails at once."""
+    """Tells a story, message by message; qualities drift, and sometimes everything fails at once.
 
-    def __init__(self, seed: int) -> None:
+    With ``newcomers``, a better variant appears from time to time, and the older ones become worse, but not degraded.
+    """
+
+    def __init__(self, seed: int, *, newcomers: bool = False) -> None:
         self.random = random.Random(seed)
+        self.newcomers = newcomers
+        self.names = list(VARIANTS)
+        self.count = 0
         self.quality = {name: self.random.choice((0.8, 0.9, 0.97, 1.0)) for name in VARIANTS}
         self.cost = dict.fromkeys(VARIANTS, 1.0)
         self.outage = 0
@@ -78,12 +93,19 @@ class Storyteller:
     def messages(self, active: str | None, epoch: int, candidate: str | None, now: int) -> list[Any]:
         """Return what arrives next, given the state of the task."""
         chance, self.now = self.random, now
-        if chance.random() < 0.02:
+        self.count += 1
+        if self.newcomers and self.count % 50 == 0:
+            name = f"n{self.count}"
+            self.names = [*self.names[-2:], name]
+            self.quality[name], self.cost[name] = 1.0, 1.0
+            for older in self.names[:-1]:
+                self.quality[older] = chance.choice((0.75, 0.8, 0.85))
+        if chance.random() < 0.02 and not self.newcomers:
             name = chance.choice(VARIANTS)
             self.quality[name] = chance.choice((0.0, 0.5, 0.7, 0.9, 0.97, 1.0))
         if chance.random() < 0.02:
             self.cost[chance.choice(VARIANTS)] = chance.choice((1.0, 1.0, 1.6, 4.0))
-        if chance.random() < 0.01:
+        if chance.random() < 0.01 and not self.newcomers:
             self.quality = {name: chance.choice((0.9, 0.97, 1.0)) for name in VARIANTS}
             self.cost = dict.fromkeys(VARIANTS, 1.0)
         if chance.random() < 0.006:
@@ -98,7 +120,7 @@ class Storyteller:
     def _outcome(self, active: str | None, epoch: int, candidate: str | None) -> m.Invocation:
         chance = self.random
         explored = active is None or chance.random() < 0.35
-        name = chance.choice(VARIANTS) if explored else active or "a"
+        name = chance.choice(self.names) if explored else active or "a"
         if candidate is not None and chance.random() < 0.4:
             name, explored = candidate, True
         quality = self.quality[name]
@@ -130,7 +152,7 @@ class Storyteller:
         )  # fmt: skip
         fields: dict[str, Any] = {"hours": 0.01} if kind in {m.HoldTask, m.PinVariant} else {}
         if kind in {m.LiftQuarantine, m.ActivateVariant, m.StartRollout, m.RetireVariant, m.RegisterVariant}:
-            fields["variant_id"] = chance.choice(VARIANTS)
+            fields["variant_id"] = chance.choice(self.names)
         return a_command(kind, **fields)
 
     def _fleet_order(self) -> None:

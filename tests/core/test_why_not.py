@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from core.histories import histories
 from core.stories import POLICIES, Storyteller
 from core.task import HOUR, Task, proven
 from crl_stream.core import messages as m
@@ -30,7 +33,7 @@ class Watched:
     """A task whose every step is predicted by its questions, and then compared with what the engine does."""
 
     def __init__(self, policy: Policy, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.policy, self.teller = policy, Storyteller(seed)
+        self.policy, self.teller = policy, Storyteller(seed, newcomers=policy is POLICIES["eager"])
         self.task = Task(policy)
         self.before: list[Any] = []
         self.after: list[Any] = []
@@ -86,6 +89,7 @@ class Watched:
 
 ENDINGS = {"unpinned", "hold_ended", "cause_over"}
 ABOUT_THE_TASK = {"verified", "cause_recovered", "stage_passed", "stage_overdue", "judged_afterwards", "taken_back"}
+ABOUT_THE_TASK |= {"benefit_judged"}
 
 
 def named(key: str, variant_id: str) -> tuple[str, str]:
@@ -156,22 +160,38 @@ def made(changes: list[Any], *, enforced: bool) -> Iterator[tuple[str, str]]:
                 yield "stage_overdue", change.candidate.variant_id
             case c.RolloutAborted():
                 yield "guardrail_acted" if costs else "rollout_aborted", change.candidate.variant_id
+            case c.Benefited():
+                yield "benefit_judged", ""
             case c.LookedBack():
                 yield "judged_afterwards", ""
 
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_what_the_conditions_say_is_what_the_next_outcome_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for seed in range(6):
+    for seed in range(12):
         watched = Watched(POLICIES[name], seed, monkeypatch)
         watched.tell(400)
+
+
+@given(history=histories, name=st.sampled_from(sorted(POLICIES)))
+@settings(max_examples=150, deadline=None)
+def test_it_holds_for_any_history_of_outcomes_scores_and_commands(history: list[Any], name: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        watched = Watched(POLICIES[name], 0, patch)
+        for message in history:
+            watched.fold(message)
+            questions(watched.task)
+
+
+SEEDS = {"guide": (0, 1), "stages": (0, 1), "shadow": (0,), "costs": (10, 11), "shared": (0, 1, 2, 3), "eager": (1,)}
+"""Stories in which every step happens at least once."""
 
 
 def test_stories_make_every_step_happen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison proves little about a step that no story makes."""
     acts: Counter[str] = Counter()
-    for name in ("guide", "stages", "shadow", "costs", "shared"):
-        for seed in (0, 1, 2):
+    for name, seeds in SEEDS.items():
+        for seed in seeds:
             watched = Watched(POLICIES[name], seed, monkeypatch)
             watched.tell(400)
             acts += watched.acts
@@ -252,6 +272,14 @@ def test_asking_changes_nothing() -> None:
 
 
 # -- after the fact: what an operator sees ------------------------------------------------------------
+def test_a_candidate_that_was_degraded_lately_says_so() -> None:
+    task = Task()
+    task.run("default", "S" * 30, reward=0.3)
+    task.run("v2", "S" * 30 + "FFF" + "S" * 17, variant_source="explore")
+    assert task.variant("v2").q >= 0.9
+    assert stop_of(task, "promoted", "v2") == "degradation"
+
+
 def stop_of(task: Task, key: str, variant_id: str) -> str | None:
     [found] = [one for one in questions(task, variant_id) if one.key == key]
     return None if found.stops is None else found.stops.key

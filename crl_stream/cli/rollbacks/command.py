@@ -87,7 +87,7 @@ def _shown(found: Explanation) -> dict[str, Any]:
         {"what": step.what, "actor": step.actor, "timestamp": step.timestamp, "reason": step.words, "id": step.id}
         | ({} if step.detail is None else {"hindsight": step.detail})
         for step in found.since
-        if step.what != "moved"
+        if step.id.partition("-")[0] not in {"rcpt", "ben"}
     ]
     return found.fact | {"review": found.review, "became": became, "limits": limits, "explanation": explanation}
 

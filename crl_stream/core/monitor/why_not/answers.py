@@ -21,6 +21,7 @@ ANSWERS: Final[dict[type, tuple[str, ...]]] = {
     c.GuardrailKept: ("guardrail_kept",),
     c.RolledBack: ("rolled_back", "guardrail_acted"),
     c.LookedBack: ("judged_afterwards",),
+    c.Benefited: ("benefit_judged",),
     c.TakenBack: ("taken_back", "fell_together"),
     c.VerificationEnded: ("verified",),
     c.CommonCauseFound: ("fell_together", "common_cause"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import gauges
@@ -10,10 +11,12 @@ from crl_stream.core.monitor.common_cause import (
     follow,
     overdue,
 )
+from crl_stream.core.monitor.decision_matrix import promotion
 from crl_stream.core.monitor.guardrail import Guardrail
 from crl_stream.core.monitor.guardrails import keep
 from crl_stream.core.monitor.lifecycle import apply
 from crl_stream.core.monitor.protection import protect
+from crl_stream.core.monitor.rollout import advance, in_stages
 from crl_stream.core.monitor.row import TaskRow, Variant, decode_row, encode_row
 from crl_stream.core.monitor.standing_orders import expired, noticed
 from crl_stream.core.monitor.turn import Context, Turn
@@ -27,6 +30,7 @@ from crl_stream.core.monitor.why_not.costs import about_guardrails
 from crl_stream.core.monitor.why_not.endings import (
     about_forgetting,
     about_time,
+    benefit_judged,
     cause_recovered,
     first,
     forgotten,
@@ -59,10 +63,14 @@ def why_not(data: bytes, at: Context, policy: Policy, variant_id: str | None = N
         return asked
     if row.active is None:
         return [*asked, *(first(turn, variant) for variant in row.variants.values())]
-    known = encode_row(row)
+    known, found = encode_row(row), dict[tuple[str, str, str], Question]()
     for name in _asked_about(row, variant_id):
         other = Turn(decode_row(known), at, policy)
-        asked += about_outcome(other, other.row.variants[name], measured_in(other, other.row.variants[name]))
+        for one in about_outcome(other, other.row.variants[name], measured_in(other, other.row.variants[name])):
+            place = one.key, one.variant_id, one.title
+            if place not in found or one.acts:  # a stage may begin with an outcome of either variant
+                found[place] = one
+    asked += found.values()
     if variant_id is None:
         return [*asked, *about_forgetting(turn)]
     if variant_id == row.active:
@@ -134,4 +142,14 @@ def about_outcome(
     asked += about_rollout(turn, acted)
     if active:
         asked += about_promotion(turn, acted)
-    return [*asked, judged_afterwards(turn)]
+    if acted is None:
+        apply(turn, _goes_on(turn, active=active))
+    return [*asked, judged_afterwards(turn), benefit_judged(turn)]
+
+
+def _goes_on(turn: Turn, *, active: bool) -> Sequence[Any]:
+    """Return how the rollout in progress continues, or which candidate is promoted."""
+    if turn.row.rollout is not None:
+        return advance(turn)
+    promoted = promotion(turn) if active else None
+    return () if promoted is None else [in_stages(turn, promoted)]

@@ -57,7 +57,7 @@ def _about_guardrail(
         *begin,
         first,
         Condition("open", "its alert is open", is_open, "open" if is_open else "no alert"),
-        Condition("limit", "it is within its limit again", found is None, _level(guardrail, gauge, turn)),
+        Condition("within", "it is within its limit again", found is None, _level(guardrail, gauge, turn)),
         Condition(
             "outcomes", "enough outcomes since the alert", since >= size, f"{since}, {size} needed", float(since), size
         ),

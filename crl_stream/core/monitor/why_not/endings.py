@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor import changes as c
+from crl_stream.core.monitor.benefit import EARLY, LATE, look_after
 from crl_stream.core.monitor.common_cause import (
     is_as_before,
     is_back,
@@ -126,6 +127,26 @@ def judged_afterwards(turn: Turn) -> Question:
             )
         )
     return Question("judged_afterwards", "", "a reported rollback is judged", acts, conditions)
+
+
+def benefit_judged(turn: Turn) -> Question:
+    """Return whether the latest change of the active variant is judged by what it has brought."""
+    row, prediction = turn.row, turn.row.prediction
+    words = (
+        "no change waits" if prediction is None else f"the change from {prediction.from_variant} ({prediction.cause})"
+    )
+    conditions = [Condition("predicted", "the latest change waits to be judged", prediction is not None, words)]
+    acts = False
+    if prediction is not None and row.active is not None:
+        acts = look_after(turn) is not None
+        n = row.variants[row.active].life.n - prediction.started.n
+        needed = LATE if prediction.told >= EARLY else EARLY
+        conditions.append(
+            Condition(
+                "outcomes", "enough outcomes since", n >= needed, f"{n}, {needed} needed", float(n), float(needed)
+            )
+        )
+    return Question("benefit_judged", "", "the latest change is judged: did it help?", acts, conditions)
 
 
 def about_forgetting(turn: Turn) -> list[Question]:

@@ -7,6 +7,7 @@ from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.decision_matrix import (
     best_candidate,
     cooldown_left,
+    decide,
     lead_in_q,
     lead_in_reward,
     may_try_again,
@@ -33,6 +34,7 @@ from crl_stream.core.monitor.why_not.conditions import (
     pin_condition,
 )
 from crl_stream.core.monitor.witnesses import contradicted, sole_source
+from crl_stream.core.policy import Policy
 
 
 def about_promotion(turn: Turn, acted: str | None) -> list[Question]:
@@ -47,31 +49,30 @@ def about_promotion(turn: Turn, acted: str | None) -> list[Question]:
             variant.variant_id,
             f"{variant.variant_id} is promoted" + (" in stages" if turn.rules.shares else ""),
             chosen == variant.variant_id,
-            [*candidate_conditions(turn, variant), *promotion_conditions(turn, acted)],
+            [
+                *matrix_conditions(variant, turn.policy),
+                *lead_conditions(turn, variant),
+                *promotion_conditions(turn, acted),
+            ],
         )
         for variant in others
     ]
 
 
-def candidate_conditions(turn: Turn, variant: Variant) -> list[Condition]:
-    """Return what a variant needs to be a candidate: the decision matrix, a lead, and enough outcomes."""
-    row, policy, q, n = turn.row, turn.policy, variant.q, variant.life.n
-    assert row.active is not None
-    auto, active = policy.auto_apply, row.variants[row.active]
-    ago = n - variant.degraded_at
-    window, fell = policy.degradation.lookback_window, recently_degraded(variant, policy)
-    lead_q, lead_r, since = lead_in_q(variant, active), lead_in_reward(variant, active), since_active(variant)
-    waits, alone = may_try_again(variant), sole_source(row, variant, turn.rules)
-    best, least = best_candidate(row, policy), auto.min_outcomes_since_active
-    first = best is None or rank(variant) <= rank(best)
-    words = compare(promise_of(lifetime_of(variant)), promise_of(lifetime_of(active)))
+def matrix_conditions(variant: Variant, policy: Policy) -> list[Condition]:
+    """Return what the decision matrix needs for ``auto_apply``."""
+    auto, q, n = policy.auto_apply, variant.q, variant.life.n
+    window, fell, ago = policy.degradation.lookback_window, recently_degraded(variant, policy), n - variant.degraded_at
+    person = ""
+    if decide(variant, active=False, policy=policy) == "human_approval":
+        person = f"; with {policy.human_approval.q_threshold:g}, a person may approve it: crl proposals"
     return [
         in_use(variant),
         Condition(
             "q",
             "Q is high enough",
             q >= auto.q_threshold,
-            f"Q {show(q, auto.q_threshold)}, {auto.q_threshold:g} needed",
+            f"Q {show(q, auto.q_threshold)}, {auto.q_threshold:g} needed{person}",
             q,
             auto.q_threshold,
         ),
@@ -87,6 +88,21 @@ def candidate_conditions(turn: Turn, variant: Variant) -> list[Condition]:
             float(ago) if variant.degraded_at >= 0 else None,
             window,
         ),
+    ]
+
+
+def lead_conditions(turn: Turn, variant: Variant) -> list[Condition]:
+    """Return what else a variant needs to be the best candidate: outcomes of its own, and a lead."""
+    row, policy, n = turn.row, turn.policy, variant.life.n
+    assert row.active is not None
+    auto, active = policy.auto_apply, row.variants[row.active]
+    lead_q, lead_r, since = lead_in_q(variant, active), lead_in_reward(variant, active), since_active(variant)
+    alone, best = sole_source(row, variant, turn.rules), best_candidate(row, policy)
+    least = auto.min_outcomes_since_active
+    first = best is None or rank(variant) <= rank(best)
+    words = compare(promise_of(lifetime_of(variant)), promise_of(lifetime_of(active)))
+    ended = f"it ended at {variant.declined} outcomes; again at {2 * variant.declined}" if variant.declined else "none"
+    return [
         Condition(
             "since_active",
             "enough outcomes since it was last active",
@@ -96,18 +112,13 @@ def candidate_conditions(turn: Turn, variant: Variant) -> list[Condition]:
             least,
         ),
         Condition(
-            "declined",
-            "its last rollout is long enough ago",
-            waits,
-            f"it ended at {variant.declined} outcomes; again at {2 * variant.declined}" if variant.declined else "none",
-            n,
-            2 * variant.declined,
+            "declined", "its last rollout is long enough ago", may_try_again(variant), ended, n, 2 * variant.declined
         ),
         Condition(
             "lead_q",
             f"ahead of {active.variant_id} in Q",
             lead_q >= auto.min_lead,
-            f"{show(q, 2)} against {show(active.q, 2)}: {lead_in_words(lead_q, auto.min_lead)}",
+            f"{variant.q:.2f} against {active.q:.2f}: {lead_in_words(lead_q, auto.min_lead)}",
             lead_q,
             auto.min_lead,
         ),
