@@ -33,7 +33,6 @@ TOPICS: Final[dict[str, tuple[str, ...]]] = {
     "hs": (DECISIONS,),
     "ben": (DECISIONS,),
     "ad": (DECISIONS,),
-    "ben": (DECISIONS,),
     "cmdr": (DECISIONS,),
     "cmd": (DECISIONS, COMMANDS),
     "prop": (PROPOSALS,),
