@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.mirrored import KEY, REFS, START, STRANGE, World, a_catalogue, a_want, an_active
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.instant import from_text
+from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.mirroring import store as store_state
 from crl_stream.core.mirroring.label import Seen, messages_of, published, refuse_move, step
 from crl_stream.core.mirroring.refs import PromptRef, parse_ref, write_ref
@@ -218,6 +218,38 @@ def test_a_move_that_was_applied_and_rolled_back_before_the_mirror_looked_is_fol
     world.round(seconds=1)
     world.round(seconds=1)
     assert (world.label, world.alerts) == ("1", {})
+
+
+def test_a_move_is_announced_once_however_often_it_must_be_repeated() -> None:
+    want = a_want(an_active("v2", 2))
+    before = step(None, a_want(an_active("v1", 1)), Seen("1"), START).record
+    announced = step(before, want, Seen("1"), START + 20_000)
+    assert announced.move == "2"
+    assert step(announced.record, want, Seen("1"), START + 30_000) == announced, "a process that takes over repeats it"
+
+
+def test_a_move_that_was_overtaken_is_announced_again_when_it_is_wanted_again() -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.failing = "lost"
+    world.round()
+    world.rollback("v1")
+    world.round()
+    assert world.record is not None and world.record.moving is not None and world.record.moving.overtaken
+    again = step(world.record, a_want(an_active("v2", 4)), Seen("1"), world.now + 60_000)
+    assert again.move == "2" and again.record is not None and again.record.moving is not None
+    assert (again.record.moving.overtaken, from_text(again.record.moving.at)) == (False, world.now + 60_000)
+
+
+@pytest.mark.parametrize("ahead", [0, 5_000])
+def test_a_clock_that_is_behind_the_monitors_gives_a_receipt_of_no_time(ahead: int) -> None:
+    world = World()
+    world.round()
+    world.active = an_active("v2", 2, since=to_text(world.now + ahead))
+    world.round()
+    world.round()
+    assert [receipt.milliseconds for receipt in world.receipts.values()] == [0]
 
 
 def asking(version: str = "3") -> World:
