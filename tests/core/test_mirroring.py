@@ -252,6 +252,47 @@ def test_a_clock_that_is_behind_the_monitors_gives_a_receipt_of_no_time(ahead: i
     assert [receipt.milliseconds for receipt in world.receipts.values()] == [0]
 
 
+def test_a_conflict_ends_when_the_label_is_back_and_what_was_there_before_the_last_change_is_still_known() -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.round()
+    world.person(STRANGE)
+    world.round(seconds=20)
+    assert len(world.open_alerts) == 1
+    world.person("2")
+    world.round(seconds=20)
+    assert (world.open_alerts, len(world.receipts)) == (set(), 1)
+    world.label = "1"  # a replica that is far behind
+    world.round(seconds=5)
+    assert (world.commands, world.open_alerts) == ({}, set())
+
+
+def test_the_correction_of_a_late_move_is_repeated_if_it_is_lost() -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.failing = "late"
+    world.round()
+    world.rollback("v1")
+    world.round()
+    world.arrive()
+    world.failing = "lost"
+    world.round(seconds=1)
+    assert world.label == "2"
+    world.round(seconds=20)
+    assert (world.label, world.commands, world.alerts) == ("1", {}, {})
+
+
+def test_a_label_that_moved_while_it_could_not_follow_is_left_alone() -> None:
+    want = a_want(an_active("v1", 1))
+    record = step(None, want, Seen("1"), START).record
+    told = step(record, want._replace(version=None, problem="two tasks name it"), Seen("1"), START).record
+    after = step(told, want, Seen("3"), START + 20_000).record
+    assert after is not None and after.alert is not None and after.command is None
+    assert "it pointed to version 3 of refund although the mirror had left version 1 of refund" in after.alert.text
+
+
 def asking(version: str = "3") -> World:
     """Return a world in which a person's move was turned into a command."""
     world = World()
@@ -518,6 +559,7 @@ def wanted(refs: dict[str, str | None], others: dict[str, str | None] | None = N
 def test_tasks_without_refs_in_the_store_are_not_mirrored() -> None:
     assert wanted({"v1": "langfuse:refund@1", "v2": None, "v3": "6f1ed002"}) == {}
     assert wanted({"v2": "prompts:/refund/1"}) == {}, "the catalogue does not have the active variant yet"
+    assert wants("mlflow", "production", {}, {KEY: a_catalogue(REFS)}) == {}, "no variant is active yet"
     want = wanted({"v1": None, "v2": "prompts:/refund/2"})[KEY]
     assert want.problem == "its active variant v1 has no ref there"
     assert step(None, want, Seen("1"), START) == (None, None), "nothing was ever mirrored, so no alert is due"
