@@ -11,6 +11,7 @@ from builders import an_invocation
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import decode_row, encode_row
 from crl_stream.core.monitor.runtimes import STRANGERS
+from crl_stream.core.policy import Limits, Policy
 
 from .task import Task
 
@@ -86,3 +87,13 @@ def test_a_task_with_few_runtimes_pays_for_none_of_this() -> None:
     work(task, pods(64) * 3, 1)
     row = decode_row(encode_row(task.row))
     assert (len(row.receipted), row.forgotten, row.strangers) == (0, 0, 0)
+
+
+def test_a_forgotten_runtime_has_the_same_places_in_the_filter_in_every_release_because_rows_keep_it() -> None:
+    task = Task(Policy(limits=Limits(runtimes=1)))
+    work(task, ["pod-1", "pod-2"], 1)
+    found = task.row.receipted
+    places = [8 * at + bit for at, byte in enumerate(found) for bit in range(8) if byte >> bit & 1]
+    assert (len(found), places) == (2_048, [2_958, 3_518, 6_111, 7_896])
+    work(task, ["pod-1"], 1)
+    assert len(task.stated(m.Receipt)) == 2
