@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from client.exploring import ACTIVE, OTHERS
@@ -153,6 +153,7 @@ uses = st.lists(st.tuples(st.sampled_from(["known", "begin"]), st.sampled_from("
 
 
 @given(uses, st.integers(1, 3))
+@example([("begin", "a", "x"), ("begin", "b", "x"), ("begin", "a", "x"), ("begin", "a", "y")], 2)
 def test_the_sessions_used_last_are_remembered_each_with_its_latest_variant(
     drawn: list[tuple[str, str, str]], most: int
 ) -> None:
