@@ -118,6 +118,11 @@ def test_data_in_base64_is_read() -> None:
     data = base64.b64encode(json.dumps(OUTCOME).encode()).decode()
     found = mapped("cloudevents", json.dumps(ATTRIBUTES | {"data_base64": data}).encode(), STRUCTURED, topic="t")
     assert len(found.messages) == 1
+    both = ATTRIBUTES | {"data": OUTCOME, "data_base64": "?"}
+    assert len(mapped("cloudevents", json.dumps(both).encode(), STRUCTURED, topic="t").messages) == 1
+    for empty in ({}, {"data": None}, {"data_base64": 3}):
+        none = mapped("cloudevents", json.dumps(ATTRIBUTES | empty).encode(), STRUCTURED, topic="t")
+        assert [fault.reason for fault in none.faults] == ["not_an_object"]
     bad = mapped("cloudevents", json.dumps(ATTRIBUTES | {"data_base64": "?"}).encode(), STRUCTURED, topic="t")
     assert [fault.reason for fault in bad.faults] == ["not_json"]
 
