@@ -107,6 +107,15 @@ def test_the_types_of_another_system_can_be_named() -> None:
     assert [type(one.message) for one in found.messages] == [m.Invocation]
 
 
+def test_a_long_type_is_shortened_in_the_fault() -> None:
+    value = json.dumps(ATTRIBUTES | {"type": "y" * 150, "data": OUTCOME}).encode()
+    [fault] = mapped("cloudevents", value, STRUCTURED, topic="t", outcome_types="x" * 300).faults
+    assert fault.detail == f"type: expected one of {'x' * 200}, not {'y' * 100!r}"
+    kind = "application/" + "z" * 150
+    [fault] = mapped("cloudevents", b"{}", binary(ATTRIBUTES, kind), topic="t").faults
+    assert fault.detail == f"content-type: expected application/json, not {kind[:100]!r}"
+
+
 def test_our_own_headers_are_read_back() -> None:
     message = the_message(OUTCOME)
     value = encode(message)

@@ -148,6 +148,7 @@ def test_unknown_fields_of_every_kind_are_skipped() -> None:
     [found] = proto_spans(unknown + known + lengthy(15, unknown + varint(3 << 3) + varint(2)))
     assert (found.trace_id, found.start, found.failed) == ("01" * 16, START, True)
     assert found.events == (Event("e", 3, {}),)
+    assert proto_spans(unknown) == [Span("", "", "", 0, 0, False, {}, {})]
     [event] = proto_events(unknown + fixed(11, 9) + lengthy(12, b"e") + unknown)
     assert event == Event("e", 9, {}, {}, "", "")
 

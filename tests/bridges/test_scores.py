@@ -397,4 +397,4 @@ def test_the_last_cursor_of_a_bridge_is_the_newest_that_it_wrote_itself() -> Non
     records = [inbox(b"mine", Cursor(1)), inbox(b"mine", Cursor(2)), inbox(b"mine", None), inbox(b"yours", Cursor(3))]
     assert last_cursor(records, b"mine") == Cursor(2)
     assert last_cursor(records, b"nobody") is None
-    assert cursor_in(()) is None
+    assert cursor_in(None) is None
