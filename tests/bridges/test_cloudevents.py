@@ -107,6 +107,25 @@ def test_the_types_of_another_system_can_be_named() -> None:
     assert [type(one.message) for one in found.messages] == [m.Invocation]
 
 
+def test_only_headers_with_the_prefix_are_attributes_and_without_a_content_type_data_is_json() -> None:
+    value = json.dumps(OUTCOME).encode()
+    plain = mapped("cloudevents", value, binary(ATTRIBUTES), topic="t")
+    assert len(plain.messages) == 1
+    assert mapped("cloudevents", value, [*binary(ATTRIBUTES), ("type", b"other")], topic="t") == plain
+    assert mapped("cloudevents", value, binary(ATTRIBUTES)[1:], topic="t") == plain
+
+
+@pytest.mark.parametrize(("kind", "structured"), [("+json", True), ("+JSON; a=b", True), ("+avro", False), ("", False)])
+def test_an_event_is_structured_if_its_content_type_says_so(kind: str, structured: bool) -> None:
+    headers = [("Content-Type", b"application/cloudevents" + kind.encode())]
+    found = mapped("cloudevents", json.dumps(ATTRIBUTES | {"data": OUTCOME}).encode(), headers, topic="t")
+    assert [fault.reason for fault in found.faults] == ([] if structured else ["not_a_cloudevent"])
+
+
+def test_a_record_without_headers_is_no_event() -> None:
+    assert [fault.reason for fault in mapped("cloudevents", b"{}", None, topic="t").faults] == ["not_a_cloudevent"]
+
+
 def test_a_long_type_is_shortened_in_the_fault() -> None:
     value = json.dumps(ATTRIBUTES | {"type": "y" * 150, "data": OUTCOME}).encode()
     [fault] = mapped("cloudevents", value, STRUCTURED, topic="t", outcome_types="x" * 300).faults
