@@ -58,7 +58,7 @@ DECIDES: Final = (
 )
 _BRIDGES: Final = ("tests/bridges",)
 _GUARDRAILS: Final = ("tests/core/test_guardrail_decisions.py", "tests/core/test_guardrails.py")
-_RUNTIMES: Final = ("tests/core/test_adoption.py", "tests/core/test_many_runtimes.py")
+_RUNTIMES: Final = ("tests/core/test_adoption.py", "tests/core/test_many_runtimes.py", "tests/core/test_snapshot.py")
 _WEIGHTS: Final = ("tests/client/test_weights.py", "tests/wire/test_weights.py", "tests/wire/test_partitioner.py")
 _MIRRORS: Final = ("tests/core/test_mirroring.py",)
 NARROW: Final[dict[str, tuple[str, ...]]] = {

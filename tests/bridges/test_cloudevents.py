@@ -107,6 +107,34 @@ def test_the_types_of_another_system_can_be_named() -> None:
     assert [type(one.message) for one in found.messages] == [m.Invocation]
 
 
+def test_only_headers_with_the_prefix_are_attributes_and_without_a_content_type_data_is_json() -> None:
+    value = json.dumps(OUTCOME).encode()
+    plain = mapped("cloudevents", value, binary(ATTRIBUTES), topic="t")
+    assert len(plain.messages) == 1
+    assert mapped("cloudevents", value, [*binary(ATTRIBUTES), ("type", b"other")], topic="t") == plain
+    assert mapped("cloudevents", value, binary(ATTRIBUTES)[1:], topic="t") == plain
+
+
+@pytest.mark.parametrize(("kind", "structured"), [("+json", True), ("+JSON; a=b", True), ("+avro", False), ("", False)])
+def test_an_event_is_structured_if_its_content_type_says_so(kind: str, structured: bool) -> None:
+    headers = [("Content-Type", b"application/cloudevents" + kind.encode())]
+    found = mapped("cloudevents", json.dumps(ATTRIBUTES | {"data": OUTCOME}).encode(), headers, topic="t")
+    assert [fault.reason for fault in found.faults] == ([] if structured else ["not_a_cloudevent"])
+
+
+def test_a_record_without_headers_is_no_event() -> None:
+    assert [fault.reason for fault in mapped("cloudevents", b"{}", None, topic="t").faults] == ["not_a_cloudevent"]
+
+
+def test_a_long_type_is_shortened_in_the_fault() -> None:
+    value = json.dumps(ATTRIBUTES | {"type": "y" * 150, "data": OUTCOME}).encode()
+    [fault] = mapped("cloudevents", value, STRUCTURED, topic="t", outcome_types="x" * 300).faults
+    assert fault.detail == f"type: expected one of {'x' * 200}, not {'y' * 100!r}"
+    kind = "application/" + "z" * 150
+    [fault] = mapped("cloudevents", b"{}", binary(ATTRIBUTES, kind), topic="t").faults
+    assert fault.detail == f"content-type: expected application/json, not {kind[:100]!r}"
+
+
 def test_our_own_headers_are_read_back() -> None:
     message = the_message(OUTCOME)
     value = encode(message)
@@ -118,6 +146,11 @@ def test_data_in_base64_is_read() -> None:
     data = base64.b64encode(json.dumps(OUTCOME).encode()).decode()
     found = mapped("cloudevents", json.dumps(ATTRIBUTES | {"data_base64": data}).encode(), STRUCTURED, topic="t")
     assert len(found.messages) == 1
+    both = ATTRIBUTES | {"data": OUTCOME, "data_base64": "?"}
+    assert len(mapped("cloudevents", json.dumps(both).encode(), STRUCTURED, topic="t").messages) == 1
+    for empty in ({}, {"data": None}, {"data_base64": 3}):
+        none = mapped("cloudevents", json.dumps(ATTRIBUTES | empty).encode(), STRUCTURED, topic="t")
+        assert [fault.reason for fault in none.faults] == ["not_an_object"]
     bad = mapped("cloudevents", json.dumps(ATTRIBUTES | {"data_base64": "?"}).encode(), STRUCTURED, topic="t")
     assert [fault.reason for fault in bad.faults] == ["not_json"]
 

@@ -148,6 +148,11 @@ def test_unknown_fields_of_every_kind_are_skipped() -> None:
     [found] = proto_spans(unknown + known + lengthy(15, unknown + varint(3 << 3) + varint(2)))
     assert (found.trace_id, found.start, found.failed) == ("01" * 16, START, True)
     assert found.events == (Event("e", 3, {}),)
+    entry = unknown + lengthy(1, b"a") + unknown + lengthy(2, varint(2 << 3) + varint(1)) + unknown
+    assert proto_spans(lengthy(9, entry))[0].attributes == {"a": True}
+    assert proto_spans(unknown) == [Span("", "", "", 0, 0, False, {}, {})]
+    [event] = proto_events(unknown + fixed(11, 9) + lengthy(12, b"e") + unknown)
+    assert event == Event("e", 9, {}, {}, "", "")
 
 
 @pytest.mark.parametrize(("code", "failed"), [(0, False), (1, False), (2, True), (3, False)])
@@ -199,7 +204,8 @@ def test_bytes_that_are_no_message_are_malformed_and_say_why(data: bytes, why: s
 def test_the_largest_field_number_and_the_longest_number_are_read() -> None:
     assert list(fields(varint(2**29 - 1 << 3) + varint(2**64 - 1))) == [(2**29 - 1, 0, 2**64 - 1)]
     assert list(fields(b"\x08" + b"\xff" * 9 + b"\x7f")) == [(1, 0, 2**64 - 1)], "more than 64 bits are cut"
-    assert list(fields(varint(1 << 3 | 5) + b"\x01\x02\x03\x04")) == [(1, 5, 0x04030201)]
+    four, eight = varint(1 << 3 | 5) + b"\x01\x02\x03\x04", fixed(2, 5)
+    assert list(fields(four + eight + four)) == [(1, 5, 0x04030201), (2, 1, 5), (1, 5, 0x04030201)]
 
 
 @given(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False))

@@ -14,7 +14,9 @@ from crl_stream.bridges.kinds import KINDS
 from crl_stream.bridges.mapping import Fault, Mapped, Message, fault, outputs_of
 from crl_stream.bridges.names import bounded, derived_id, mended, text_in
 from crl_stream.core.identity import is_identifier
+from crl_stream.wire import reasons
 from crl_stream.wire.dead_letter import read_letter
+from crl_stream.wire.records import UnreadBatch
 from crl_stream.wire.topics import DEAD_LETTERS
 
 KEYS = {"url": "https://langfuse.example.org", "public_key": "pk", "secret_key": "sk"}
@@ -108,3 +110,10 @@ def test_a_message_without_a_time_in_a_record_without_one_is_from_the_beginning_
         arrived.timestamp = -1
         [message] = KINDS[kind].map(KINDS[kind].options.model_validate({"kind": kind} | options), arrived).messages
         assert message.message.timestamp == "1970-01-01T00:00:00.000Z", kind
+
+
+@pytest.mark.parametrize(("kind", "options"), [("otlp", {}), ("cloudevents", {"topic": "t"})])
+def test_a_batch_that_could_not_be_read_is_a_letter_that_says_why(kind: str, options: dict[str, Any]) -> None:
+    batch = UnreadBatch(9, 1_000, b"{}", 5, 5, "zstd", reasons.BATCH_DAMAGED, "its checksum is wrong")
+    found = KINDS[kind].map(KINDS[kind].options.model_validate({"kind": kind} | options), batch)
+    assert found == fault(reasons.BATCH_DAMAGED, "its checksum is wrong")

@@ -22,6 +22,7 @@ from bridges.otlp import (
     span,
     written,
 )
+from crl_stream.bridges.kinds import KINDS
 from crl_stream.core import messages as m
 from crl_stream.core.instant import to_text
 from crl_stream.wire.dead_letter import read_letter
@@ -509,6 +510,13 @@ def test_a_record_with_faults_is_one_dead_letter_with_its_bytes_and_the_good_spa
 )
 def test_a_record_that_is_not_otlp_is_a_fault(value: bytes | None, reason: str) -> None:
     assert [one.reason for one in mapped("otlp", value).faults] == [reason]
+
+
+def test_the_topic_is_the_collectors_own_unless_it_is_named() -> None:
+    def source(**options: Any) -> str:
+        return str(KINDS["otlp"].options.model_validate({"kind": "otlp"} | options).source())
+
+    assert (source(), source(signal="logs"), source(topic="mine")) == ("otlp_spans", "otlp_logs", "mine")
 
 
 def test_an_encoding_that_is_set_is_not_guessed() -> None:

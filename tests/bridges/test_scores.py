@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridges.otlp import RECEIVED, mapped, written
+from bridges.otlp import RECEIVED, mapped, record, written
 from crl_stream.bridges.kinds import KINDS
 from crl_stream.bridges.polling import (
     MOST_IN_HAND,
@@ -19,6 +19,7 @@ from crl_stream.bridges.polling import (
     at_end,
     cursor_header,
     cursor_in,
+    last_cursor,
     new_in,
 )
 from crl_stream.bridges.scale import Scale, number_in
@@ -402,3 +403,19 @@ def test_the_cursor_never_outgrows_the_memory_however_many_pages_there_are() -> 
 @pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"since":"x"}'])
 def test_a_forged_cursor_is_none(value: bytes | None) -> None:
     assert cursor_in([("crl-cursor", value)]) is None
+
+
+def test_scores_older_than_the_overlap_are_forgotten_and_a_cursor_never_goes_back() -> None:
+    assert at_end(Cursor(5), 10) == Cursor(5)
+    assert at_end(Cursor(0, {"a": 90, "b": 100, "c": 89}), 10) == Cursor(90, {"a": 90, "b": 100})
+    assert at_end(Cursor(95, {"a": 90, "b": 100}), 10) == Cursor(95, {"b": 100})
+
+
+def test_the_last_cursor_of_a_bridge_is_the_newest_that_it_wrote_itself() -> None:
+    def inbox(key: bytes, cursor: Cursor | None) -> Any:
+        return record(b"", () if cursor is None else [("other", b"x"), cursor_header(cursor)], key)
+
+    records = [inbox(b"mine", Cursor(1)), inbox(b"mine", Cursor(2)), inbox(b"mine", None), inbox(b"yours", Cursor(3))]
+    assert last_cursor(records, b"mine") == Cursor(2)
+    assert last_cursor(records, b"nobody") is None
+    assert cursor_in(None) is None

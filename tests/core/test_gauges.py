@@ -27,7 +27,7 @@ class Recount:
         self.window: list[float] = []
         self.past: Sums = (0, 0.0, 0.0)
         self.evidence = [0.0] * 3
-        self.lowest, self.seen, self.is_open = 0.0, 0, False
+        self.lowest, self.seen, self.since_alert, self.is_open = 0.0, 0, 0, False
         self.frozen: Sums | None = None
 
     def measure(self, value: float, limit: float, floor: float) -> None:
@@ -39,6 +39,7 @@ class Recount:
         self.window.append(value)
         self.leave(len(self.window) - SIZE)
         self.seen += 1
+        self.since_alert += 1
 
     def leave(self, count: int) -> None:
         for value in self.window[: max(0, count)]:
@@ -48,7 +49,7 @@ class Recount:
         self.window = self.window[max(0, count) :]
 
     def alert(self) -> None:
-        self.is_open, self.evidence = True, [0.0] * 3
+        self.is_open, self.since_alert, self.evidence = True, 0, [0.0] * 3
 
     def end(self) -> None:
         self.is_open, self.evidence = False, [0.0] * 3
@@ -121,24 +122,26 @@ steps = st.one_of(
 
 
 @given(
-    st.lists(steps, max_size=12),
+    st.tuples(st.just("measure"), levels, levels, st.sampled_from([25, 44, 45, 46, 90])),
+    st.lists(steps, max_size=8),
     st.sampled_from([0.0, 0.5, 1.0]),
     st.sampled_from([0.0, 1.0, 6.0]),
     st.sampled_from([1, 2, 3, 5]),
 )
 def test_a_gauge_agrees_with_a_recount_of_all_its_values(
-    drawn: list[tuple[Any, ...]], limit: float, floor: float, least: int
+    begun: tuple[Any, ...], drawn: list[tuple[Any, ...]], limit: float, floor: float, least: int
 ) -> None:
     gauge, recount = Gauge(), Recount()
-    for kind, *given_ in drawn:
+    for kind, *given_ in (begun, *drawn):
         if kind == "measure":
             one, other, times = given_
             for at in range(times):
                 value = other if at % 2 else one
-                gauges.measure(gauge, value, SIZE, MEMORY, limit, floor)
+                found = gauges.measure(gauge, value, SIZE, MEMORY, limit, floor)
                 recount.measure(value, limit, floor)
+                assert found == pytest.approx(sum(recount.evidence) / 3, rel=1e-9)
         elif kind == "alert":
-            gauge.open_alert, gauge.evidence = "alert", [0.0] * 3
+            gauge.open_alert, gauge.since_alert, gauge.evidence = "alert", 0, [0.0] * 3
             recount.alert()
         elif kind == "end":
             gauge.open_alert, gauge.evidence = "", [0.0] * 3
@@ -158,6 +161,7 @@ def test_a_gauge_agrees_with_a_recount_of_all_its_values(
         n = len(recount.window)
         assert gauges.recent_of(gauge) == (Level(n, sum(recount.window) / n) if n else None)
         assert gauge.evidence == pytest.approx(recount.evidence, rel=1e-9)
+        assert (gauge.least, gauge.since_alert) == (recount.lowest, recount.since_alert)
 
 
 def test_the_evidence_of_unchanged_values_grows_by_at_most_one_per_value_on_average() -> None:
@@ -168,3 +172,48 @@ def test_the_evidence_of_unchanged_values_grows_by_at_most_one_per_value_on_aver
             found = gauges.weigh(found, exp(luck.gauss(-0.125, 0.5)), base, 0.0, 0.5, 0.0)
         ended.append(sum(found) / 3)
     assert sum(ended) / len(ended) < 110
+
+
+@pytest.mark.parametrize(
+    ("before", "values", "least", "limit", "floor", "relative"),
+    [
+        (2.0, [4.0, 4.0], 1, 0.5, 0.0, 1.0),
+        (2.0, [4.0], 1, 0.5, 0.0, None),
+        (2.0, [4.0, 4.0], 3, 0.5, 0.0, None),
+        (2.0, [4.0, 4.0, 4.0], 3, 0.5, 0.0, 1.0),
+        (2.0, [3.0, 9.0], 1, 0.5, 0.0, None),
+        (2.0, [3.5, 8.5], 1, 0.5, 0.0, 2.0),
+        (4.0, [5.0, 5.0], 1, 0.5, 0.0, None),
+        (2.0, [8.0, 8.0], 1, 0.5, 6.0, None),
+        (2.0, [9.0, 9.0], 1, 0.5, 6.0, 3.5),
+        (0.0, [3.0, 5.0], 1, 0.5, 1.0, 4.0),
+        (-4.0, [-1.0, -1.0], 1, 0.5, 0.0, 0.75),
+        (-4.0, [-2.0, -2.0], 1, 0.5, 0.0, None),
+    ],
+)
+def test_a_change_is_more_than_limit_and_floor_allow_also_without_the_highest_value(
+    before: float, values: list[float], least: int, limit: float, floor: float, relative: float | None
+) -> None:
+    gauge = Gauge(bytearray(b"".join(map(gauges.VALUE.pack, values))), Spread(64, 64 * before, 64 * before * before))
+    found = gauges.change_of(gauge, 200, least, limit, floor)
+    mean = sum(values) / len(values)
+    expected = relative and Change(Level(64, before), Level(len(values), mean), relative)
+    assert found == expected
+
+
+@pytest.mark.parametrize(("n", "own"), [(19, False), (20, True)])
+def test_a_successor_is_compared_with_a_predecessor_of_twenty_values_or_more(n: int, own: bool) -> None:
+    past, frozen = Spread(n, 1.0 * n, 1.0 * n), Spread(64, 128.0, 256.0)
+    assert gauges.left_behind(Gauge(past=past, frozen=frozen), 200) == (past if own else frozen)
+    assert gauges.left_behind(Gauge(past=past), 200) == (past if own else None)
+
+
+def test_a_variant_that_returns_is_compared_with_its_own_past_at_once() -> None:
+    gauge = Gauge(past=Spread(64, 64.0, 64.0))
+    gauges.restart(gauge, 200)
+    assert gauges.baseline_of(gauge, 200) == Spread(64, 64.0, 64.0)
+    gauge.frozen = Spread(64, 128.0, 256.0)
+    for seen, mean in ((0, 2), (99, 2), (100, 1)):
+        gauge.seen = seen
+        base = gauges.baseline_of(gauge, 200)
+        assert base is not None and base.total == 64.0 * mean

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.mirrored import KEY, REFS, START, STRANGE, World, a_catalogue, a_want, an_active
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.instant import from_text
+from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.mirroring import store as store_state
 from crl_stream.core.mirroring.label import Seen, messages_of, published, refuse_move, step
 from crl_stream.core.mirroring.refs import PromptRef, parse_ref, write_ref
@@ -218,6 +218,79 @@ def test_a_move_that_was_applied_and_rolled_back_before_the_mirror_looked_is_fol
     world.round(seconds=1)
     world.round(seconds=1)
     assert (world.label, world.alerts) == ("1", {})
+
+
+def test_a_move_is_announced_once_however_often_it_must_be_repeated() -> None:
+    want = a_want(an_active("v2", 2))
+    before = step(None, a_want(an_active("v1", 1)), Seen("1"), START).record
+    announced = step(before, want, Seen("1"), START + 20_000)
+    assert announced.move == "2"
+    assert step(announced.record, want, Seen("1"), START + 30_000) == announced, "a process that takes over repeats it"
+
+
+def test_a_move_that_was_overtaken_is_announced_again_when_it_is_wanted_again() -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.failing = "lost"
+    world.round()
+    world.rollback("v1")
+    world.round()
+    assert world.record is not None and world.record.moving is not None and world.record.moving.overtaken
+    again = step(world.record, a_want(an_active("v2", 4)), Seen("1"), world.now + 60_000)
+    assert again.move == "2" and again.record is not None and again.record.moving is not None
+    assert (again.record.moving.overtaken, from_text(again.record.moving.at)) == (False, world.now + 60_000)
+
+
+@pytest.mark.parametrize("ahead", [0, 5_000])
+def test_a_clock_that_is_behind_the_monitors_gives_a_receipt_of_no_time(ahead: int) -> None:
+    world = World()
+    world.round()
+    world.active = an_active("v2", 2, since=to_text(world.now + ahead))
+    world.round()
+    world.round()
+    assert [receipt.milliseconds for receipt in world.receipts.values()] == [0]
+
+
+def test_a_conflict_ends_when_the_label_is_back_and_what_was_there_before_the_last_change_is_still_known() -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.round()
+    world.person(STRANGE)
+    world.round(seconds=20)
+    assert len(world.open_alerts) == 1
+    world.person("2")
+    world.round(seconds=20)
+    assert (world.open_alerts, len(world.receipts)) == (set(), 1)
+    world.label = "1"  # a replica that is far behind
+    world.round(seconds=5)
+    assert (world.commands, world.open_alerts) == ({}, set())
+
+
+def test_the_correction_of_a_late_move_is_repeated_if_it_is_lost() -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.failing = "late"
+    world.round()
+    world.rollback("v1")
+    world.round()
+    world.arrive()
+    world.failing = "lost"
+    world.round(seconds=1)
+    assert world.label == "2"
+    world.round(seconds=20)
+    assert (world.label, world.commands, world.alerts) == ("1", {}, {})
+
+
+def test_a_label_that_moved_while_it_could_not_follow_is_left_alone() -> None:
+    want = a_want(an_active("v1", 1))
+    record = step(None, want, Seen("1"), START).record
+    told = step(record, want._replace(version=None, problem="two tasks name it"), Seen("1"), START).record
+    after = step(told, want, Seen("3"), START + 20_000).record
+    assert after is not None and after.alert is not None and after.command is None
+    assert "it pointed to version 3 of refund although the mirror had left version 1 of refund" in after.alert.text
 
 
 def asking(version: str = "3") -> World:
@@ -486,6 +559,7 @@ def wanted(refs: dict[str, str | None], others: dict[str, str | None] | None = N
 def test_tasks_without_refs_in_the_store_are_not_mirrored() -> None:
     assert wanted({"v1": "langfuse:refund@1", "v2": None, "v3": "6f1ed002"}) == {}
     assert wanted({"v2": "prompts:/refund/1"}) == {}, "the catalogue does not have the active variant yet"
+    assert wants("mlflow", "production", {}, {KEY: a_catalogue(REFS)}) == {}, "no variant is active yet"
     want = wanted({"v1": None, "v2": "prompts:/refund/2"})[KEY]
     assert want.problem == "its active variant v1 has no ref there"
     assert step(None, want, Seen("1"), START) == (None, None), "nothing was ever mirrored, so no alert is due"

@@ -28,9 +28,9 @@ from crl_stream.wire.records import Headers, Record, UnreadBatch
 from crl_stream.wire.strict_json import Bad, parse_object
 
 Types = Annotated[tuple[str, ...], Field(min_length=1, max_length=20)]
-_STRUCTURED: Final = "application/cloudevents+json"
+_STRUCTURED: Final = "application/cloudevents"
 _BATCHED: Final = "application/cloudevents-batch"
-_SUFFIX: Final = ("json", "+json")
+_JSON: Final = "+json"
 _FEEDBACK: Final = "feedback"
 
 
@@ -97,7 +97,7 @@ def _read(headers: Headers, value: bytes) -> _Event | Fault:
     kind = found.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith(_BATCHED):
         return Fault(reasons.NOT_A_CLOUDEVENT, "the record is a batch of events; write each event as its own record")
-    if kind == _STRUCTURED or (kind.startswith("application/cloudevents") and kind.endswith(_SUFFIX)):
+    if kind.startswith(_STRUCTURED) and kind.endswith(_JSON):
         return _structured(value)
     if "ce_specversion" in found:
         return _binary(found, kind, value)

@@ -91,15 +91,14 @@ def _want(
         if variant.state != "retired":
             versions[ref.version].append(variant.variant_id)
     others = sorted(str(other) for other in claims[prompt] if other != key)
-    problem = ""
+    problem, without_ref = "", False
     if len(prompts) > 1:
         problem = f"its variants name several prompts: {_listed(prompts)}"
     elif others:
         problem = f"variants of {_listed(others)} name the same prompt"
     elif version is None:
-        problem = f"its active variant {active.variant_id} has no ref there"
+        problem, without_ref = f"its active variant {active.variant_id} has no ref there", True
     found = {version: tuple(sorted(names)) for version, names in versions.items()}
-    without_ref = problem != "" and version is None and len(prompts) == 1 and not others
     return Wanted(store, key, prompt, label, active, None if problem else version, found, problem, without_ref)
 
 

@@ -126,9 +126,8 @@ def change_of(gauge: Gauge, memory: int, least: int, limit: float, floor: float)
     for value in values:
         total += value
     mean = total / len(values)
-    spared = (total - max(values)) / (len(values) - 1)
-    allowed = max(limit * abs(before), floor)
-    if spared - before <= allowed or mean - before <= allowed:
+    spared = (total - max(values)) / (len(values) - 1)  # never more than the mean
+    if spared - before <= max(limit * abs(before), floor):
         return None
     relative = (mean - before) / abs(before) if before else mean - before
     return Change(Level(base.n, before), Level(len(values), mean), relative)
