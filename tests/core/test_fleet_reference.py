@@ -388,14 +388,56 @@ commands_drawn = st.builds(
     st.integers(1, 12),
 )
 PROVEN = [
-    Phase(mood="excellent", length=70),
+    Phase(mood="excellent", length=80, up_to_date=1.0),
     Phase(variant="v2", mood="excellent", length=30),
     Phase(variant="v3", mood="good", length=30),
 ]
-stories = st.lists(st.one_of(work_drawn, work_drawn, commands_drawn), min_size=1, max_size=14)
+DEARER = Phase(mood="excellent", price=4.0, length=40, up_to_date=1.0)
+USUALLY = Phase(mood="excellent", length=60, up_to_date=1.0)
+CHAPTERS: dict[str, list[Phase]] = {
+    "dearer": [DEARER],
+    "dearer for a while": [DEARER, USUALLY],
+    "dearer and accepted": [
+        DEARER,
+        Phase("accept"),
+        USUALLY._replace(price=4.0, length=70),
+        DEARER._replace(price=8.0),
+    ],
+    "dearer under a hold": [Phase("hold"), DEARER, Phase("resume"), DEARER],
+    "dearer under another policy": [DEARER, Phase("watch"), DEARER],
+    "a dear successor": [Phase("activate", "v2"), DEARER, Phase("undo"), DEARER],
+    "a dear candidate": [
+        Phase("start", "v2", length=30),
+        *[
+            DEARER._replace(variant=name, price=price, length=5)
+            for _ in range(8)
+            for name, price in (("v2", 4.0), ("", 1.0))
+        ],
+    ],
+    "another judge": [USUALLY._replace(judge="strict@1"), USUALLY._replace(judge="mild@1", length=70)],
+    "many judges": [USUALLY._replace(judge=judge, length=8) for judge in [*JUDGES[1:], "strict@1"]],
+    "stragglers": [
+        Phase("activate", "v3"),
+        USUALLY._replace(up_to_date=0.3, length=40),
+        Phase("activate", "v2"),
+        USUALLY._replace(up_to_date=0.5, pause=150, length=15),
+        USUALLY,
+    ],
+    "two changes at once": [Phase("activate", "v3"), USUALLY._replace(length=2), Phase("undo"), USUALLY],
+    "a collapse": [Phase(mood="failing", length=25), USUALLY],
+}
+stories = st.lists(
+    st.one_of(
+        st.lists(work_drawn, min_size=1, max_size=2),
+        commands_drawn.map(lambda one: [one]),
+        st.sampled_from(sorted(CHAPTERS)).map(CHAPTERS.__getitem__),
+    ),
+    min_size=1,
+    max_size=8,
+).map(lambda parts: [phase for part in parts for phase in part])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(settings_drawn, st.integers(0, 2**32), st.booleans(), stories)
 def test_engine_and_model_agree_on_every_fact_of_any_story(
     setting: Setting, seed: int, proven: bool, phases: list[Phase]
@@ -403,3 +445,19 @@ def test_engine_and_model_agree_on_every_fact_of_any_story(
     story = Story(setting, seed).tell([*(PROVEN if proven else []), *phases])
     for what in story.found:
         event(what)
+
+
+@pytest.mark.parametrize("action", ["alert", "rollback"])
+@pytest.mark.parametrize("room", [64, 2])
+def test_the_stories_compared_do_contain_what_they_are_about(action: str, room: int) -> None:
+    found: Counter[str] = Counter()
+    for chapter in CHAPTERS.values():
+        setting = Setting((action, "alert", action, "off", action), room=room, head_start=0.1)
+        story = Story(setting, 1).tell([*PROVEN, *chapter])
+        found += story.found
+    wanted = {"alert guardrail open", "alert guardrail resolved", "alert rollback_stuck open", "accept applied"}
+    wanted |= {"alert rollback_stuck resolved", "judge shifts", "late scores", "adoption complete"}
+    wanted |= {"adoption incomplete", "activation rollback"}
+    if action == "rollback":
+        wanted |= {"rollback for a guardrail", "alert rollout_aborted open"}
+    assert wanted <= set(+found), wanted - set(+found)
