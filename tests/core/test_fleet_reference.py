@@ -423,7 +423,7 @@ CHAPTERS: dict[str, list[Phase]] = {
         USUALLY._replace(up_to_date=0.5, pause=150, length=15),
         USUALLY,
     ],
-    "two changes at once": [Phase("activate", "v3"), USUALLY._replace(length=2), Phase("undo"), USUALLY],
+    "two changes at once": [Phase("activate", "v3"), USUALLY._replace(length=1), Phase("undo"), USUALLY],
     "a collapse": [Phase(mood="failing", length=25), USUALLY],
 }
 stories = st.lists(
@@ -451,9 +451,9 @@ def test_engine_and_model_agree_on_every_fact_of_any_story(
 @pytest.mark.parametrize("room", [64, 2])
 def test_the_stories_compared_do_contain_what_they_are_about(action: str, room: int) -> None:
     found: Counter[str] = Counter()
-    for chapter in CHAPTERS.values():
+    for name, chapter in CHAPTERS.items():
         setting = Setting((action, "alert", action, "off", action), room=room, head_start=0.1)
-        story = Story(setting, 1).tell([*PROVEN, *chapter])
+        story = Story(setting, 1).tell([*([] if "judge" in name else PROVEN), *chapter])
         found += story.found
     wanted = {"alert guardrail open", "alert guardrail resolved", "alert rollback_stuck open", "accept applied"}
     wanted |= {"alert rollback_stuck resolved", "judge shifts", "late scores", "adoption complete"}
