@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from math import isclose
 from random import Random
 from typing import Any, NamedTuple
@@ -15,12 +16,14 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.judges import on_scale
 from crl_stream.core.policy import Degradation, Guardrails, Operations, Policy, Rollback
 from crl_stream.core.policy import Limits as EngineLimits
 from crl_stream.core.policy import Rollout as Stages
 
 from .reference_fleet import FleetModel, Limits
 from .reference_guardrails import UNIT, Rail
+from .reference_judges import Scale
 from .reference_model import exact
 from .task import Task
 from .test_reference_model import HOSTS, MOODS, assert_same
@@ -285,7 +288,8 @@ class Story:
         task, model = self.task, self.model
         shifts = {name: (judge.quality.shift, judge.reward.shift) for name, judge in task.row.judges.items()}
         assert shifts == model.scale.shifts()
-        self.found["judge shifts"] = sum(bool(shift) for both in shifts.values() for shift in both)
+        if any(shift for both in shifts.values() for shift in both):
+            self.found["judge shifts"] = 1
         open_alerts = {
             f"{AGENT}/{TASK} {name} {metric}"
             for name, watched in model.watched.items()
@@ -406,6 +410,7 @@ CHAPTERS: dict[str, list[Phase]] = {
     "dearer under a hold": [Phase("hold"), DEARER, Phase("resume"), DEARER],
     "dearer under another policy": [DEARER, Phase("watch"), DEARER],
     "a dear successor": [Phase("activate", "v2"), DEARER, Phase("undo"), DEARER],
+    "a successor of a dear successor": [Phase("activate", "v2"), DEARER, Phase("activate", "v3"), USUALLY],
     "a dear candidate": [
         Phase("start", "v2", length=30),
         *[
@@ -437,7 +442,7 @@ stories = st.lists(
 ).map(lambda parts: [phase for part in parts for phase in part])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(settings_drawn, st.integers(0, 2**32), st.booleans(), stories)
 def test_engine_and_model_agree_on_every_fact_of_any_story(
     setting: Setting, seed: int, proven: bool, phases: list[Phase]
@@ -445,6 +450,20 @@ def test_engine_and_model_agree_on_every_fact_of_any_story(
     story = Story(setting, seed).tell([*(PROVEN if proven else []), *phases])
     for what in story.found:
         event(what)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 12))
+def test_engine_and_model_agree_on_the_scale_of_any_scores(seed: int, judges: int) -> None:
+    row, scale, random, judge = Task().row, Scale(), Random(seed), "judge@0"
+    for _ in range(random.randrange(600)):
+        if random.random() < 0.05:
+            judge = f"judge@{random.randrange(judges)}"
+        quality = random.randrange(1_000_001) if random.random() < 0.8 else None
+        reward = random.randrange(-1_000_000, 1_000_001) if random.random() < 0.8 else None
+        found = on_scale(row, judge, quality, reward)
+        scores = (None if score is None else Fraction(score, 1_000_000) for score in (quality, reward))
+        assert found == tuple(None if score is None else score * 1_000_000 for score in scale.put(judge, *scores))
 
 
 @pytest.mark.parametrize("action", ["alert", "rollback"])
