@@ -428,6 +428,12 @@ CHAPTERS: dict[str, list[Phase]] = {
         USUALLY._replace(up_to_date=0.5, pause=150, length=15),
         USUALLY,
     ],
+    "a runtime that ended": [
+        USUALLY._replace(where="pair", pause=700, length=10),
+        Phase("activate", "v3"),
+        USUALLY._replace(where="pair", length=20),
+        Phase("undo"),
+    ],
     "two changes at once": [Phase("activate", "v3"), USUALLY._replace(length=1), Phase("undo"), USUALLY],
     "a collapse": [Phase(mood="failing", length=25), USUALLY],
 }
