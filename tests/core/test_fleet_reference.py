@@ -434,6 +434,12 @@ CHAPTERS: dict[str, list[Phase]] = {
         USUALLY._replace(where="pair", length=20),
         Phase("undo"),
     ],
+    "long work under way": [
+        USUALLY._replace(where="only the bad", length=5),
+        Phase("activate", "v3"),
+        USUALLY._replace(where="only the bad", price=8.0, up_to_date=0.0, length=20),
+        USUALLY,
+    ],
     "two changes at once": [Phase("activate", "v3"), USUALLY._replace(length=1), Phase("undo"), USUALLY],
     "a collapse": [Phase(mood="failing", length=25), USUALLY],
 }
