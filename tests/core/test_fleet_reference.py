@@ -468,7 +468,7 @@ def test_engine_and_model_agree_on_every_fact_of_any_story(
 @given(st.integers(0, 2**32), st.integers(1, 12))
 def test_engine_and_model_agree_on_the_scale_of_any_scores(seed: int, judges: int) -> None:
     row, scale, random, judge = Task().row, Scale(), Random(seed), "judge@0"
-    for _ in range(random.randrange(600)):
+    for _ in range(random.randrange(900)):
         if random.random() < 0.05:
             judge = f"judge@{random.randrange(judges)}"
         quality = random.randrange(1_000_001) if random.random() < 0.8 else None
@@ -476,6 +476,8 @@ def test_engine_and_model_agree_on_the_scale_of_any_scores(seed: int, judges: in
         found = on_scale(row, judge, quality, reward)
         scores = (None if score is None else Fraction(score, 1_000_000) for score in (quality, reward))
         assert found == tuple(None if score is None else score * 1_000_000 for score in scale.put(judge, *scores))
+    for level, kind in ((row.level.quality, scale.quality), (row.level.reward, scale.reward)):
+        assert not kind.task or level.total // level.n == kind.usual()
 
 
 @pytest.mark.parametrize("action", ["alert", "rollback"])
