@@ -14,7 +14,10 @@ from .reference_model import added
 
 UNIT = 64
 NEWCOMER, OWN = 20, 40
-"""Values that a baseline needs: one that the replaced variant leaves, and a variant's own past."""
+"""Values that a baseline needs: one that the replaced variant leaves, and a variant's own past.
+
+A past that has been halved is always enough.
+"""
 FADING, BET, STEADY, MOST = 0.999, 0.9, Fraction(1, 20), 1e30
 CLAIMS = (1, 2, 4)
 NEAR = 1e-9
@@ -126,7 +129,7 @@ class Meter:
         if self.replaced is not None and (self.is_open or 2 * self.seen < self.memory):
             return self.replaced
         past = self.past()
-        return past if past is not None and past.n >= OWN else None
+        return past if past is not None and past.n >= min(OWN, self.memory // 2) else None
 
     def all(self) -> Level | None:
         """Return what the variant delivers, over its past and its window."""

@@ -63,9 +63,6 @@ class Scale:
         """Return a quality and a reward on the scale of the task's first judge."""
         if judge is None or (quality is None and reward is None):
             return quality, reward
-        if not self.known:
-            for kind in (self.quality, self.reward):
-                kind.judges[judge] = Scores(shift=0)
         self.known = [*(name for name in self.known if name != judge), judge]
         for name in self.known[:-KNOWN]:
             self.quality.judges.pop(name, None)

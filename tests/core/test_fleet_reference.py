@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from math import isclose
 from random import Random
 from typing import Any, NamedTuple
@@ -15,12 +16,14 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.judges import on_scale
 from crl_stream.core.policy import Degradation, Guardrails, Operations, Policy, Rollback
 from crl_stream.core.policy import Limits as EngineLimits
 from crl_stream.core.policy import Rollout as Stages
 
 from .reference_fleet import FleetModel, Limits
 from .reference_guardrails import UNIT, Rail
+from .reference_judges import Scale
 from .reference_model import exact
 from .task import Task
 from .test_reference_model import HOSTS, MOODS, assert_same
@@ -285,7 +288,8 @@ class Story:
         task, model = self.task, self.model
         shifts = {name: (judge.quality.shift, judge.reward.shift) for name, judge in task.row.judges.items()}
         assert shifts == model.scale.shifts()
-        self.found["judge shifts"] = sum(bool(shift) for both in shifts.values() for shift in both)
+        if any(shift for both in shifts.values() for shift in both):
+            self.found["judge shifts"] = 1
         open_alerts = {
             f"{AGENT}/{TASK} {name} {metric}"
             for name, watched in model.watched.items()
@@ -388,14 +392,69 @@ commands_drawn = st.builds(
     st.integers(1, 12),
 )
 PROVEN = [
-    Phase(mood="excellent", length=70),
+    Phase(mood="excellent", length=80, up_to_date=1.0),
     Phase(variant="v2", mood="excellent", length=30),
     Phase(variant="v3", mood="good", length=30),
 ]
-stories = st.lists(st.one_of(work_drawn, work_drawn, commands_drawn), min_size=1, max_size=14)
+DEARER = Phase(mood="excellent", price=4.0, length=40, up_to_date=1.0)
+USUALLY = Phase(mood="excellent", length=60, up_to_date=1.0)
+CHAPTERS: dict[str, list[Phase]] = {
+    "dearer": [DEARER],
+    "dearer for a while": [DEARER, USUALLY],
+    "dearer and accepted": [
+        DEARER,
+        Phase("accept"),
+        USUALLY._replace(price=4.0, length=70),
+        DEARER._replace(price=8.0),
+    ],
+    "dearer under a hold": [Phase("hold"), DEARER, Phase("resume"), DEARER],
+    "dearer under another policy": [DEARER, Phase("watch"), DEARER],
+    "a dear successor": [Phase("activate", "v2"), DEARER, Phase("undo"), DEARER],
+    "a successor of a dear successor": [Phase("activate", "v2"), DEARER, Phase("activate", "v3"), USUALLY],
+    "a dear candidate": [
+        Phase("start", "v2", length=30),
+        *[
+            DEARER._replace(variant=name, price=price, length=5)
+            for _ in range(8)
+            for name, price in (("v2", 4.0), ("", 1.0))
+        ],
+    ],
+    "another judge": [USUALLY._replace(judge="strict@1"), USUALLY._replace(judge="mild@1", length=70)],
+    "many judges": [USUALLY._replace(judge=judge, length=8) for judge in [*JUDGES[1:], "strict@1"]],
+    "stragglers": [
+        Phase("activate", "v3"),
+        USUALLY._replace(up_to_date=0.3, length=40),
+        Phase("activate", "v2"),
+        USUALLY._replace(up_to_date=0.5, pause=150, length=15),
+        USUALLY,
+    ],
+    "a runtime that ended": [
+        USUALLY._replace(where="pair", pause=700, length=10),
+        Phase("activate", "v3"),
+        USUALLY._replace(where="pair", length=20),
+        Phase("undo"),
+    ],
+    "long work under way": [
+        USUALLY._replace(where="only the bad", length=5),
+        Phase("activate", "v3"),
+        USUALLY._replace(where="only the bad", price=8.0, up_to_date=0.0, length=20),
+        USUALLY,
+    ],
+    "two changes at once": [Phase("activate", "v3"), USUALLY._replace(length=1), Phase("undo"), USUALLY],
+    "a collapse": [Phase(mood="failing", length=25), USUALLY],
+}
+stories = st.lists(
+    st.one_of(
+        st.lists(work_drawn, min_size=1, max_size=2),
+        commands_drawn.map(lambda one: [one]),
+        st.sampled_from(sorted(CHAPTERS)).map(CHAPTERS.__getitem__),
+    ),
+    min_size=1,
+    max_size=8,
+).map(lambda parts: [phase for part in parts for phase in part])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(settings_drawn, st.integers(0, 2**32), st.booleans(), stories)
 def test_engine_and_model_agree_on_every_fact_of_any_story(
     setting: Setting, seed: int, proven: bool, phases: list[Phase]
@@ -403,3 +462,35 @@ def test_engine_and_model_agree_on_every_fact_of_any_story(
     story = Story(setting, seed).tell([*(PROVEN if proven else []), *phases])
     for what in story.found:
         event(what)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 12))
+def test_engine_and_model_agree_on_the_scale_of_any_scores(seed: int, judges: int) -> None:
+    row, scale, random, judge = Task().row, Scale(), Random(seed), "judge@0"
+    for _ in range(random.randrange(900)):
+        if random.random() < 0.05:
+            judge = f"judge@{random.randrange(judges)}"
+        quality = random.randrange(1_000_001) if random.random() < 0.8 else None
+        reward = random.randrange(-1_000_000, 1_000_001) if random.random() < 0.8 else None
+        found = on_scale(row, judge, quality, reward)
+        scores = (None if score is None else Fraction(score, 1_000_000) for score in (quality, reward))
+        assert found == tuple(None if score is None else score * 1_000_000 for score in scale.put(judge, *scores))
+    for level, kind in ((row.level.quality, scale.quality), (row.level.reward, scale.reward)):
+        assert not kind.task or level.total // level.n == kind.usual()
+
+
+@pytest.mark.parametrize("action", ["alert", "rollback"])
+@pytest.mark.parametrize("room", [64, 2])
+def test_the_stories_compared_do_contain_what_they_are_about(action: str, room: int) -> None:
+    found: Counter[str] = Counter()
+    for name, chapter in CHAPTERS.items():
+        setting = Setting((action, "alert", action, "off", action), room=room, head_start=0.1)
+        story = Story(setting, 1).tell([*([] if "judge" in name else PROVEN), *chapter])
+        found += story.found
+    wanted = {"alert guardrail open", "alert guardrail resolved", "alert rollback_stuck open", "accept applied"}
+    wanted |= {"alert rollback_stuck resolved", "judge shifts", "late scores", "adoption complete"}
+    wanted |= {"adoption incomplete", "activation rollback"}
+    if action == "rollback":
+        wanted |= {"rollback for a guardrail", "alert rollout_aborted open"}
+    assert wanted <= set(+found), wanted - set(+found)

@@ -9,7 +9,7 @@ import pytest
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import decode_row, encode_row
-from crl_stream.core.policy import Guardrails, Operations, Policy, PolicySet, Rollout
+from crl_stream.core.policy import Degradation, Guardrails, Operations, Policy, PolicySet, Rollout
 
 from .costs import ALERTING, GUARDED, Work, two
 
@@ -197,6 +197,13 @@ def test_a_rollback_for_one_metric_leaves_no_alert_about_another_one_open() -> N
 
 def test_an_increase_below_the_floor_is_accepted() -> None:
     assert not two(Policy(guardrails=Guardrails(cost_floor=0.1)))("a", 100, 0.04, active_epoch=1).alerts()
+
+
+@pytest.mark.parametrize("memory", [40, 60, 100])
+def test_a_short_memory_is_enough_to_notice_that_a_variant_becomes_dearer(memory: int) -> None:
+    work = Work(Policy(degradation=Degradation(memory=memory)))("a", 200, 0.01)
+    assert not work.alerts()
+    assert work("a", 40, 0.04).alerts()
 
 
 def test_one_huge_outcome_is_not_enough() -> None:

@@ -73,7 +73,7 @@ def test_the_first_name_sets_the_scale_and_changes_nothing_itself() -> None:
     work("a", 100, 0.8, "judge@1")
     assert work.task.variant("a").q == pytest.approx(before, abs=0.05)
     [scale] = work.task.stated(m.TaskSnapshot)[-1].judges or []
-    assert (scale.evaluator, scale.quality_shift, scale.reward_shift) == ("judge@1", 0.0, 0.0)
+    assert (scale.evaluator, scale.quality_shift, scale.reward_shift) == ("judge@1", None, 0.0)
 
 
 @pytest.mark.parametrize("field", ["quality", "reward"])
@@ -83,7 +83,8 @@ def test_the_judge_with_the_first_score_of_a_kind_sets_its_scale_from_that_score
     assert on_scale(row, "judge@2", **{field: 800_000, other: None}) == _one(field, 800_000)
     assert on_scale(row, "judge@3", **{field: 100_000, other: None}) == _one(field, 800_000)
     shifts = {name: getattr(judge, field).shift for name, judge in row.judges.items()}
-    assert shifts == {"judge@1": 0, "judge@2": 0, "judge@3": None}
+    assert shifts == {"judge@1": None, "judge@2": 0, "judge@3": None}
+    assert on_scale(row, "judge@1", **{field: 300_000, other: None}) == _one(field, 800_000), "it is not its scale"
 
 
 def _one(field: str, score: int) -> tuple[int | None, int | None]:

@@ -24,7 +24,7 @@ VALUE: Final = Layout("<f")
 FEWEST: Final = 20
 """How many outcomes of the replaced variant a newcomer needs as a baseline."""
 OWN: Final = 40
-"""How many outcomes a variant's own past needs as a baseline."""
+"""How many outcomes a variant's own past needs as a baseline; half of a memory that is shorter than two of these."""
 STEADY: Final = 0.05
 """The smallest standard deviation to assume, as a share of the mean: constant values would otherwise prove anything."""
 
@@ -111,7 +111,8 @@ def baseline_of(gauge: Gauge, memory: int) -> Spread | None:
     if frozen is not None and (gauge.open_alert or 2 * gauge.seen < memory):
         return frozen
     past: Spread = gauge.past
-    return past if past.n >= OWN else None
+    # Halving leaves half of the memory, which must be enough, or a short memory would never give a baseline.
+    return past if past.n >= OWN or 2 * past.n >= memory else None
 
 
 def change_of(gauge: Gauge, memory: int, least: int, limit: float, floor: float) -> Change | None:

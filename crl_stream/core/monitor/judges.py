@@ -1,6 +1,7 @@
 """Scores of different judges on one scale: a new version of a judge says nothing about the variants.
 
-The first judge of a task (``evaluator``) sets the scale.  The first scores of another judge count as the usual level of
+The first judge (``evaluator``) that gives a task a quality sets the scale of quality, and likewise for the reward.  The
+first scores of another judge count as the usual level of
 the task, so they change nothing.  After ``ENOUGH`` of them, the difference between that level and their mean is added
 to every later score of this judge.  Outcomes that name no judge are taken as they are.
 """
@@ -48,9 +49,12 @@ def _judge(row: TaskRow, evaluator: str) -> Judge:
     judges = row.judges
     judge = judges.pop(evaluator, None)
     if judge is None:
-        judge = Judge() if judges else Judge(Scores(shift=0), Scores(shift=0))
-        if len(judges) >= MOST:
+        if not judges:
+            row.judges, row.level = {}, Judge()
+            judges = row.judges
+        elif len(judges) >= MOST:
             del judges[next(iter(judges))]
+        judge = Judge()
     judges[evaluator] = judge
     return judge
 
