@@ -123,7 +123,7 @@ def change_of(gauge: Gauge, memory: int, least: int, limit: float, floor: float)
     spared = (total - max(values)) / (len(values) - 1)  # never more than the mean
     if spared - before <= max(limit * abs(before), floor):
         return None
-    relative = (mean - before) / abs(before) if before else mean - before
+    relative = (mean - before) / abs(before) if before else mean
     return Change(Level(base.n, before), Level(len(values), mean), relative)
 
 
