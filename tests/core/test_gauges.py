@@ -252,11 +252,13 @@ def test_the_past_is_halved_only_if_its_number_stays_whole_also_after_the_memory
 @pytest.mark.parametrize("value", [-3.0, 0.0, 0.75, 9.0])
 def test_evidence_is_weighed_by_the_size_of_the_mean(mean: float, value: float) -> None:
     sums = 64, 64 * mean, 96 * mean * mean
-    found = gauges.weigh([1.0, 2.0, 3.0], value, Spread(*sums), -3.0, 0.5, 0.0)
-    expected = [grown(at + 1.0, value, sums, -3.0, 2**at * 0.5, 0.0) for at in range(3)]
+    least = min(0.0, value, 6 * mean)
+    found = gauges.weigh([1.0, 2.0, 3.0], value, Spread(*sums), least, 0.5, 0.0)
+    expected = [grown(at + 1.0, value, sums, least, 2**at * 0.5, 0.0) for at in range(3)]
+    assert min(found) > 0.0
     assert found == pytest.approx(expected)
 
 
 def test_any_value_is_evidence_enough_if_there_was_never_anything_but_zero() -> None:
-    assert gauges.weigh([0.0] * 3, 1.0, Spread(40, 0.0, 0.0), 0.0, 0.5, 0.0) == [CEILING] * 3
+    assert gauges.weigh([0.0] * 3, 2.0, Spread(40, 0.0, 0.0), 0.0, 0.5, 0.0) == [CEILING] * 3
     assert gauges.weigh([0.0] * 3, 0.0, Spread(40, 0.0, 0.0), 0.0, 0.5, 0.0) == [FADING] * 3
