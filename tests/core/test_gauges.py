@@ -162,6 +162,7 @@ def test_a_gauge_agrees_with_a_recount_of_all_its_values(
         assert gauges.recent_of(gauge) == (Level(n, sum(recount.window) / n) if n else None)
         assert gauge.evidence == pytest.approx(recount.evidence, rel=1e-9)
         assert (gauge.least, gauge.since_alert) == (recount.lowest, recount.since_alert)
+        assert bool(gauge.open_alert) is recount.is_open
 
 
 def test_the_evidence_of_unchanged_values_grows_by_at_most_one_per_value_on_average() -> None:
@@ -210,10 +211,54 @@ def test_a_successor_is_compared_with_a_predecessor_of_twenty_values_or_more(n: 
 
 def test_a_variant_that_returns_is_compared_with_its_own_past_at_once() -> None:
     gauge = Gauge(past=Spread(64, 64.0, 64.0))
+    gauge.evidence = [7.0] * 3
     gauges.restart(gauge, 200)
+    assert gauge.evidence == [0.0] * 3
     assert gauges.baseline_of(gauge, 200) == Spread(64, 64.0, 64.0)
     gauge.frozen = Spread(64, 128.0, 256.0)
     for seen, mean in ((0, 2), (99, 2), (100, 1)):
         gauge.seen = seen
         base = gauges.baseline_of(gauge, 200)
         assert base is not None and base.total == 64.0 * mean
+    gauge.open_alert = "alert"
+    assert gauges.baseline_of(gauge, 200) == gauge.frozen, "the baseline of an alert stays until it ends"
+
+
+@pytest.mark.parametrize(("mean", "least"), [(4.0, 0.0), (-4.0, -4.0)])
+def test_no_value_was_ever_lower_than_the_mean_of_the_replaced_variant(mean: float, least: float) -> None:
+    gauge = Gauge()
+    gauges.restart(gauge, 200, Spread(20, 20 * mean, 20 * mean * mean))
+    assert gauge.least == least
+
+
+def test_an_accepted_level_ends_the_alert_and_is_learned_from_scratch() -> None:
+    gauge = Gauge(past=Spread(64, 64.0, 64.0), frozen=Spread(64, 1.0, 1.0), open_alert="alert")
+    gauges.accept(gauge)
+    assert (gauge.open_alert, gauges.level_of(gauge), gauges.baseline_of(gauge, 200)) == ("", None, None)
+    for _ in range(45):
+        gauges.measure(gauge, 4.0, 5, 200, 0.5, 0.0)
+    assert gauges.baseline_of(gauge, 200) == Spread(40, 160.0, 640.0)
+
+
+def test_the_past_is_halved_only_if_its_number_stays_whole_also_after_the_memory_became_shorter() -> None:
+    gauge = Gauge(past=Spread(60, 60.0, 60.0))
+    for n in (61, 31):
+        gauges.measure(gauge, 1.0, 5, 40, 0.5, 0.0)
+        gauges.restart(gauge, 40)
+        assert gauge.past == Spread(n, float(n), float(n))
+
+
+@pytest.mark.parametrize("mean", [0.25, 0.5, 2.0, -0.25, -0.5, -2.0])
+@pytest.mark.parametrize("value", [-3.0, 0.0, 0.75, 9.0])
+def test_evidence_is_weighed_by_the_size_of_the_mean(mean: float, value: float) -> None:
+    sums = 64, 64 * mean, 96 * mean * mean
+    least = min(0.0, value, 6 * mean)
+    found = gauges.weigh([1.0, 2.0, 3.0], value, Spread(*sums), least, 0.5, 0.0)
+    expected = [grown(at + 1.0, value, sums, least, 2**at * 0.5, 0.0) for at in range(3)]
+    assert min(found) > 0.0
+    assert found == pytest.approx(expected)
+
+
+def test_any_value_is_evidence_enough_if_there_was_never_anything_but_zero() -> None:
+    assert gauges.weigh([0.0] * 3, 2.0, Spread(40, 0.0, 0.0), 0.0, 0.5, 0.0) == [CEILING] * 3
+    assert gauges.weigh([0.0] * 3, 0.0, Spread(40, 0.0, 0.0), 0.0, 0.5, 0.0) == [FADING] * 3

@@ -100,8 +100,8 @@ def _grown(statistic: float, gap: float, shift: float, floor: float, variance: f
     """Return one statistic after a value that is ``gap`` above the mean."""
     shift = shift if shift > floor else floor
     bet = shift / (variance + shift * shift) if shift > 0.0 else CEILING
-    ratio = FADING + (bet if bet < most else most) * gap
-    grown = (statistic + 1.0) * ratio if ratio > 0.0 else 0.0
+    ratio = FADING + (bet if bet < most else most) * gap  # above zero: no gap costs more than .9
+    grown = (statistic + 1.0) * ratio
     return grown if grown < CEILING else CEILING
 
 
@@ -130,7 +130,7 @@ def change_of(gauge: Gauge, memory: int, least: int, limit: float, floor: float)
     spared = (total - max(values)) / (len(values) - 1)  # never more than the mean
     if spared - before <= max(limit * abs(before), floor):
         return None
-    relative = (mean - before) / abs(before) if before else mean - before
+    relative = (mean - before) / abs(before) if before else mean
     return Change(Level(base.n, before), Level(len(values), mean), relative)
 
 
