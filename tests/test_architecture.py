@@ -43,6 +43,8 @@ MAPPED = (
     "core/monitor/why_not",
     "core/overview",
     "core/proposer",
+    "dashboard",
+    "dashboard/pages",
     "explaining",
     "guide",
     "hooks",

@@ -23,7 +23,6 @@ from crl_stream.cli.status_text import (
     Seen,
     finding_line,
     screen_lines,
-    state_of,
     summary_line,
     system_line,
     task_lines,
@@ -32,6 +31,7 @@ from crl_stream.cli.status_text import (
 )
 from crl_stream.cli.talk import Terminal, say, show, show_json
 from crl_stream.core.overview import Condition
+from crl_stream.dashboard.task_states import state_of
 from crl_stream.errors import CrlError, NotFound, Unavailable, UsageError
 from crl_stream.visible import visible
 from crl_stream.worker_views import TIMEOUT_SECONDS, ask, views_url

@@ -12,6 +12,7 @@ from crl_stream.cli.adoption import adoption_note, fleet_adoption
 from crl_stream.cli.drill.standing import LastDrills
 from crl_stream.cli.scorecards import fleet_scorecard, scorecard_note
 from crl_stream.cli.talk import lay_out
+from crl_stream.dashboard.task_states import is_trouble, state_of, wrongs
 from crl_stream.errors import CrlError
 from crl_stream.visible import visible
 
@@ -208,27 +209,6 @@ def row_of(task: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def state_of(task: dict[str, Any]) -> str:
-    """Return the verdict on the active variant and other remarks; only a judged variant is called healthy."""
-    verdict = task.get("verdict")
-    if not task["n_outcomes"]:
-        first = ["no outcome yet"]
-    elif verdict == "HEALTHY" and not is_trouble(task):
-        first = ["healthy"] if not wrongs(task) else []
-    else:
-        first = [] if is_trouble(task) else [verdict or "not judged"]
-    mode = [f"{task['mode']} mode"] if task.get("mode", "enforce") != "enforce" else []
-    return "; ".join(first + wrongs(task) + _rollout(task) + mode)
-
-
-def _rollout(task: dict[str, Any]) -> list[str]:
-    running = task.get("rollout")
-    if running is None:
-        return []
-    paused = ", paused" if running["paused"] else ""
-    return [f"rolling out {running['variant_id']} ({100 * running['share']:.3g} %{paused})"]
-
-
 def task_line(task: dict[str, Any]) -> str:
     """Format a task in trouble as one line: its state, the text of the current verdict, and when it began."""
     name = name_of(task)
@@ -269,36 +249,6 @@ def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def is_trouble(task: dict[str, Any]) -> bool:
-    """Return whether the active variant is known to be bad: degraded, or without a single success."""
-    return task["active_variant"] in task["degraded"] or task.get("verdict") == "DEGRADED" or _never_succeeds(task)
-
-
-def _never_succeeds(task: dict[str, Any]) -> bool:
-    return bool(task.get("judged", 0) >= 10 and not task.get("successes", 1))
-
-
-def wrongs(task: dict[str, Any]) -> list[str]:
-    """Return remarks about a task besides its verdict."""
-    words = []
-    if task["active_variant"] in task["degraded"] or task.get("verdict") == "DEGRADED":
-        words.append("DEGRADED, no target" if task["no_target"] else "DEGRADED")
-    rollout = task.get("rollout")
-    if rollout is not None and rollout["variant_id"] in task["degraded"]:
-        words.append(f"{rollout['variant_id']} DEGRADED in its rollout")
-    if _never_succeeds(task):
-        words.append(f"no success in {task['judged']} outcomes")
-    if task.get("common_cause"):
-        words.append(f"{task['common_cause']} is failing")
-    if task["held"]:
-        words.append("fleet held" if task.get("fleet_held") else "held")
-    if task["pinned"]:
-        words.append("pinned")
-    if task["quarantined"]:
-        words.append(f"quarantine: {', '.join(task['quarantined'])}")
-    return words
 
 
 def screen_lines(seen: Seen, trouble: str, source: str, height: int, width: int = NARROW) -> Sequence[str]:

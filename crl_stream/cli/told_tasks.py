@@ -13,12 +13,12 @@ from crl_stream.cli.clock import now_ms
 from crl_stream.core import messages as m
 from crl_stream.core.drills import drill_of, is_drill
 from crl_stream.core.instant import from_text
+from crl_stream.dashboard.task_states import brief
 from crl_stream.kafka.fleet_health import finding
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.proposals.page import stands
 from crl_stream.settings import Settings
-from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD
 from crl_stream.stages.inspection import drill_document
 from crl_stream.wire.topics import TASKS
 
@@ -50,7 +50,7 @@ async def tasks_as_told(
     fleet = [newest[key] for key in sorted(newest) if not is_drill(key[0])]
     drills = [_last_drill(task, now) for key, task in newest.items() if is_drill(key[0])]
     return {
-        "tasks": [_brief(task, now) for task in fleet],
+        "tasks": [brief(task, now) for task in fleet],
         "drills": [drill for drill in drills if drill is not None],
         "source": "the snapshots on crl.tasks",
     }
@@ -106,59 +106,3 @@ def _last_drill(task: m.TaskSnapshot, now: int) -> dict[str, Any] | None:
     found = drill_of(task.active_variant, since, "" if pin is None else pin.actor, None if pin is None else pin.reason)
     name = f"{task.agent_name}/{task.task_type}"
     return None if found is None else drill_document(task.as_of.partition, name, found)
-
-
-def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
-    held, pinned, fleet = (
-        order if order is not None and stands(order, now) else None
-        for order in (task.held, task.pinned, task.fleet_held)
-    )
-    active = next((v for v in task.variants if v.variant_id == task.active_variant), None)
-    return {
-        "agent_name": task.agent_name,
-        "task_type": task.task_type,
-        "active_variant": task.active_variant,
-        "epoch": task.epoch,
-        "q_value": None if active is None else active.q_value,
-        "verdict": None if active is None else active.verdict,
-        "judged": 0 if active is None else active.window.judged,
-        "successes": 0 if active is None else _successes(active.window),
-        "n_outcomes": task.n_outcomes,
-        "variants": len(task.variants),
-        "degraded": [v.variant_id for v in task.variants if v.degraded],
-        "quarantined": [v.variant_id for v in task.variants if v.quarantined],
-        "pinned": pinned is not None,
-        "held": held is not None,
-        "fleet_held": fleet is not None,
-        "held_by": None if held is None else held.actor,
-        "rollout": None
-        if task.rollout is None
-        else {
-            "variant_id": task.rollout.variant_id,
-            "share": task.rollout.share,
-            "paused": task.rollout.paused is not None,
-        },
-        "mode": task.mode,
-        "no_rollback": task.no_rollback
-        if held or fleet or task.mode != "enforce" or task.one_runtime or task.common_cause
-        else None,
-        "reason": None if active is None else active.reason,
-        "degraded_since": None if active is None else active.degraded_since,
-        "no_target": task.no_target,
-        "scorecard": _scorecard(task),
-        "adoption": None if task.adoption is None else {name: getattr(task.adoption, name) for name in ON_ADOPTION},
-        "common_cause": None if task.common_cause is None else task.common_cause.tag,
-        "timestamp": task.timestamp,
-        "as_of": {"partition": task.as_of.partition, "offset": task.as_of.offset},
-    }
-
-
-def _scorecard(task: m.TaskSnapshot) -> dict[str, int] | None:
-    card = task.scorecard
-    return None if card is None or task.mode != "shadow" else {name: getattr(card, name) for name in ON_CARD}
-
-
-def _successes(window: m.WindowSnapshot) -> int:
-    """Count successes among the judged outcomes; snapshots of older engines do not say which are judged."""
-    judged = window.judged_outcomes or "J" * len(window.outcomes)
-    return sum(pair == ("S", "J") for pair in zip(window.outcomes, judged, strict=False))

@@ -11,7 +11,9 @@ from crl_stream.cli.run_record import Found, RunRecord, read, take
 from crl_stream.cli.session import Session
 from crl_stream.cli.supervision import KeptBroker
 from crl_stream.cli.talk import say
+from crl_stream.dashboard.web.doors import link
 from crl_stream.errors import UsageError
+from crl_stream.kafka.commands import default_actor
 from crl_stream.settings import Settings
 from crl_stream.settings.profiles import MEANING
 from crl_stream.worker_views import views_url
@@ -65,6 +67,7 @@ def _run(session: Session, record: RunRecord, stack: ExitStack) -> int:
         if broker is not None and endpoint is not None:
             installation.keep_broker(KeptBroker(broker, endpoint, installation.follow))
         say(f"ready: Kafka at {kafka.bootstrap_servers}, views at {views_url(settings)}")
+        say(f"dashboard, for one visit within 15 minutes: {link(settings, views_url(settings), default_actor())}")
         say("crl status shows the tasks, crl tail follows what happens; Ctrl-C stops everything and keeps the data")
         return installation.wait_for_end()
 
@@ -85,6 +88,7 @@ def tell_what_runs(settings: Settings, found: Found | None) -> None:
         )
     say(f"{found.command} has been running since {found.since} (process {found.program.pid})")
     say(f"Kafka at {found.kafka}, views at {found.views}; crl status shows the tasks, crl down stops it")
+    say("crl dashboard --link prints an address that opens the dashboard")
 
 
 def tell_left_behind(record: RunRecord) -> None:

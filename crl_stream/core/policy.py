@@ -277,6 +277,13 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of the judged rollbacks that must have been right before it is proposed to enforce them."""
 
 
+class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may review a proposal."""
+
+    four_eyes: bool = False
+    """Whether a proposal must be approved by somebody other than the person or program that filed it."""
+
+
 class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far the engine may act on its own, and how long people's commands stay in force."""
 
@@ -323,6 +330,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guardrails: Guardrails = Guardrails()
     learning: Learning = Learning()
     proposals: Proposals = Proposals()
+    review: Review = Review()
     operations: Operations = Operations()
     limits: Limits = Limits()
 

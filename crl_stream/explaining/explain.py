@@ -130,7 +130,7 @@ def _sentence(message: Any) -> str:
         case m.Hindsight():
             return f"The reported rollback {message.rollback_id} was judged: {message.finding}."
         case m.Benefit():
-            return f"The change to {message.variant_id} was judged: {message.finding.replace('_', ' ')}."
+            return f"The change to {message.variant_id} ({message.cause}): {message.finding.replace('_', ' ')}."
         case m.Adoption():
             return f"The runtimes followed the change to {message.variant_id}, epoch {message.epoch}."
         case m.Proposal():

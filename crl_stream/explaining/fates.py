@@ -1,16 +1,21 @@
-"""Finds what became of a rollback: confirmed or undone, by whom and when, taken back, or replaced by a later change.
-
-A rollback that shadow mode only reported is judged by what happened next.
-"""
+"""Reads what became of rollbacks from ``crl.commands`` and ``crl.decisions``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from crl_stream.core.messages import Activation, Adoption, CommandResult, ConfirmRollback, Hindsight, RollbackEvent
+from crl_stream.core.messages import (
+    Activation,
+    Adoption,
+    Benefit,
+    CommandResult,
+    ConfirmRollback,
+    Hindsight,
+    RollbackEvent,
+)
 from crl_stream.explaining.adoption import followed
 
 
@@ -19,6 +24,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     what: str
     """``adopted`` by the runtimes, ``confirmed``, ``undone``, ``taken back``, or ``followed`` by another change.
+
+    Whether it ``helped``, ``hurt`` or made ``no change``, or that this is ``open``: judged by later outcomes.
 
     For a rollback that shadow mode reported: ``right``, ``wrong``, or ``open`` if there were too few outcomes to tell.
     """
@@ -48,8 +55,26 @@ def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
     return "not reviewed"
 
 
+FATEFUL: Final = (Activation, Adoption, Benefit, CommandResult, Hindsight)
+"""The messages of ``crl.decisions`` that can tell what became of a rollback."""
+
+
+def fates_of(events: Iterable[RollbackEvent], facts: Iterable[Any]) -> dict[str, list[Event]]:
+    """Return what became of each of the rollbacks, by ``rollback_id`` and oldest first.
+
+    ``facts`` are messages of ``crl.decisions``; the commands themselves are not needed.
+    """
+    fates = Fates(events)
+    for message in facts:
+        fates.take(message)
+    return fates.found()
+
+
 class Fates:
-    """Collects what became of some rollbacks, from the messages of ``crl.commands`` and then ``crl.decisions``."""
+    """Collects what became of some rollbacks, from the messages of ``crl.commands`` and then ``crl.decisions``.
+
+    Without the commands, the results of confirmations tell which rollback each is about.
+    """
 
     def __init__(self, events: Iterable[RollbackEvent]) -> None:
         events = list(events)
@@ -66,15 +91,17 @@ class Fates:
         elif isinstance(message, Hindsight):
             if message.rollback_id in self._found:
                 self._found[message.rollback_id][message.hindsight_id] = judged(message)
-        elif isinstance(message, Adoption):
+        elif isinstance(message, Adoption | Benefit):
             rollback_id = self._by_change.get((message.agent_name, message.task_type, message.epoch))
             if rollback_id is not None:
-                self._found[rollback_id][message.adoption_id] = _adopted(message)
+                one = _adopted(message) if isinstance(message, Adoption) else _benefited(message)
+                self._found[rollback_id][one.id] = one
         else:
             found = _fate_in(message, self._confirmations, self._by_change, self._aborted)
             if found is not None:
                 rollback_id, one = found
-                self._found[rollback_id][one.id] = one
+                if rollback_id in self._found:
+                    self._found[rollback_id][one.id] = one
 
     def found(self) -> dict[str, list[Event]]:
         """Return the events by rollback_id, oldest first."""
@@ -87,9 +114,12 @@ def _fate_in(
     by_change: dict[tuple[str, str, int], str],
     aborted: dict[tuple[str, str, int], str],
 ) -> tuple[str, Event] | None:
+    rollback_id: str | None
     if isinstance(message, CommandResult) and message.outcome == "applied":
         if message.command == "ConfirmRollback":
-            rollback_id, what = confirmations.get(message.command_id), "confirmed"
+            # The detail of the result begins with the id: ``rb-... reviewed; v2 stays quarantined``.
+            said = message.detail.partition(" ")[0]
+            rollback_id, what = confirmations.get(message.command_id, said), "confirmed"
         elif message.command == "UndoRollback":
             # Only the latest change can be undone: the one whose epoch precedes that of the undo.  If that change
             # aborted a rollout, undoing it begins no epoch.
@@ -122,6 +152,16 @@ def _adopted(message: Adoption) -> Event:
         timestamp=message.timestamp,
         reason=followed(msgspec.to_builtins(message)),
         id=message.adoption_id,
+    )
+
+
+def _benefited(message: Benefit) -> Event:
+    return Event(
+        what=message.finding.replace("_", " "),
+        actor="monitor",
+        timestamp=message.timestamp,
+        reason=message.reasoning,
+        id=message.benefit_id,
     )
 
 

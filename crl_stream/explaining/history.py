@@ -116,7 +116,7 @@ def since_of(message: Any, story: Story) -> list[Step]:
     """Return what has happened because of a fact, oldest first."""
     if isinstance(message, m.RollbackEvent):
         events = [step_of_event(event) for event in fate_of(message, story)]
-        return _in_order([*events, *_later(message, story), *_benefits(message.epoch, story)])
+        return _in_order([*events, *_later(message, story)])
     return _in_order([*_followers(message, story), *_later(message, story)])
 
 
@@ -173,11 +173,6 @@ def _continues(message: Any, other: Any, names: set[Any]) -> bool:
             return begins and (other.variant_id, other.epoch) == (message.variant_id, message.epoch)
         case _:
             return kind is m.CommandResult and other.command_id in names
-
-
-def _benefits(epoch: int, story: Story) -> list[Step]:
-    """Return whether the change that began an epoch helped, as often as it was judged."""
-    return [step_of(one) for one in story.each(m.Benefit) if one.epoch == epoch]
 
 
 def _first_recovery(message: m.DegradationAlert, other: m.DegradationAlert) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from crl_stream.settings.for_clients import load_client_settings, variables
 from crl_stream.settings.layers import Settings, resolve
-from crl_stream.settings.model import POLICY_SECTIONS
+from crl_stream.settings.model import POLICY_SECTIONS, is_policy
 from crl_stream.settings.origin import Origin
 from crl_stream.settings.settings_file import FILE, SettingsFile
 
@@ -29,6 +29,12 @@ class ScriptSettings(NamedTuple):
     settings: Settings
     without_kafka: str
     notes: tuple[str, ...]
+
+
+def _is_read(name: str) -> bool:
+    """Return whether a script reads a setting; of ``[review]`` it reads only what belongs to the policy."""
+    section = name.partition(".")[0]
+    return section in READ and (section != "review" or is_policy(name))
 
 
 def load_script_settings(
@@ -47,7 +53,7 @@ def load_script_settings(
     source = SettingsFile.find(file, environment, here=False)
     layers = [*(source.layer() if source else ()), *variables(environment)]
     layers += [(name, Origin(value, f"flag --set {name}")) for name, value in (flags or {}).items()]
-    rest = resolve([(name, origin) for name, origin in layers if name.partition(".")[0] in READ], source)
+    rest = resolve([(name, origin) for name, origin in layers if _is_read(name)], source)
     notes = client.notes
     if source is None and Path(FILE).is_file():
         named = f"set CRL_CONFIG={FILE} if it is yours"

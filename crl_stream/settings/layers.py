@@ -30,6 +30,7 @@ from crl_stream.settings.model import (
     Telemetry,
     Web,
     Worker,
+    is_policy,
     leaves,
 )
 from crl_stream.settings.named_sections import DisabledSection
@@ -55,6 +56,7 @@ class Settings(RuntimeSettings):
     proposer: Proposer
     review: Review
     telemetry: Telemetry
+    web: Web
     notifiers: Mapping[str, Options]
     """The notifier channels by name, in the order of the file."""
     disabled_notifiers: Mapping[str, DisabledSection]
@@ -67,8 +69,6 @@ class Settings(RuntimeSettings):
     """Bridges that lack a required secret."""
     mirrors: Mirrors = field(default_factory=Mirrors)
     """The prompt stores whose labels follow the active variants."""
-    web: Web = field(default_factory=Web)
-    """The pages that people see in a browser."""
     file: Path | None = None
     """The settings file that was read."""
     untrusted: Untrusted | None = None
@@ -208,7 +208,7 @@ def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
     chosen = {
         name.removeprefix(f"{section}."): origin
         for name, origin in origins.items()
-        if name.startswith(f"{section}.") and origin.source != "default"
+        if name.startswith(f"{section}.") and origin.source != "default" and not is_policy(name)
     }
     if issubclass(SECTIONS[section], Section):
         return read_runtime_section(section, SECTIONS[section], chosen)
@@ -228,7 +228,7 @@ def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
 
 
 def _policies(origins: Mapping[str, Origin], overrides: Mapping[str, Origin]) -> PolicySet:
-    base = {name: o for name, o in origins.items() if name.split(".")[0] in POLICY_SECTIONS and o.source != "default"}
+    base = {name: o for name, o in origins.items() if is_policy(name) and o.source != "default"}
     scopes: dict[tuple[str, str], dict[str, Origin]] = {}
     for name, origin in overrides.items():
         kind, _, rest = name.partition(".")
@@ -275,7 +275,7 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
     for name, origin in chosen.items():
         section, _, entry = name.partition(".")
         if section not in POLICY_SECTIONS or entry not in POLICY_SECTIONS[section].__struct_fields__:
-            known = {key: None for key in leaves() if key.split(".")[0] in POLICY_SECTIONS}
+            known = {key: None for key in leaves() if is_policy(key)}
             raise ConfigError(
                 f"There is no policy setting {name!r} ({origin.place}).",
                 hint=f"agents and tasks can override only policy settings{nearest_name(name, known)}",
@@ -311,7 +311,7 @@ def _effective(origins: Mapping[str, Origin], sections: Mapping[str, Any], polic
     in_force = {}
     for name, origin in origins.items():
         section, _, entry = name.rpartition(".")
-        holder = sections[section] if section in sections else getattr(policies.default, section)
+        holder = getattr(policies.default, section) if is_policy(name) else sections[section]
         in_force[name] = Origin(getattr(holder, entry), origin.source)
     return in_force
 

@@ -36,6 +36,7 @@ __all__ = [
     "Telemetry",
     "Web",
     "Worker",
+    "is_policy",
     "leaves",
 ]
 
@@ -133,12 +134,36 @@ class Telemetry(CheckedSection):
 
 
 class Web(CheckedSection):
-    """The pages that people see in a browser, and the links that lead there."""
+    """The dashboard in the browser: who may open it, and what they may do there."""
 
+    host: str = "127.0.0.1"
+    """Address on which `crl dashboard --web` listens. Any address except loopback needs worker.web_token or
+    web.actor_header. A worker serves the dashboard at worker.web_host instead.
+    """
+    port: Annotated[int, Field(ge=0, le=65_535)] = 6_080
+    """Port of `crl dashboard --web`; 0 picks a free one."""
+    orders: Literal["on", "off"] = "on"
+    """Whether people can send commands from the pages; with off, a page only shows each command."""
+    actor_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{0,100}$")] = ""
+    """Header in which an authenticating proxy names the person, e.g. X-Forwarded-User; needs web.trusted_addresses."""
+    trusted_addresses: str = ""
+    """Addresses or networks of the proxies that may use web.actor_header, separated by commas."""
+    allowed_hosts: str = ""
+    """Further host names under which browsers open the dashboard, separated by commas, e.g. that of a proxy."""
+    session_hours: Annotated[float, Field(ge=0.01, le=720.0)] = 12.0
+    """Hours after which a person must sign in again."""
+    streams: Annotated[int, Field(ge=1, le=1_000)] = 50
+    """How many open pages of one process get live updates; further ones are refused."""
     trace_url_template: str = ""
     """Address of an invocation's trace, with {trace_id} in it, like https://traces.example.com/t/{trace_id}; empty: the
     trace ids are shown without a link.
     """
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, value: str) -> str:
+        """Turn ``[::1]``, the form used in URLs, into the address ``::1``."""
+        return value[1:-1] if value.startswith("[") and value.endswith("]") else value
 
     @field_validator("trace_url_template")
     @classmethod
@@ -239,6 +264,12 @@ SECTIONS: dict[str, Any] = {
     "mirrors.mlflow": MLflow,
 }
 POLICY_SECTIONS: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Policy)}
+
+
+def is_policy(name: str) -> bool:
+    """Return whether a dotted name is a setting of the policy; ``[review]`` has settings of both kinds."""
+    section, _, entry = name.rpartition(".")
+    return section in POLICY_SECTIONS and entry in POLICY_SECTIONS[section].__struct_fields__
 
 
 def leaves() -> dict[str, Any]:

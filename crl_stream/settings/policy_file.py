@@ -6,7 +6,7 @@ from pathlib import Path
 
 from crl_stream.core.policy import PolicySet
 from crl_stream.settings.layers import BRIDGES, resolve
-from crl_stream.settings.model import SECTIONS
+from crl_stream.settings.model import SECTIONS, is_policy
 from crl_stream.settings.notifiers import PREFIX as NOTIFIERS
 from crl_stream.settings.origin import Origin
 from crl_stream.settings.profiles import PROFILES
@@ -24,8 +24,11 @@ def read_policy_file(path: Path) -> PolicySet:
     layers = [
         (name, origin)
         for name, origin in source.layer()
-        if not {name.partition(".")[0], name.rpartition(".")[0]} & SECTIONS.keys()
-        and not name.startswith((NOTIFIERS, BRIDGES))
+        if is_policy(name)
+        or (
+            not {name.partition(".")[0], name.rpartition(".")[0]} & SECTIONS.keys()
+            and not name.startswith((NOTIFIERS, BRIDGES))
+        )
     ]
     return resolve(layers).policies
 

@@ -19,11 +19,11 @@ from crl_stream.cli.proposals.enforcing import enforce
 from crl_stream.cli.scorecards import fleet_scorecard, scorecard_note, task_scorecard
 from crl_stream.cli.status_text import Seen
 from crl_stream.cli.tail import line_of
-from crl_stream.cli.told_tasks import _brief
 from crl_stream.contract import contract_root
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.policy import Operations, Policy, PolicySet
+from crl_stream.dashboard.task_states import brief
 from crl_stream.errors import Unavailable, UsageError
 from crl_stream.explaining.fates import Event, status_of
 from crl_stream.explaining.fates import judged as as_event
@@ -96,8 +96,8 @@ def test_before_anything_is_judged_the_status_says_nothing() -> None:
 
 def test_the_topics_tell_the_score_if_no_worker_answers_and_only_of_shadow_mode() -> None:
     snapshot = in_shadow("F" * 70).snapshot(AGENT, TASK)
-    assert _brief(snapshot, 0)["scorecard"] == {"right": 1, "wrong": 0, "open": 0, "avoidable": 45, "caused": 0}
-    assert _brief(msgspec.structs.replace(snapshot, mode="enforce"), 0)["scorecard"] is None
+    assert brief(snapshot, 0)["scorecard"] == {"right": 1, "wrong": 0, "open": 0, "avoidable": 45, "caused": 0}
+    assert brief(msgspec.structs.replace(snapshot, mode="enforce"), 0)["scorecard"] is None
 
 
 # -- one rollback ------------------------------------------------------------------------------------

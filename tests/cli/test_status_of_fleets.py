@@ -16,8 +16,9 @@ from cli.views import a_brief, serving
 from crl_stream.cli import status as status_module
 from crl_stream.cli.status import Health, Seen, screen_lines, state_of, summary_line, task_lines
 from crl_stream.cli.status_text import task_line
-from crl_stream.cli.told_tasks import _brief, _tasks_of_overview
+from crl_stream.cli.told_tasks import _tasks_of_overview
 from crl_stream.core import messages as m
+from crl_stream.dashboard.task_states import brief
 from crl_stream.errors import Unavailable
 from crl_stream.settings import load_settings
 from crl_stream.worker_views import ask
@@ -155,6 +156,6 @@ def test_where_no_worker_answers_the_snapshot_says_which_runtime_alone_speaks_fo
     for number in range(60):
         task.run("default", "S", runtime_id=f"h{number % 3}")
     task.run("default", "F" * 20, runtime_id="h2")
-    line = task_line(_brief(task.stated(m.TaskSnapshot)[-1], NOON))
+    line = task_line(brief(task.stated(m.TaskSnapshot)[-1], NOON))
     assert "not rolled back: one runtime against the others: " in line
     assert "come from runtime h2; the other 2 runtimes: 0 of " in line

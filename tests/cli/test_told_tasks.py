@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from builders import a_collapse, a_command, invocations
 
-from crl_stream.cli.told_tasks import _brief
 from crl_stream.core import messages as m
+from crl_stream.dashboard.task_states import brief
 from crl_stream.stages.driver import TopologyDriver
 from crl_stream.stages.inspection import summary
 
@@ -29,4 +29,4 @@ def test_a_task_is_told_in_the_same_words_by_its_snapshot_and_by_its_row(history
     driver.fall_silent()
     [row] = driver.rows().values()
     [*_, snapshot] = driver.read("crl.tasks")
-    assert _brief(snapshot, driver.clock) == summary(0, row, driver.clock)
+    assert brief(snapshot, driver.clock) == summary(0, row, driver.clock)

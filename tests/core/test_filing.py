@@ -11,7 +11,7 @@ from builders import a_command
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.filing import MAX_FILED, MAX_OPEN
 from crl_stream.core.monitor.row import decode_row, encode_row
-from crl_stream.core.policy import Limits, Policy, Proposals
+from crl_stream.core.policy import Limits, Policy, Proposals, Review
 
 from .task import HOUR, Task, proven
 
@@ -197,3 +197,34 @@ def test_rows_of_older_engines_are_read_as_before_and_a_filing_survives_a_restar
     assert decode_row(msgspec.msgpack.encode(older[:place])) == task.row
     propose(task)
     assert decode_row(encode_row(task.row)) == task.row
+
+
+@pytest.mark.parametrize(("filer", "reviewer"), [("ada", "ada"), ("ada", "web:ada"), ("web:Ada", "ada")])
+def test_with_four_eyes_nobody_approves_their_own_proposal_wherever_they_do_it(filer: str, reviewer: str) -> None:
+    task = proven(Policy(review=Review(four_eyes=True)))
+    propose(task, actor=filer)
+    [filed] = listed(task)
+    refused = approve(task, filed, actor=reviewer)
+    assert refused.outcome == "refused"
+    assert (
+        refused.detail
+        == f"{filed.proposal_id} was filed by {filer}, so somebody else must approve it (review.four_eyes)"
+    )
+    assert "v9" not in task.row.variants
+    assert approve(task, filed, actor="grace").outcome == "applied"
+    assert "v9" in task.row.variants
+
+
+def test_with_four_eyes_one_may_still_reject_or_defer_ones_own_proposal() -> None:
+    task = proven(Policy(review=Review(four_eyes=True)))
+    propose(task, actor="ada")
+    [filed] = listed(task)
+    for kind in (m.DeferProposal, m.RejectProposal):
+        assert task.order(kind, proposal_id=filed.proposal_id, actor="ada").outcome == "applied"
+
+
+def test_without_four_eyes_one_person_may_do_both() -> None:
+    task = proven()
+    propose(task, actor="ada")
+    [filed] = listed(task)
+    assert approve(task, filed, actor="web:ada").outcome == "applied"

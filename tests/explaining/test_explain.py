@@ -119,6 +119,18 @@ def test_a_rollback_of_shadow_mode_says_how_it_was_judged() -> None:
     assert explained(driver, judged.hindsight_id).proof_id == event.rollback_id
 
 
+def test_a_rollback_and_its_activation_say_whether_they_helped() -> None:
+    driver = collapsed()
+    [event] = driver.read(ROLLBACKS)
+    driver.pipe_each(invocations(event.to_variant, "S" * 20, active_epoch=event.epoch))
+    [judged] = facts(driver, DECISIONS, m.Benefit, epoch=event.epoch)
+    [activation] = facts(driver, DECISIONS, m.Activation, epoch=event.epoch)
+    for one in (event.rollback_id, activation.activation_id):
+        told = {step.id: (step.what, step.words) for step in explained(driver, one).since}
+        assert told[judged.benefit_id] == (judged.finding.replace("_", " "), judged.reasoning)
+    assert explained(driver, judged.benefit_id).sentence.startswith(f"The change to {event.to_variant} (rollback): ")
+
+
 def test_a_proposal_says_what_it_rests_on_who_reviewed_it_and_what_the_approval_did() -> None:
     driver = TopologyDriver(remedies=remedies())
     driver.pipe_each(invocations("default", "SSFSF" * 12))

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.policy import PolicySet
 from crl_stream.settings import PROFILES
-from crl_stream.settings.model import POLICY_SECTIONS, leaves
+from crl_stream.settings.model import is_policy, leaves
 from settings.resolving import refusal, resolve
 
-POLICY_NAMES = sorted(name for name in leaves() if name.split(".")[0] in POLICY_SECTIONS)
+POLICY_NAMES = sorted(name for name in leaves() if is_policy(name))
 OTHER_NAMES = sorted(set(leaves()) - set(POLICY_NAMES))
 
 LAYERED = """

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from croniter import croniter
 
+from crl_stream.core.identity import TaskKey
 from crl_stream.errors import ConfigError
 from crl_stream.settings import load_settings
 from crl_stream.settings.model import Review
@@ -59,3 +60,15 @@ def test_an_hour_that_never_comes_is_refused_with_an_example(name: str, value: s
         load_settings(environment={}, flags={name: value})
     assert re.search(r"\b(like|as)\b", error.value.message)
     assert error.value.hint
+
+
+def test_the_section_has_settings_of_the_policy_beside_those_of_the_schedule() -> None:
+    settings = load_settings(
+        environment={"CRL_REVIEW_FOUR_EYES": "true", "CRL_REVIEW_TIMEZONE": "Europe/Vienna"}, flags={}
+    )
+    assert settings.policies.default.review.four_eyes
+    assert settings.review.timezone == "Europe/Vienna"
+    assert settings.origins["review.four_eyes"].value is True
+    assert settings.origins["review.four_eyes"].source == "environment CRL_REVIEW_FOUR_EYES"
+    task = {"tasks.a/b.review.four_eyes": "true"}
+    assert load_settings(environment={}, flags=task).policies.for_task(TaskKey("a", "b")).review.four_eyes

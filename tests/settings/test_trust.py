@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crl_stream.settings import Settings, load_settings, trust
-from crl_stream.settings.model import SECTIONS, leaves
+from crl_stream.settings.model import SECTIONS, is_policy, leaves
 
 HOSTILE = """
 profile = "production"
@@ -57,7 +57,9 @@ def test_a_file_that_merely_lies_there_sets_limits_and_leads_nowhere() -> None:
     assert "and 2 more; read it, then run `crl config trust`" in settings.untrusted.sentence()
 
 
-@pytest.mark.parametrize("name", [name for name in leaves() if name.rpartition(".")[0] in SECTIONS])
+@pytest.mark.parametrize(
+    "name", [name for name in leaves() if name.rpartition(".")[0] in SECTIONS and not is_policy(name)]
+)
 def test_of_the_settings_beside_the_policy_only_review_and_proposer_count_untrusted(name: str) -> None:
     section, _, entry = name.rpartition(".")
     value = {"schedule": '"0 8 * * 2"', "timezone": '"Europe/Vienna"', "modifications_file": '"x.toml"'}

@@ -382,7 +382,7 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
             f"{command.proposal_id} was valid until {command.valid_until}; wait for a new proposal, "
             "or send the command yourself if the change is still needed"
         )
-    check_approval(turn.row, command)
+    check_approval(turn.row, command, four_eyes=turn.policy.review.four_eyes)
     change = command.change
     if change.action == "register":
         return f"{command.proposal_id} approved: {_register(turn, change)}"

@@ -142,13 +142,29 @@ def forget_closed(row: TaskRow) -> None:
         row.filings.open = still_open(row)
 
 
-def check_approval(row: TaskRow, command: m.ApproveProposal) -> None:
-    """Raise ``Refused`` if a filed proposal is approved with another change than the one that was filed."""
+def check_approval(row: TaskRow, command: m.ApproveProposal, *, four_eyes: bool) -> None:
+    """Raise ``Refused`` if a filed proposal is approved with another change than the one that was filed.
+
+    With ``four_eyes``, also if it is approved by the person or program that filed it.
+    """
     for filed in [] if row.filings is None else row.filings.open:
-        if filed.proposal_id == command.proposal_id and proposal_in(filed).change != command.change:
+        if filed.proposal_id != command.proposal_id:
+            continue
+        proposal = proposal_in(filed)
+        if four_eyes and _person(proposal.filing.actor) == _person(command.actor):
+            raise Refused(
+                f"{command.proposal_id} was filed by {proposal.filing.actor}, so somebody else must approve it "
+                "(review.four_eyes)"
+            )
+        if proposal.change != command.change:
             raise Refused(
                 f"{command.proposal_id} was filed with another change; approve exactly what crl proposals show shows"
             )
+
+
+def _person(actor: str) -> str:
+    """Return the name that a person has in a terminal and in a browser, where ``web:`` precedes it."""
+    return actor.removeprefix("web:").casefold()
 
 
 def close_reviewed(row: TaskRow, command: Any) -> None:

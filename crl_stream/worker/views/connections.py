@@ -1,37 +1,12 @@
-"""Closes idle connections to the views, so that they hold few sockets, and only briefly.
-
-aiohttp waits without limit for the headers of a request, and a process has about a thousand sockets.
-"""
+"""Closes idle connections to the views of a worker."""
 
 from __future__ import annotations
 
-import asyncio
-from time import monotonic
-from typing import Any, Final
+from typing import Any
 
-IDLE_SECONDS: Final = 10.0
-"""How many seconds a connection may stay open without a complete request."""
-MOST: Final = 200
-"""When more connections than this are open, those without a request are closed after ``CROWDED_SECONDS``."""
-CROWDED_SECONDS: Final = 1.0
-EVERY_SECONDS: Final = 0.5
+from crl_stream.dashboard.web.connections import keep_closing_idle
 
 
 async def close_idle_connections(app: Any) -> None:
     """Close idle connections of the web server of a Faust ``app`` until cancelled."""
-    idle: dict[Any, float] = {}
-    while True:
-        await asyncio.sleep(EVERY_SECONDS)
-        server = app.web._runner.server
-        if server is not None:
-            idle = close_idle(server.connections, idle, monotonic())
-
-
-def close_idle(connections: list[Any], idle: dict[Any, float], now: float) -> dict[Any, float]:
-    """Close ``connections`` that have been idle too long; take and return the time at which each became idle."""
-    allowed = IDLE_SECONDS if len(connections) <= MOST else CROWDED_SECONDS
-    since = {one: idle.get(one, now) for one in connections if one._current_request is None}
-    for connection, began in since.items():
-        if now - began >= allowed:
-            connection.force_close()
-    return since
+    await keep_closing_idle(lambda: app.web._runner.server)

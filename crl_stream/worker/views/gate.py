@@ -1,4 +1,7 @@
-"""Allows only reads: on loopback only under the worker's host names, and with the token if one is set."""
+"""Allows only reads: on loopback only under the worker's host names, and with the token if one is set.
+
+The dashboard under ``/dashboard`` has rules of its own (``dashboard.web.access``).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from crl_stream.broker.ports import is_loopback
+from crl_stream.dashboard.web.own_rules import has_own_rules
 from crl_stream.wire.codec import encode
 
 log = logging.getLogger(__name__)
@@ -38,6 +42,8 @@ def make_gate(host: str, url: URL, token: str) -> Any:
     async def gate(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
+        if has_own_rules(request.match_info.handler):
+            return await handler(request)
         if request.method not in {"GET", "HEAD"}:
             return problem(405, "The views only read.", "send commands with crl, e.g. crl undo --help")
         if not any_name and (URL(f"http://{request.host}").host or "") not in names:

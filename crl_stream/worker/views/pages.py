@@ -39,6 +39,7 @@ VIEWS: Final = {
     "/api/active": "the active variant of every task",
     "/api/worker": "this worker: its partitions, positions and figures",
     "/api/health": "the workers' problems by name: when each began, and what to do",
+    "/dashboard/": "the dashboard for browsers; crl dashboard --link prints an address that opens it",
     "/healthz": "200 while the process is running",
     "/readyz": "200 while the worker is working properly, otherwise 503 with findings that say why",
 }
@@ -74,6 +75,9 @@ def add_views(monitor: Monitor, health: Health) -> Owners:
     for part in ("", "variants", "active"):
         suffix = f"/{part}" if part else ""
         route(app, f"/api/tasks/{{agent_name}}/{{task_type}}{suffix}", pages.task_view(part))
+    from crl_stream.dashboard.web.server import make_dashboard  # not for processes that only have health views
+
+    make_dashboard(monitor.settings, worker.web_host, monitor.url).add_to(app.web.web_app)
     return owners
 
 

@@ -1,0 +1,329 @@
+"""The addresses of the dashboard, and what every request must pass before it gets an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from aiohttp import web
+
+from crl_stream.core.identity import TaskKey, is_identifier
+from crl_stream.dashboard import pages
+from crl_stream.dashboard.pages import Viewer
+from crl_stream.dashboard.web import documents
+from crl_stream.dashboard.web.access import BY_TOKEN, COOKIE, Access, Caller, Refusal, Rules
+from crl_stream.dashboard.web.answers import document, page, problem, redirect
+from crl_stream.dashboard.web.doors import BASE, Doors, is_actor
+from crl_stream.dashboard.web.hub import Hub, now_ms
+from crl_stream.dashboard.web.limits import RateLimit
+from crl_stream.dashboard.web.orders import carry_out, make_command, read_order
+from crl_stream.dashboard.web.own_rules import with_own_rules
+from crl_stream.dashboard.web.static_files import StaticFiles
+from crl_stream.dashboard.web.stream import Painter, send_events, standing
+from crl_stream.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MOST_BODY: Final = 16_384
+"""Bytes that a request may carry."""
+BODY_SECONDS: Final = 5.0
+"""How long a request may take to send its body."""
+JSON_END: Final = ".json"
+
+View = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+
+
+class Dashboard:
+    """The dashboard of one process; ``add_to`` adds its routes to a web application."""
+
+    def __init__(self, settings: Settings, rules: Rules, doors: Doors, *, environment: str = "") -> None:
+        self._kafka, self._web = settings.kafka, settings.web
+        self.hub = Hub(settings.kafka)
+        self.doors = doors
+        self._access = Access(rules, doors)
+        self._environment = environment
+        self._files = StaticFiles(pages.STATIC)
+        self._painter = Painter(pages.task_change)
+        self._orders = RateLimit(burst=20, seconds=1.0)
+        self._attempts = RateLimit(burst=10, seconds=6.0)
+        self._in_hand: set[asyncio.Task[Any]] = set()
+
+    def add_to(self, app: web.Application) -> None:
+        """Add every address under ``BASE``; each is there for all methods, so that each refuses in the same way."""
+        for path, view, methods in (
+            ("/", self._fleet, "GET"),
+            ("/fleet.json", self._fleet, "GET"),
+            ("/tasks/{agent_name}/{task_type}", self._task, "GET"),
+            ("/rollbacks/{rollback_id}", self._rollback, "GET"),
+            ("/review", self._review, "GET"),
+            ("/review.json", self._review, "GET"),
+            ("/stream", self._stream, "GET"),
+            ("/orders", self._order, "POST"),
+            ("/leave", self._leave, "POST"),
+        ):
+            app.router.add_route("*", BASE + path, self._guarded(self._known(view), methods))
+        app.router.add_route("*", BASE, self._guarded(self._to_base, "GET"))
+        app.router.add_route("*", BASE + "/enter", self._guarded(self._enter, "GET, POST"))
+        app.router.add_route("*", BASE + "/static/{name:.+}", self._guarded(self._static, "GET"))
+        app.router.add_route("*", BASE + "/{rest:.*}", self._guarded(self._nothing, "GET"))
+        app.on_shutdown.append(self._close)
+
+    async def _close(self, _app: web.Application) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all streams and stop reading."""
+        await self.hub.close()
+
+    # -- what every request must pass ---------------------------------------------------------------
+    def _guarded(self, view: Callable[[web.Request], Awaitable[web.StreamResponse]], methods: str) -> Any:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            try:
+                self._access.check_host(request)
+                method = "GET" if request.method == "HEAD" else request.method
+                if method not in methods.split(", "):
+                    raise Refusal(  # noqa: TRY301 - the block below answers every refusal
+                        405, "This address does not take that method.", f"it takes {methods}", Allow=methods
+                    )
+                return await view(request)
+            except Refusal as refusal:
+                return self._refused(request, refusal)
+            except (asyncio.CancelledError, ConnectionResetError):
+                raise
+            except Exception:
+                log.exception("the dashboard failed")
+                return self._refused(request, Refusal(500, "The dashboard failed.", "the log of this process says why"))
+
+        return with_own_rules(guarded)
+
+    def _known(self, view: View) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Return the view for people who are known; it gets the caller."""
+
+        async def known(request: web.Request) -> web.StreamResponse:
+            try:
+                caller = self._access.caller(request)
+            except Refusal:
+                if request.headers.get("Authorization") is not None and not self._attempts.allows(_peer(request)):
+                    raise _too_many(6) from None
+                raise
+            return await view(request, caller)
+
+        return known
+
+    def _refused(self, request: web.Request, refusal: Refusal) -> web.Response:
+        """Return a refusal as a page for people, as JSON for programs; after a refused order, the connection ends."""
+        if request.method in {"GET", "HEAD"} and _wants_page(request):
+            if refusal.status == 401 and request.headers.get("Sec-Fetch-Site") == "cross-site":
+                # A link in a chat or a mail: the browser sends no strict cookie until the page itself asks again.
+                response = page(pages.once_more_page(BASE))
+            elif refusal.status == 401:
+                response = page(pages.sign_in_page(BASE, with_token=bool(self._access.rules.token)), 401)
+            else:
+                html = pages.trouble_page(BASE, refusal.status, refusal.error, refusal.hint)
+                response = page(html, refusal.status, **refusal.headers)
+        else:
+            response = problem(refusal)
+        if request.body_exists and not request.content.at_eof():
+            response.force_close()
+        return response
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Return the body of a request, which must be small and come soon."""
+        if (request.content_length or 0) > MOST_BODY:
+            raise Refusal(413, "The request is too large.", f"at most {MOST_BODY} bytes")
+        found = bytearray()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in request.content.iter_any():
+                    found += part
+                    if len(found) > MOST_BODY:
+                        raise Refusal(413, "The request is too large.", f"at most {MOST_BODY} bytes")
+        except TimeoutError:
+            raise Refusal(408, "The request took too long to arrive.", f"send it within {BODY_SECONDS:g} s") from None
+        return bytes(found)
+
+    # -- pages --------------------------------------------------------------------------------------
+    def _viewer(self, caller: Caller) -> Viewer:
+        return Viewer(
+            actor=caller.signed,
+            may_act=self._web.orders == "on",
+            csrf=caller.csrf,
+            base=BASE,
+            environment=self._environment,
+            stamp=self.hub.stamp,
+        )
+
+    async def _followed(self) -> None:
+        """Wait until the fleet is known; refuse if it cannot be."""
+        if not await self.hub.view():
+            trouble = (self.hub.trouble or "the topics are being read").rstrip(".")
+            raise Refusal(
+                503, f"Nothing is known of the fleet yet: {trouble}.", "reload the page", **{"Retry-After": "2"}
+            )
+
+    async def _fleet(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        await self._followed()
+        now, fleet = now_ms(), self.hub.fleet
+        if not _wants_page(request):
+            return document(documents.fleet_document(fleet, now, standing(self.hub)))
+        return _packed(page(pages.fleet_page(fleet, self._viewer(caller), now, parts=_parts(request))))
+
+    async def _task(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        await self._followed()
+        now, fleet, as_page = now_ms(), self.hub.fleet, _wants_page(request)
+        agent_name, task_type = request.match_info["agent_name"], request.match_info["task_type"]
+        if TaskKey(agent_name, task_type) not in fleet.tasks and task_type.endswith(JSON_END):
+            as_page, task_type = False, task_type.removesuffix(JSON_END)
+        key = TaskKey(agent_name, task_type)
+        if key not in fleet.tasks:
+            raise Refusal(404, "There is no such task.", "the page of the fleet lists all tasks")
+        if not as_page:
+            return document(documents.task_document(fleet, key, now, standing(self.hub)))
+        return _packed(page(pages.task_page(fleet, key, self._viewer(caller), now, parts=_parts(request))))
+
+    async def _rollback(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        await self._followed()
+        now, fleet, as_page, name = now_ms(), self.hub.fleet, _wants_page(request), request.match_info["rollback_id"]
+        if name not in fleet.rollbacks and name.endswith(JSON_END):
+            as_page, name = False, name.removesuffix(JSON_END)
+        if name not in fleet.rollbacks:
+            raise Refusal(
+                404, "This rollback is not known here.", "crl rollbacks lists all that are still on the topic"
+            )
+        if not as_page:
+            return document(documents.rollback_document(fleet, name, now, standing(self.hub)))
+        return _packed(page(pages.rollback_page(fleet, name, self._viewer(caller), now, parts=_parts(request))))
+
+    async def _review(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        await self._followed()
+        now, fleet = now_ms(), self.hub.fleet
+        if not _wants_page(request):
+            return document(documents.review_document(fleet, now, standing(self.hub)))
+        return _packed(page(pages.review_page(fleet, self._viewer(caller), now, parts=_parts(request))))
+
+    async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        if self.hub.viewers >= self._web.streams:
+            raise Refusal(503, "Too many pages are open here.", "close one, or raise web.streams", **_later(5))
+        about = _task_in(request.query.get("task"))
+        await self.hub.view()
+        still_known = (lambda: now_ms() < caller.until) if caller.until else (lambda: True)
+        return await send_events(request, self.hub, self._painter, about, still_known)
+
+    async def _static(self, request: web.Request) -> web.StreamResponse:
+        return self._files.answer(request, request.match_info["name"])
+
+    async def _to_base(self, _request: web.Request) -> web.StreamResponse:
+        return redirect(BASE + "/")
+
+    async def _nothing(self, _request: web.Request) -> web.StreamResponse:
+        raise Refusal(404, "There is no such page.", "the page of the fleet links to all others")
+
+    # -- orders -------------------------------------------------------------------------------------
+    async def _order(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        self._access.check_order(request, caller)
+        if not self._orders.allows(caller.signed):
+            raise _too_many(1)
+        if self._web.orders != "on":
+            raise Refusal(403, "This dashboard takes no orders.", "use the command line; web.orders allows them here")
+        order = read_order(await self._body(request))
+        await self._followed()
+        command = make_command(self.hub.fleet, order, caller.signed, now_ms())
+        # The order is carried out even if the person leaves the page before the monitor has answered.
+        task = asyncio.create_task(carry_out(self._kafka, command))
+        self._in_hand.add(task)
+        task.add_done_callback(self._in_hand.discard)
+        done = await asyncio.shield(task)
+        log.info("%s ordered %s: %s", caller.signed, type(command).__name__, done.outcome)
+        return document(done, 200 if done.outcome == "applied" else 409)
+
+    # -- sessions -----------------------------------------------------------------------------------
+    async def _enter(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "POST":
+            return await self._sign_in(request)
+        if not self._attempts.allows(_peer(request)):
+            raise _too_many(6)
+        actor = self.doors.redeem(request.query.get("token", ""), now_ms()) if "token" in request.query else None
+        if actor is None:
+            raise Refusal(
+                401, "This address was already used, or is too old.", "crl dashboard --link prints another one"
+            )
+        return self._begin(request, actor)
+
+    async def _sign_in(self, request: web.Request) -> web.StreamResponse:
+        """Begin a session for somebody who has the token of the installation."""
+        self._access.check_origin(request)
+        if not self._attempts.allows(_peer(request)):
+            raise _too_many(6)
+        if request.content_type != "application/x-www-form-urlencoded":
+            raise Refusal(415, "The form was not sent as a form.")
+        form = parse_qs((await self._body(request)).decode("utf-8", "replace"), max_num_fields=10)
+        name, token = form.get("name", [""])[0].strip(), form.get("token", [""])[0]
+        if not self._access.is_token(token):
+            raise Refusal(401, "The token is missing or wrong.", "it is worker.web_token of the settings")
+        if name and not is_actor(name):
+            raise Refusal(400, "That name cannot be used.", "letters, digits and . _ : @ + - only")
+        return self._begin(request, name or BY_TOKEN)
+
+    def _begin(self, request: web.Request, actor: str) -> web.Response:
+        response = redirect(BASE + "/")
+        secret = self.doors.begin(actor, now_ms())
+        behind_tls = not self._access.rules.is_local and request.headers.get("X-Forwarded-Proto") == "https"
+        response.set_cookie(
+            COOKIE,
+            secret,
+            max_age=self.doors.session_seconds,
+            path=BASE,
+            httponly=True,
+            samesite="Strict",
+            secure=request.secure or behind_tls,
+        )
+        return response
+
+    async def _leave(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        self._access.check_order(request, caller)
+        self.doors.end(request.cookies.get(COOKIE, ""))
+        response = document({"signed_out": True})
+        response.del_cookie(COOKIE, path=BASE)
+        return response
+
+
+def _wants_page(request: web.Request) -> bool:
+    """Return whether a browser asks; programs ask for JSON by ``Accept``, or by the end of the address."""
+    accept = request.headers.get("Accept", "")
+    return not request.path.endswith(("/fleet.json", "/review.json")) and (
+        "text/html" in accept or "application/json" not in accept
+    )
+
+
+def _task_in(text: str | None) -> TaskKey | None:
+    if text is None:
+        return None
+    agent_name, slash, task_type = text.partition("/")
+    if not (slash and is_identifier(agent_name) and is_identifier(task_type)):
+        raise Refusal(400, "The stream is about no task.", "task=AGENT/TASK")
+    return TaskKey(agent_name, task_type)
+
+
+def _parts(request: web.Request) -> bool:
+    """Return whether the script of a page asks for what may have changed."""
+    return "parts" in request.query
+
+
+def _packed(response: web.Response) -> web.Response:
+    response.enable_compression()
+    return response
+
+
+def _peer(request: web.Request) -> str:
+    return request.remote or ""
+
+
+def _too_many(seconds: int) -> Refusal:
+    return Refusal(429, "Too many attempts.", "wait a little", **_later(seconds))
+
+
+def _later(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}

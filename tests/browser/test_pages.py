@@ -1,0 +1,307 @@
+"""The pages in a real Chromium: no error, no violation of accessibility, no shift, and orders end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from dashboard.test_pages import HOSTILE
+
+from browser.chromium import Chromium, chromium
+from browser.fleets import Teller, last_rollback
+from browser.serving import Served, serving
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+
+pytestmark = pytest.mark.browser
+HELD = TaskKey("claims-reader", "extraction")
+ROLLED_BACK = TaskKey("backend-architect", "api-design")
+FRESH = TaskKey("fresh-agent", "fresh-task")
+LOOKS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
+FREE = "!document.querySelector('dialog[open]')"
+
+
+@pytest_asyncio.fixture
+async def browser() -> AsyncIterator[Chromium]:
+    async with chromium() as found:
+        yield found
+
+
+@pytest_asyncio.fixture
+async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    async with serving(tmp_path, monkeypatch) as found:
+        yield found
+
+
+async def enter(browser: Chromium, served: Served, path: str = "/", **look: Any) -> None:
+    """Open the dashboard by its one-time address, then a page of it, and wait until it is live."""
+    await browser.open(**look)
+    assert await browser.goto(served.link()) == 200
+    if path != "/":
+        assert await browser.goto(f"{served.url}/dashboard{path}") == 200
+    await browser.wait("document.querySelector('.live b').textContent === 'Live'")
+
+
+async def paths_of(served: Served) -> dict[str, str]:
+    assert served.teller is not None
+    return {
+        "fleet": "/",
+        "task": f"/tasks/{ROLLED_BACK}",
+        "rollback": f"/rollbacks/{last_rollback(served.teller, ROLLED_BACK)}",
+        "review": "/review",
+    }
+
+
+async def check(browser: Chromium, name: str) -> None:
+    """Check everything that must hold of every page at any time."""
+    assert await browser.errors() == [], name
+    assert await browser.violations() == [], name
+    assert await browser.run("window.__shift") < 0.01, name
+    assert await browser.run("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+async def test_every_page_is_free_of_errors_violations_and_shifts(
+    browser: Chromium, served: Served, width: int, scheme: str
+) -> None:
+    for name, path in (await paths_of(served)).items():
+        await enter(browser, served, path, width=width, scheme=scheme)
+        await asyncio.sleep(0)
+        await check(browser, f"{name} {width} {scheme}")
+        await browser.press("Tab")
+        assert await browser.run("document.activeElement.className") == "skip", (
+            "the first tab stop skips to the content"
+        )
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+async def test_every_dialog_is_free_of_violations(browser: Chromium, served: Served, width: int, scheme: str) -> None:
+    for path in (f"/tasks/{ROLLED_BACK}", "/review"):
+        await enter(browser, served, path, width=width, scheme=scheme)
+        names = await browser.run(
+            "[...document.querySelectorAll('main [data-open]')].filter(e => e.offsetParent).map(e => e.dataset.open)"
+        )
+        for name in dict.fromkeys(names):
+            await browser.run(f"document.querySelector('[data-open=\"{name}\"]').click()")
+            await browser.wait(f"document.getElementById('{name}').open")
+            await check(browser, f"{name} {width} {scheme}")
+            await browser.press("Escape")
+            await browser.wait(FREE)
+
+
+async def test_searching_a_thousand_tasks_takes_less_than_20_ms(
+    browser: Chromium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, monkeypatch, 1_000) as served:
+        await enter(browser, served)
+        taken = await browser.run(
+            """() => {
+              const find = document.getElementById("find"), found = [];
+              for (const text of ["refund", "re", "agent", "order-router/re", "default", "no such", "held", ""]) {
+                const began = performance.now();
+                find.value = text; find.dispatchEvent(new Event("input", { bubbles: true }));
+                found.push(performance.now() - began);
+              }
+              return found;
+            }"""
+        )
+        assert sorted(taken)[len(taken) // 2] < 20, taken
+        await browser.press("/")
+        assert await browser.run("document.activeElement.id") == "find"
+        await browser.fill("#find", "claims-reader/extraction")
+        assert await browser.run("document.querySelectorAll('table.tasks tbody tr').length") == 1
+        await browser.fill("#find", "no such task")
+        assert "No task matches." in await browser.text("#tasks")
+        await browser.click("#clear")
+        assert "1 to 50 of 1,000 tasks" in await browser.text("#said")
+
+
+async def test_the_script_draws_the_same_row_as_the_server(browser: Chromium, served: Served) -> None:
+    await enter(browser, served)
+    without_age = "e => e.outerHTML.replace(/\\d+ (s|min|h|d) ago/, '')"
+    rows = f"[...document.querySelectorAll('table.tasks tbody tr')].map({without_age})"
+    by_server = await browser.run(rows)
+    await browser.run("document.getElementById('find').dispatchEvent(new Event('input', { bubbles: true }))")
+    by_script = await browser.run(rows)
+    assert len(by_server) == 50
+    assert by_script == by_server
+
+
+async def test_a_rollback_appears_without_a_reload(browser: Chromium, served: Served) -> None:
+    await enter(browser, served)
+    await browser.run("window.mark = 1")
+    key = TaskKey("hotel-support", "discount-request")
+
+    def collapse(teller: Teller) -> None:
+        teller.collapse(key, "short-v1")
+
+    served.tell(collapse)
+    await browser.wait(f"document.getElementById('rbs').innerText.includes('{key.agent_name}/{key.task_type}')")
+    await browser.wait("document.querySelector('[data-live=changes]').innerText.includes('hotel-support')")
+    assert await browser.run("window.mark") == 1, "the page was not loaded again"
+    assert await browser.errors() == []
+
+
+async def test_an_undo_waits_for_the_engine_and_shows_its_answer(browser: Chromium, served: Served) -> None:
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    await browser.click("[data-open=d-undo]")
+    assert "crl undo backend-architect/api-design --epoch 3" in await browser.text("#d-undo")
+    await browser.fill("#d-undo-r", "it's the judge")
+    assert "--reason 'it'\\''s the judge'" in await browser.text("#d-undo")
+    await browser.click("#d-undo [type=submit]")
+    await browser.wait("document.querySelector('#d-undo .answer').innerText.startsWith('Applied:')")
+    assert "api-optimized is active, epoch 4" in await browser.text("#d-undo .answer")
+    [command] = served.orders
+    assert isinstance(command, m.UndoRollback)
+    assert (command.actor, command.reason, command.expected_epoch) == ("web:ada", "it's the judge", 3)
+    await browser.click("#d-undo [value=cancel]")
+    await browser.wait("document.querySelector('[data-live=facts]').innerText.includes('epoch 4')")
+    await check(browser, "after the undo")
+
+
+async def test_an_undo_that_comes_too_late_is_refused_with_the_engines_sentence(
+    browser: Chromium, served: Served
+) -> None:
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    await browser.click("[data-open=d-undo]")
+    await browser.fill("#d-undo-r", "too late")
+    served.tell(lambda teller: teller.command(m.UndoRollback, ROLLED_BACK, "marek", "in a terminal", expected_epoch=3))
+    await browser.click("#d-undo [type=submit]")
+    await browser.wait("document.querySelector('#d-undo .answer').innerText.startsWith('Refused:')")
+    assert "epoch" in await browser.text("#d-undo .answer")
+    assert await browser.run("document.querySelector('#d-undo [type=submit]').hidden")
+
+
+@pytest.mark.parametrize(
+    ("key", "verb", "status"), [("a", "approve", "approved"), ("r", "reject", "rejected"), ("d", "defer", "deferred")]
+)
+async def test_a_proposal_is_decided_by_keyboard(
+    browser: Chromium, served: Served, key: str, verb: str, status: str
+) -> None:
+    await enter(browser, served, "/review")
+    await browser.press("j")
+    current = await browser.run("document.querySelector('.queue a[aria-current]').hash.slice(1)")
+    assert current == await browser.run("document.querySelectorAll('.queue a')[1].hash.slice(1)")
+    await browser.press(key)
+    await browser.wait(f"document.getElementById('d-{verb}-{current}').open")
+    await browser.fill(f"#d-{verb}-{current}-r", "seen")
+    await browser.press("Enter")
+    await browser.wait(f"/^(Applied|Refused)/.test(document.querySelector('#d-{verb}-{current} .answer').innerText)")
+    said = await browser.text(f"#d-{verb}-{current} .answer")
+    assert said.startswith("Applied:"), said
+    [order] = served.orders
+    assert order.proposal_id == current and status.startswith(type(order).__name__.removesuffix("Proposal").lower()[:4])
+
+
+async def test_the_whole_fleet_is_stopped_and_resumed_with_two_clicks_each(browser: Chromium, served: Served) -> None:
+    await enter(browser, served, "/review", width=390)
+    await browser.click(".bar [data-open=d-hold-all]")
+    await browser.fill("#d-hold-all-r", "the judge is broken")
+    await browser.click("#d-hold-all [type=submit]")
+    await browser.wait("document.querySelector('#d-hold-all .answer').innerText.startsWith('Applied:')")
+    await browser.click("#d-hold-all [value=cancel]")
+    await browser.wait("document.querySelector('.banner.held') !== null")
+    assert "web:ada since" in await browser.text(".banner.held")
+    await check(browser, "held")
+    await browser.click(".bar [data-open=d-resume-all]")
+    await browser.fill("#d-resume-all-r", "it works again")
+    await browser.click("#d-resume-all [type=submit]")
+    await browser.wait("document.querySelector('#d-resume-all .answer').innerText.startsWith('Applied:')")
+    await browser.click("#d-resume-all [value=cancel]")
+    await browser.wait("document.querySelector('.banner.held') === null")
+    assert [type(order).__name__ for order in served.orders] == ["HoldAll", "ResumeAll"]
+
+
+async def test_while_kafka_is_silent_the_page_says_so_and_then_that_it_is_live_again(
+    browser: Chromium, served: Served
+) -> None:
+    await enter(browser, served)
+    served.hub.lose("Kafka does not answer")
+    await browser.wait("document.querySelector('.live b').textContent === 'Not live'")
+    banner = await browser.text("#lost")
+    assert "Kafka does not answer" in banner and "All figures are from then and may be wrong now." in banner
+    await check(browser, "not live")
+    served.hub.find()
+    await browser.wait(
+        "document.querySelector('.live b').textContent === 'Live' && document.getElementById('lost').hidden"
+    )
+
+
+async def test_a_task_changes_in_place_and_rows_never_move(browser: Chromium, served: Served) -> None:
+    await enter(browser, served)
+    order = "[...document.querySelectorAll('table.tasks tbody tr')].map(e => e.dataset.key)"
+    before = await browser.run(order)
+    agent, _, task = before[20].partition("/")
+
+    def outcomes(teller: Teller) -> None:
+        teller.outcomes(TaskKey(agent, task), "default", "F" * 20)
+
+    cell = f"document.querySelector('tr[data-key=\"{before[20]}\"] .c-win').innerHTML"
+    drawn = await browser.run(cell)
+    served.tell(outcomes)
+    await browser.wait(f"{cell} !== {drawn!r}" if "'" not in drawn else f"{cell}.includes('class=\"f\"')")
+    assert await browser.run(order) == before
+    await browser.wait("!document.getElementById('resort').hidden")
+    await browser.click("#resort")
+    assert (await browser.run(order)).index(before[20]) < 20
+
+
+async def test_the_first_outcome_replaces_the_page_of_an_empty_system(
+    browser: Chromium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, monkeypatch, None) as served:
+        await enter(browser, served)
+        assert "No outcomes yet" in await browser.text("main")
+        await check(browser, "empty")
+        teller = Teller()
+        teller.outcomes(FRESH, "default", "SSS")
+        teller.flush()
+        served.teller, served.hub.driver = teller, teller.driver
+        served.hub.hear_engine()
+        await browser.wait("document.querySelector('table.tasks')?.innerText.includes('fresh-task')")
+
+
+async def test_hostile_texts_are_shown_as_texts_and_run_nothing(browser: Chromium, served: Served) -> None:
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    await browser.run("void (window.alert = () => { window.broken = 1; })")
+    served.tell(lambda teller: teller.command(m.HoldTask, ROLLED_BACK, HOSTILE[:200], HOSTILE, hours=1.0))
+    await browser.wait("document.querySelector('[data-live=history]').innerText.includes('onerror')")
+    assert await browser.run("document.querySelector('main img')?.outerHTML ?? null") is None
+    assert await browser.run("window.broken ?? null") is None
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e\u200b]", await browser.text("body"))
+    await browser.goto(f"{served.url}/dashboard/")
+    assert await browser.errors() == []
+
+
+async def test_the_charts_are_read_by_keyboard(browser: Chromium, served: Served) -> None:
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    assert await browser.run("document.querySelectorAll('.uplot').length") == 4
+    await browser.run("document.querySelector('[data-charts]').focus()")
+    newest = await browser.text("[data-readout]")
+    await browser.press("ArrowLeft")
+    assert await browser.text("[data-readout]") != newest
+    assert await browser.run("document.querySelector('[data-charts]').getAttribute('aria-valuetext')") in (
+        await browser.run("document.querySelector('[data-readout]').textContent")
+    )
+    await browser.press("Escape")
+    assert await browser.text("[data-readout]") == newest
+
+
+async def test_without_a_session_the_page_asks_to_sign_in(
+    browser: Chromium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, monkeypatch, 30, worker__web_token="a-token-of-the-installation") as served:
+        await browser.open(width=390)
+        assert await browser.goto(f"{served.url}/dashboard/") == 401
+        assert "You are not signed in" in await browser.text("main")
+        assert await browser.violations() == []
+        await browser.fill("#name", "grace")
+        await browser.fill("#token", "a-token-of-the-installation")
+        await browser.click("[type=submit]")
+        await browser.wait("document.querySelector('.live b')?.textContent === 'Live'")
+        assert await browser.run("document.documentElement.dataset.csrf.length") > 20

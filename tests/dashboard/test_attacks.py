@@ -1,0 +1,406 @@
+"""A table of attacks on the dashboard: each is refused or inert, and none is repeated in the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+
+from crl_stream.dashboard.web import routes
+from crl_stream.dashboard.web.access import COOKIE, PROOF
+from crl_stream.dashboard.web.server import make_dashboard
+from crl_stream.errors import ConfigError
+from dashboard.browsing import Browser
+from dashboard.served import ACTOR, Served, serving, some_settings
+
+MARK = "<script>alert(1)</script>"
+"""What an attack would like to see in an answer."""
+ORDERS = "/dashboard/orders"
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def browser(served: Served) -> AsyncIterator[Browser]:
+    async with Browser(served.url) as found:
+        await found.enter(served.link())
+        yield found
+
+
+class Sent(NamedTuple):
+    """A request that is right in every respect but one."""
+
+    headers: dict[str, str]
+    body: Any
+    method: str = "POST"
+    path: str = ORDERS
+
+
+def an_order(browser: Browser) -> Sent:
+    """Return an order that passes every check; it is about a task that nobody knows, so nothing is sent to Kafka."""
+    headers = {
+        "Cookie": f"{COOKIE}={browser.cookie}",
+        "Origin": browser.url,
+        "Content-Type": "application/json",
+        "Sec-Fetch-Site": "same-origin",
+        PROOF: browser.csrf,
+    }
+    body = {"command": "HoldTask", "agent_name": "nobody", "task_type": "knows", "reason": "because"}
+    return Sent(headers, body)
+
+
+async def send(url: str, sent: Sent) -> tuple[int, str, Any]:
+    body = sent.body if isinstance(sent.body, bytes | str) or sent.body is None else json.dumps(sent.body)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(
+            sent.method, url + sent.path, headers=sent.headers, data=body, allow_redirects=False
+        ) as response,
+    ):
+        return response.status, await response.text(), response.headers
+
+
+def but(**headers: str | None) -> Callable[[Sent], Sent]:
+    """Return the change that replaces headers; None removes one."""
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def change(sent: Sent) -> Sent:
+        kept = {n: v for n, v in sent.headers.items() if n.lower() not in {name.lower() for name in names}}
+        return sent._replace(headers=kept | {name: value for name, value in names.items() if value is not None})
+
+    return change
+
+
+def with_body(**fields: Any) -> Callable[[Sent], Sent]:
+    return lambda sent: sent._replace(body={n: v for n, v in (sent.body | fields).items() if v is not None})
+
+
+ATTACKS: dict[str, tuple[Callable[[Sent], Sent], int]] = {
+    "no session": (but(Cookie=None), 401),
+    "a wrong session": (but(Cookie=f"{COOKIE}=guess"), 401),
+    "a session that is a path": (but(Cookie=f"{COOKIE}=../../etc/passwd"), 401),
+    "a wrong bearer token": (but(Authorization=f"Bearer {MARK}"), 401),
+    "an empty bearer token, while none is set": (but(Authorization="Bearer "), 401),
+    "no secret of the page": (but(**{PROOF: None}), 403),
+    "a wrong secret of the page": (but(**{PROOF: MARK}), 403),
+    "no origin": (but(Origin=None), 403),
+    "another origin": (but(Origin="http://evil.example"), 403),
+    "an origin that only begins like this one": (but(Origin="http://127.0.0.1.evil.example"), 403),
+    "the origin null of a sandboxed frame": (but(Origin="null"), 403),
+    "another port of this machine": (but(Origin="http://127.0.0.1:1"), 403),
+    "a request across sites": (but(Sec_Fetch_Site="cross-site"), 403),
+    "a request of a sibling site": (but(Sec_Fetch_Site="same-site"), 403),
+    "a form": (but(Content_Type="application/x-www-form-urlencoded"), 415),
+    "a form that smuggles JSON": (but(Content_Type="text/plain"), 415),
+    "no content type": (but(Content_Type="application/octet-stream"), 415),
+    "a host whose DNS answers with a loopback address": (but(Host="evil.example"), 403),
+    "a host with a user": (but(Host="127.0.0.1@evil.example"), 403),
+    "a host with a path": (but(Host="127.0.0.1/evil.example"), 403),
+    "an order by GET": (lambda sent: sent._replace(method="GET", body=None), 405),
+    "an order by PUT": (lambda sent: sent._replace(method="PUT"), 405),
+    "an order by DELETE": (lambda sent: sent._replace(method="DELETE"), 405),
+    "an order by PATCH": (lambda sent: sent._replace(method="PATCH"), 405),
+    "an order to a page": (lambda sent: sent._replace(path="/dashboard/"), 405),
+    "an order to the views of the worker": (lambda sent: sent._replace(path="/api/tasks"), 405),
+    "a body that is too large": (lambda sent: sent._replace(body=b"{" + b" " * 70_000), 413),
+    "a body that is no JSON": (lambda sent: sent._replace(body=MARK), 400),
+    "a body that is a list": (lambda sent: sent._replace(body=[MARK]), 400),
+    "a body with a name twice": (lambda sent: sent._replace(body=b'{"command":"HoldTask","command":"HoldAll"}'), 400),
+    "a body nested deeply": (lambda sent: sent._replace(body=b'{"command":' + b"[" * 15_000), 400),
+    "no such command": (with_body(command=MARK), 400),
+    "a command that pages may not send": (with_body(command="SetPolicy"), 400),
+    "a command that is no text": (with_body(command=["HoldTask"]), 400),
+    "an actor of one's own": (with_body(actor="somebody-else"), 400),
+    "a command id of one's own": (with_body(command_id="cmd-1"), 400),
+    "a field of another command": (with_body(variant_id="v1"), 400),
+    "no reason": (with_body(reason=" "), 400),
+    "a reason that is no text": (with_body(reason=1), 400),
+    "a reason that is too long": (with_body(reason="x" * 3_000, agent_name=None), 400),
+    "no task": (with_body(agent_name=None), 400),
+    "a task that is a path": (with_body(agent_name="../x"), 400),
+    "a task that is a script": (with_body(agent_name=MARK), 400),
+    "a task that is a number": (with_body(agent_name=7), 400),
+}
+
+
+async def test_an_order_that_is_right_in_every_respect_is_not_stopped(served: Served, browser: Browser) -> None:
+    status, text, _ = await send(served.url, an_order(browser))
+    assert (status, json.loads(text)["error"]) == (404, "The order is about a task that nobody knows.")
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_an_order_with_one_thing_wrong_is_refused_and_not_repeated(
+    name: str, served: Served, browser: Browser
+) -> None:
+    change, expected = ATTACKS[name]
+    status, text, headers = await send(served.url, change(an_order(browser)))
+    assert status == expected, text
+    assert MARK not in text
+    assert "evil" not in text
+    assert "Traceback" not in text
+    if change(an_order(browser)).path.startswith("/dashboard"):
+        assert_protected(headers)
+
+
+def assert_protected(headers: Any) -> None:
+    """Fail unless a response has every header that protects a browser."""
+    policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["object-src"] == policy["base-uri"] == "'none'"
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+PATHS = (
+    "/dashboard/",
+    "/dashboard/review",
+    "/dashboard/tasks/nobody/knows",
+    f"/dashboard/tasks/{MARK}/x",
+    f"/dashboard/rollbacks/{MARK}",
+    f"/dashboard/{MARK}",
+    "/dashboard/static/style.css",
+    "/dashboard/static/../../../pyproject.toml",
+    "/dashboard/static/..%2f..%2fpages%2frows.py",
+    "/dashboard/static/%2e%2e/%2e%2e/__init__.py",
+    "/dashboard/static//etc/passwd",
+    "/dashboard/static/vendor",
+    "/dashboard/enter",
+    f"/dashboard/enter?token={MARK}",
+    f"/dashboard/stream?task={MARK}",
+    "/dashboard/orders",
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+@pytest.mark.parametrize("signed_in", [True, False])
+async def test_no_address_repeats_what_it_is_given_and_every_answer_is_protected(
+    path: str, accept: str, signed_in: bool, served: Served, browser: Browser
+) -> None:
+    cookie = f"{COOKIE}={browser.cookie}" if signed_in else ""
+    status, text, headers = await raw(served.url, path, f"Accept: {accept}", f"Cookie: {cookie}")
+    assert status in {200, 303, 400, 401, 404, 405}
+    assert MARK not in text
+    assert "alert(1)" not in text
+    assert "root:x:" not in text
+    assert "[project]" not in text
+    assert "import annotations" not in text
+    assert_protected(headers)
+    if not signed_in and status == 200:
+        assert path == "/dashboard/static/style.css"
+
+
+async def raw(url: str, path: str, *headers: str) -> tuple[int, str, dict[str, str]]:
+    """Send a request whose path no client tidies up."""
+    host = url.removeprefix("http://")
+    name, port = host.split(":")
+    reader, writer = await asyncio.open_connection(name, int(port))
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers, "", ""]
+    writer.write("\r\n".join(lines).encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    first, *rest = head.decode().split("\r\n")
+    found = dict(line.split(": ", 1) for line in rest)
+    return int(first.split(" ")[1]), body.decode("utf-8", "replace"), found
+
+
+async def test_a_request_without_a_host_or_with_two_is_refused(served: Served) -> None:
+    host = served.url.removeprefix("http://")
+    name, port = host.split(":")
+    for lines in (["GET /dashboard/ HTTP/1.0"], ["GET /dashboard/ HTTP/1.1", f"Host: {host}", "Host: evil.example"]):
+        reader, writer = await asyncio.open_connection(name, int(port))
+        writer.write("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+        first = (await reader.read()).split(b"\r\n")[0]
+        writer.close()
+        assert first.split(b" ")[1] in {b"400", b"403"}, first
+
+
+async def test_a_body_that_comes_slowly_is_given_up(
+    served: Served, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "BODY_SECONDS", 0.2)
+    sent = an_order(browser)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+        yield b"}"
+
+    async with (
+        asyncio.timeout(10),
+        aiohttp.ClientSession() as session,
+        session.post(served.url + ORDERS, headers=sent.headers, data=slowly()) as response,
+    ):
+        assert response.status == 408
+
+
+async def test_a_body_that_hides_its_size_is_given_up(served: Served, browser: Browser) -> None:
+    sent = an_order(browser)
+
+    async def much() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield b" " * 1_024
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(served.url + ORDERS, headers=sent.headers, data=much()) as response,
+    ):
+        assert response.status == 413
+
+
+async def test_orders_and_guesses_are_limited_in_number(served: Served, browser: Browser) -> None:
+    found = [(await send(served.url, an_order(browser)))[0] for _ in range(25)]
+    assert set(found[:20]) == {404}
+    assert found[-1] == 429
+    guess = but(Cookie=None, Authorization="Bearer guess")(an_order(browser))
+    found = [(await send(served.url, guess))[0] for _ in range(15)]
+    assert found[:9] == [401] * 9
+    assert found[-1] == 429
+
+
+async def test_an_address_with_a_token_opens_the_dashboard_once(served: Served) -> None:
+    address = served.link()
+    async with Browser(served.url) as first, Browser(served.url) as second:
+        await first.enter(address)
+        status, page, _ = await second.get(address.removeprefix(served.url))
+        assert status == 401
+        assert first.cookie not in page
+        assert (await second.get("/dashboard/"))[0] == 401
+        assert (await first.get("/dashboard/"))[0] == 200
+
+
+async def test_the_cookie_cannot_be_read_by_scripts_or_sent_by_other_sites(served: Served) -> None:
+    status, text, headers = await raw(served.url, served.link().removeprefix(served.url))
+    assert (status, text, headers["Location"]) == (303, "", "/dashboard/")
+    flags = {part.strip().split("=")[0].lower(): part.strip() for part in headers["Set-Cookie"].split(";")}
+    assert flags["samesite"] == "SameSite=Strict"
+    assert flags["path"] == "Path=/dashboard"
+    assert "httponly" in flags
+    assert int(flags["max-age"].split("=")[1]) == 12 * 3_600
+
+
+async def test_a_link_from_a_chat_asks_again_instead_of_asking_for_a_token(served: Served) -> None:
+    """A browser withholds a strict cookie from the first request; the page asks again from this origin."""
+    accept = "Accept: text/html"
+    status, text, _ = await raw(served.url, "/dashboard/review", accept, "Sec-Fetch-Site: cross-site")
+    assert status == 200
+    assert "refresh" in text
+    assert (await raw(served.url, "/dashboard/review", accept, "Sec-Fetch-Site: same-origin"))[0] == 401
+
+
+async def test_somebody_who_signs_out_is_out(served: Served, browser: Browser) -> None:
+    sent = an_order(browser)._replace(path="/dashboard/leave", body={})
+    assert (await send(served.url, sent))[0] == 200
+    assert (await send(served.url, sent))[0] == 401
+
+
+async def test_the_token_signs_in_through_the_form_and_scripts_through_a_header(tmp_path: Path) -> None:
+    async with serving(tmp_path, worker__web_token="open-sesame") as served:
+        for token, name, expected in (
+            ("wrong", "ada", 401),
+            ("", "ada", 401),
+            ("open-sesame", MARK, 400),
+            ("open-sesame", "ada", 303),
+        ):
+            async with aiohttp.ClientSession() as session:
+                form = {"token": token, "name": name}
+                origin = {"Origin": served.url}
+                enter = f"{served.url}/dashboard/enter"
+                async with session.post(enter, data=form, headers=origin, allow_redirects=False) as response:
+                    assert response.status == expected
+                    assert MARK not in await response.text()
+                async with session.post(enter, data=form, allow_redirects=False) as response:
+                    assert response.status == 403  # no origin
+        body = {"command": "HoldTask", "agent_name": "nobody", "task_type": "knows", "reason": "because"}
+        headers = {"Authorization": "Bearer open-sesame", "Content-Type": "application/json"}
+        assert (await send(served.url, Sent(headers, body)))[0] == 404
+        assert (await send(served.url, Sent(headers | {"Authorization": "Bearer open"}, body)))[0] == 401
+
+
+async def test_only_a_trusted_proxy_may_say_who_somebody_is(tmp_path: Path) -> None:
+    flags = {"web__actor_header": "X-Forwarded-User", "web__trusted_addresses": "127.0.0.1, 10.0.0.0/8"}
+    async with serving(tmp_path, **flags) as served, Browser(served.url) as browser:
+        status, page, _ = await browser.get("/dashboard/", **{"X-Forwarded-User": "grace@example.com"})
+        assert status == 200
+        assert (await browser.get("/dashboard/"))[0] == 401
+        assert (await browser.get("/dashboard/", **{"X-Forwarded-User": "grace <x>"}))[0] == 403
+        browser.look_at(page)
+        order = an_order_of_proxy(browser)
+        assert (await send(served.url, order))[0] == 404
+        assert (await send(served.url, but(X_Forwarded_User="mallory")(order)))[0] == 403  # the secret is grace's
+        assert (await send(served.url, but(**{PROOF: None})(order)))[0] == 403
+    flags["web__trusted_addresses"] = "10.0.0.0/8"
+    async with serving(tmp_path, **flags) as served, Browser(served.url) as browser:
+        assert (await browser.get("/dashboard/", **{"X-Forwarded-User": "grace"}))[0] == 403
+
+
+def an_order_of_proxy(browser: Browser) -> Sent:
+    headers = {
+        "X-Forwarded-User": "grace@example.com",
+        "Origin": browser.url,
+        "Content-Type": "application/json",
+        PROOF: browser.csrf,
+    }
+    return Sent(headers, {"command": "HoldTask", "agent_name": "nobody", "task_type": "knows", "reason": "because"})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "worker.example"])  # noqa: S104 - nothing listens
+def test_a_dashboard_that_others_can_reach_needs_a_token_or_a_proxy(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="open to the network"):
+        make_dashboard(some_settings(tmp_path), host)
+    make_dashboard(some_settings(tmp_path, worker__web_token="secret"), host)
+    proxy = {"web__actor_header": "X-User", "web__trusted_addresses": "10.0.0.1"}
+    make_dashboard(some_settings(tmp_path, **proxy), host)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"web__actor_header": "X-User"},
+        {"web__trusted_addresses": "10.0.0.1"},
+        {"web__actor_header": "X-User", "web__trusted_addresses": "the proxy"},
+    ],
+)
+def test_a_proxy_that_is_only_half_named_is_refused(flags: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        make_dashboard(some_settings(tmp_path, **flags), "127.0.0.1")
+
+
+async def test_a_dashboard_for_the_network_goes_by_addresses_and_by_names_that_are_known(tmp_path: Path) -> None:
+    flags = {"worker__web_token": "open-sesame", "web__allowed_hosts": "crl.example.com"}
+    async with serving(tmp_path, host="0.0.0.0", **flags) as served:  # noqa: S104 - it listens on loopback
+        bearer = "Authorization: Bearer open-sesame"
+        for host, expected in (("192.0.2.7:6066", 200), ("crl.example.com", 200), ("evil.example", 403)):
+            name, port = served.url.removeprefix("http://").split(":")
+            reader, writer = await asyncio.open_connection(name, int(port))
+            lines = ["GET /dashboard/review HTTP/1.1", f"Host: {host}", bearer, "Connection: close", "", ""]
+            writer.write("\r\n".join(lines).encode())
+            first = (await reader.read()).split(b"\r\n")[0]
+            writer.close()
+            assert first.split(b" ")[1] == str(expected).encode()
+
+
+async def test_a_dashboard_without_orders_takes_none(tmp_path: Path) -> None:
+    async with serving(tmp_path, web__orders="off") as served, Browser(served.url) as browser:
+        await browser.enter(served.link())
+        status, text, _ = await send(served.url, an_order(browser))
+        assert (status, json.loads(text)["error"]) == (403, "This dashboard takes no orders.")
+
+
+async def test_the_rules_of_the_json_views_stay_as_they_were(tmp_path: Path) -> None:
+    async with serving(tmp_path, worker__web_token="open-sesame") as served, Browser(served.url) as browser:
+        await browser.enter(served.link())
+        status, text, _ = await browser.get("/api/tasks", Cookie=f"{COOKIE}={browser.cookie}")
+        assert (status, json.loads(text)["error"]) == (401, "The token is missing or wrong.")
+        assert ACTOR not in text

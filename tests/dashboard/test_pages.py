@@ -1,0 +1,464 @@
+"""The pages say what the topics say, in the words of the command line, whatever strangers have written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from html.parser import HTMLParser
+from typing import Any
+
+import msgspec
+import pytest
+from browser.fleets import NOW, failing_provider, held_fleet, story
+from core.notes import a_rollback
+from typer.main import get_command
+
+from crl_stream.cli.application import app
+from crl_stream.cli.status_text import row_of as status_row
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import from_text
+from crl_stream.core.overview import Condition
+from crl_stream.core.policy import Policy
+from crl_stream.dashboard import entries, pages
+from crl_stream.dashboard.fleet import Fleet
+from crl_stream.dashboard.pages.orders import Order
+from crl_stream.dashboard.pages.rows import PER_PAGE, rows_of, safe_json
+from crl_stream.dashboard.task_states import brief
+from crl_stream.dashboard.text import render
+from crl_stream.dashboard.web.orders import make_command, read_order
+from crl_stream.visible import visible
+from dashboard.golden_topics import golden_fleet, golden_records
+
+VIEWER = pages.Viewer(actor="web:ada", may_act=True, csrf="secret-of-the-page", environment="production")
+HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}\x1b[2J\u202etxt\u200b\x00"
+EVENT_HANDLER = re.compile(r"^on[a-z]+$")
+
+
+@cache
+def golden() -> tuple[Fleet, int]:
+    fleet = golden_fleet()
+    return fleet, fleet.heard_at + 5_000
+
+
+def all_pages(fleet: Fleet, now: int, viewer: pages.Viewer = VIEWER) -> Iterator[tuple[str, str]]:
+    """Yield every page that the fleet has, with its name."""
+    yield "fleet", pages.fleet_page(fleet, viewer, now)
+    yield "review", pages.review_page(fleet, viewer, now)
+    for key in fleet.tasks:
+        yield f"task {key}", pages.task_page(fleet, key, viewer, now)
+    for rollback_id in fleet.rollbacks:
+        yield f"rollback {rollback_id}", pages.rollback_page(fleet, rollback_id, viewer, now, policy=Policy())
+
+
+@cache
+def known_pages(which: str) -> list[tuple[str, str, Reading]]:
+    """Return every page of a fleet with its name, as HTML and as a browser finds it; each is made once."""
+    fleet, now = golden() if which == "golden" else (story(200), NOW) if which == "story" else (held_fleet(), NOW)
+    return [(name, page, Reading(page)) for name, page in all_pages(fleet, now)]
+
+
+class Reading(HTMLParser):
+    """What a browser would find in a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "symbol"} & set(self._open):
+            self.texts.append(data)
+
+    def all(self, name: str) -> list[str]:
+        """Return all values of an attribute."""
+        return [value for _, attributes in self.elements if (value := attributes.get(name)) is not None]
+
+    @property
+    def text(self) -> str:
+        """What a person reads, with single spaces."""
+        return " ".join(" ".join(self.texts).split())
+
+
+def read(page: str) -> Reading:
+    return Reading(page)
+
+
+def squeezed(text: str) -> str:
+    """Return a text without spaces: elements may or may not separate words."""
+    return re.sub(r"\s+", "", visible(text).replace("\\n", ""))
+
+
+# -- every page --------------------------------------------------------------------------------------
+def test_everything_that_can_happen_has_a_page_that_obeys_the_content_security_policy() -> None:
+    count = 0
+    for name, _, found in known_pages("golden"):
+        count += 1
+        assert not [tag for tag, attributes in found.elements if "style" in attributes or tag == "style"], name
+        assert not [a for _, attributes in found.elements for a in attributes if EVENT_HANDLER.match(a)], name
+        scripts = [attributes for tag, attributes in found.elements if tag == "script"]
+        assert all(
+            s.get("type") == "application/json" or (s.get("src") or "").startswith("/dashboard/") for s in scripts
+        )
+        links = [*found.all("href"), *found.all("src")]
+        assert all(link.startswith(("/dashboard/", "#", "data:image/svg+xml")) for link in links), name
+    assert count > 200, "the golden hour has many tasks and rollbacks"
+
+
+def test_ids_are_unique_and_every_button_finds_its_dialog() -> None:
+    for name, _, found in known_pages("golden"):
+        ids = found.all("id")
+        assert len(ids) == len(set(ids)), name
+        assert {*found.all("data-open")} <= set(ids), name
+        assert {*found.all("aria-labelledby"), *found.all("for")} <= set(ids), name
+
+
+def test_every_page_has_one_heading_of_the_first_level_and_can_stop_the_whole_fleet() -> None:
+    for name, page, found in known_pages("story"):
+        assert [tag for tag, _ in found.elements].count("h1") == 1, name
+        assert found.all("data-open").count("d-hold-all") >= 1, name
+        assert "crl hold --all" in page, name
+
+
+# -- strangers ------------------------------------------------------------------------------------------
+def hostile(message: Any, kind: type[Any]) -> Any:
+    """Return the message with a hostile text in every field that takes one."""
+    plain = msgspec.to_builtins(message)
+    for path in free_texts(kind, msgspec.json.encode(message)):
+        _put(plain, path, HOSTILE)
+    return msgspec.convert(plain, kind)
+
+
+@cache
+def takes_hostile(kind: type[Any], path: tuple[str | int, ...], example: bytes) -> bool:
+    plain = msgspec.json.decode(example)
+    _put(plain, path, HOSTILE)
+    try:
+        msgspec.convert(plain, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def free_texts(kind: type[Any], example: bytes) -> list[tuple[str | int, ...]]:
+    return [path for path in _paths(msgspec.json.decode(example), ()) if takes_hostile(kind, path, example)]
+
+
+def _paths(value: Any, at: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    if isinstance(value, str):
+        yield at
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _paths(one, (*at, name))
+    elif isinstance(value, list):
+        for number, one in enumerate(value[:3]):
+            yield from _paths(one, (*at, number))
+
+
+def _put(value: Any, path: tuple[str | int, ...], text: str) -> None:
+    for step in path[:-1]:
+        value = value[step]
+    if path[-1] not in {
+        "timestamp",
+        "since",
+        "until",
+        "expires_at",
+        "outcomes",
+        "successes",
+        "judged_outcomes",
+        "undo_command",
+    }:
+        value[path[-1]] = text
+
+
+@cache
+def hostile_fleet() -> tuple[Fleet, int]:
+    """Return the fleet of the golden hour with a hostile text wherever a stranger can write one."""
+    fleet, seen = Fleet(), dict[type, int]()
+    for records in golden_records().values():
+        for told in records[-60:]:
+            kind = type(told.message)
+            seen[kind] = seen.get(kind, 0) + 1
+            if told.message is not None and (seen[kind] <= 40 or kind in {m.Overview, m.Proposal}):
+                fleet.hear(hostile(told.message, kind))
+    return fleet, golden()[1]
+
+
+def test_no_text_of_a_stranger_becomes_an_element_or_hides_itself() -> None:
+    fleet, now = hostile_fleet()
+    viewer = msgspec.structs.replace(VIEWER, actor=HOSTILE, environment=HOSTILE)
+    shown = 0
+    for name, page in all_pages(fleet, now, viewer):
+        assert "<script>alert" not in page and "<img" not in page and "alert(1)&gt;49" not in page, name
+        found = read(page)
+        assert not [tag for tag, _ in found.elements if tag == "img"], name
+        assert not [a for _, attributes in found.elements for a in attributes if EVENT_HANDLER.match(a)], name
+        assert not [c for c in page if not c.isprintable() and c != "\n"], name
+        shown += found.text.count("alert(1)")
+    assert shown > 100, "the texts are shown, as texts"
+
+
+@pytest.mark.parametrize("trouble", [HOSTILE, "worker: no worker runs the role monitor"], ids=["hostile", "plain"])
+def test_what_is_not_working_is_shown_on_every_page_and_makes_the_fleet_unhealthy(trouble: str) -> None:
+    fleet, now = golden()
+    page = pages.fleet_page(fleet, VIEWER, now, troubles=[trouble])
+    text = read(page).text
+    assert squeezed(trouble) in squeezed(text) and "ATTENTION NEEDED" in text
+    assert "<img" not in page
+
+
+def test_data_for_the_script_cannot_end_the_element_that_contains_it() -> None:
+    told = safe_json(["</script>", "<!--", "&amp;"])
+    assert not re.search(r"[<>&]", told)
+    assert json.loads(told) == ["</script>", "<!--", "&amp;"]
+
+
+# -- the words and figures of the command line --------------------------------------------------------------
+@pytest.mark.parametrize("which", ["golden", "story", "held", "cause"])
+def test_the_five_sections_have_the_words_and_figures_of_the_text_dashboard(which: str) -> None:
+    fleet, now = {
+        "golden": golden,
+        "story": lambda: (story(), NOW),
+        "held": lambda: (held_fleet(), NOW + 60_000),
+        "cause": lambda: (failing_provider(), NOW + 60_000),
+    }[which]()
+    overview = fleet.overview
+    assert overview is not None
+    page, text = read(pages.fleet_page(fleet, VIEWER, now)), render(overview, now)
+    shown, condition = squeezed(page.text), Condition(overview, now)
+    assert entries.health_word(condition) in text and entries.health_word(condition) in page.text
+    for name, total in entries.health_figures(overview, condition):
+        assert f"{name}: {total}" in text
+        assert squeezed(f"{name} {total:,}") in shown
+    for concern in condition.concerns:
+        assert squeezed(concern) in shown
+    for note in overview.rollbacks:
+        fields = dict(entries.rollback_fields(note))
+        assert squeezed(fields["Reason"]) in shown
+        if note.undo_command and note.rollback_id in fleet.rollbacks:
+            assert note.undo_command in page.all("data-copy")
+    for proposal in condition.proposals[:6]:
+        fields = dict(entries.proposal_fields(proposal))
+        assert squeezed(fields["Variant"] + fields["Confidence"]) in shown and fields["Type"] in page.text
+    for standing in overview.degraded:
+        for name, words in entries.degradation_fields(standing):
+            if name in {"Reason", "Status", "Now"}:
+                assert squeezed(words) in shown, name
+    for standing in [one for one in overview.high_confidence if not one.active][:6]:
+        for _, words in entries.high_confidence_fields(standing):
+            assert squeezed(words) in shown
+
+
+@pytest.mark.parametrize("which", ["golden", "story"])
+def test_a_row_of_the_table_says_about_a_task_what_crl_status_says(which: str) -> None:
+    fleet, now = golden() if which == "golden" else (story(), NOW)
+    rows = {TaskKey(row.agent, row.task): row for row in rows_of(fleet, now)}
+    assert set(rows) == set(fleet.tasks)
+    for key, row in rows.items():
+        name, variant, epoch, q, _, _, state = status_row(brief(fleet.tasks[key], now))
+        assert f"{row.agent}/{row.task}" == name
+        assert (row.epoch, row.q) == (epoch, q)
+        assert row.variant == (variant or "none")
+        assert visible(state) == (f"{row.word}; {row.more}" if row.more else row.word)
+
+
+def test_the_page_of_a_task_says_about_it_what_crl_status_says() -> None:
+    fleet, now = golden()
+    texts = {name: found.text for name, _, found in known_pages("golden")}
+    for key, snapshot in fleet.tasks.items():
+        assert visible(status_row(brief(snapshot, now))[-1]) in texts[f"task {key}"]
+
+
+def test_the_table_begins_with_the_most_urgent_task_and_has_fifty_rows_in_the_page() -> None:
+    fleet = story()
+    page = pages.fleet_page(fleet, VIEWER, NOW)
+    keys = read(page).all("data-key")
+    assert len(keys) == PER_PAGE and keys[0] == "invoice-matcher/line-items"
+    found = re.search(r'<script type="application/json" id="tasks-rows">(.*?)</script>', page)
+    assert found is not None and len(json.loads(found[1])) == len(fleet.tasks) > 900
+
+
+def test_a_rollback_names_its_figures_its_evidence_and_why_no_other_variant_was_chosen() -> None:
+    fleet, now = golden()
+    for event in fleet.rollbacks.values():
+        text = squeezed(read(pages.rollback_page(fleet, event.rollback_id, VIEWER, now, policy=Policy())).text)
+        assert squeezed(event.reason) in text
+        assert f"{event.position.partition}:{event.position.offset}" in text
+        for candidate in event.candidates:
+            assert candidate.variant_id in text and squeezed(candidate.why_not or "chosen") in text
+        for offset in event.judged.offsets:
+            assert str(offset) in text
+
+
+def test_what_became_of_a_rollback_is_told_without_reading_the_commands() -> None:
+    fleet = story(200)
+    status = {
+        key.agent_name: read(pages.rollback_page(fleet, event.rollback_id, VIEWER, NOW)).text
+        for event in fleet.rollbacks.values()
+        for key in [TaskKey(event.agent_name, event.task_type)]
+    }
+    assert "confirmed by marek" in status["returns-handler"]
+    assert "undone by marek" in status["kyc-verifier"]
+    assert "not reviewed" in status["backend-architect"]
+
+
+# -- what a person can do ------------------------------------------------------------------------------------
+def orders_of(page: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the command line and the body of each dialog of a page."""
+    return orders_in(read(page))
+
+
+def orders_in(found: Reading) -> list[tuple[str, dict[str, Any]]]:
+    bodies = [json.loads(text) for text in found.all("data-body")]
+    return list(zip(found.all("data-command"), bodies, strict=True))
+
+
+def test_every_command_on_a_page_is_one_that_crl_accepts() -> None:
+    group = get_command(app)
+    lines: set[str] = set()
+    for which in ("golden", "story", "held"):
+        for _, _, found in known_pages(which):
+            lines |= {*found.all("data-copy"), *[f"{line} --reason why" for line in found.all("data-command")]}
+    lines |= set(read(pages.fleet_page(Fleet(), VIEWER, NOW)).all("data-copy"))
+    lines.discard("")
+    kinds = {" ".join(line.split()[1:3]) for line in lines}
+    assert len(kinds) > 10
+    for line in sorted(lines):
+        crl, *words = line.split()
+        assert crl == "crl", line
+        command: Any = group
+        while hasattr(command, "commands") and words and words[0] in command.commands:
+            command = command.commands[words.pop(0)]
+        command.make_context("crl", words, resilient_parsing=False)
+
+
+def test_what_a_dialog_sends_is_an_order_that_the_server_makes_a_command_of() -> None:
+    seen: set[str] = set()
+    for which, fleet, now in (("golden", *golden()), ("story", story(200), NOW), ("held", held_fleet(), NOW)):
+        for name, _, found in known_pages(which):
+            for _, body in orders_in(found):
+                given = (
+                    body
+                    | {"reason": "a test"}
+                    | ({"variant_id": "default"} if body["command"] == "ActivateVariant" else {})
+                )
+                command = make_command(fleet, read_order(json.dumps(given).encode()), "web:ada", now)
+                assert type(command).__name__ == body["command"], name
+                seen.add(body["command"])
+    assert seen == {
+        *(
+            "HoldAll",
+            "ResumeAll",
+            "HoldTask",
+            "ResumeTask",
+            "UndoRollback",
+            "ConfirmRollback",
+            "PinVariant",
+            "UnpinVariant",
+        ),
+        *("ActivateVariant", "ApproveProposal", "RejectProposal", "DeferProposal"),
+    }
+
+
+def test_an_approval_that_changes_the_policy_is_left_to_the_command_line() -> None:
+    fleet, now = golden()
+    proposal = next(p for p in fleet.proposals.values() if p.change.action == "enforce")
+    open_one = msgspec.structs.replace(
+        proposal, status="pending", revision=proposal.revision + 1, expires_at="2099-01-01T00:00:00Z"
+    )
+    other = Fleet()
+    other.hear(open_one)
+    page = pages.review_page(other, VIEWER, now)
+    assert [body["command"] for _, body in orders_of(page)] == ["RejectProposal", "DeferProposal", "HoldAll"]
+    assert f"crl proposals approve {proposal.proposal_id}" in read(page).all("data-copy")
+
+
+def test_a_viewer_who_may_not_act_sees_every_command_but_can_send_none() -> None:
+    looking = msgspec.structs.replace(VIEWER, may_act=False)
+    page = pages.fleet_page(story(200), looking, NOW)
+    buttons = [
+        attributes for tag, attributes in read(page).elements if tag == "button" and attributes.get("type") == "submit"
+    ]
+    assert buttons and all("disabled" in attributes for attributes in buttons)
+    assert "crl hold --all" in page
+
+
+def test_only_the_latest_rollback_of_a_task_can_be_undone() -> None:
+    fleet, _ = golden()
+    found = {name: reading for name, _, reading in known_pages("golden")}
+    for key, snapshot in fleet.tasks.items():
+        for command, body in orders_in(found[f"task {key}"]):
+            if body["command"] == "UndoRollback":
+                assert body["expected_epoch"] == snapshot.epoch and f"--epoch {snapshot.epoch}" in command
+
+
+def test_the_body_of_an_order_holds_only_what_its_dialog_does_not_ask_for() -> None:
+    assert set(Order.__struct_fields__) >= {"command", "body", "asks"}
+    page = pages.task_page(story(200), TaskKey("backend-architect", "api-design"), VIEWER, NOW)
+    assert all(not {"reason", "hours"} & set(body) for _, body in orders_of(page))
+
+
+# -- states ----------------------------------------------------------------------------------------------------
+def test_an_empty_system_says_what_to_do_first() -> None:
+    text = read(pages.fleet_page(Fleet(), VIEWER, NOW)).text
+    assert "No outcomes yet" in text and "crl publish my-agent/my-task" in text and "crl demo" in text
+
+
+def test_a_held_fleet_says_who_holds_it_until_when_and_why_and_can_be_resumed_from_every_page() -> None:
+    for name, _, found in known_pages("held"):
+        text = found.text
+        assert "The fleet is held: nothing automatic happens, not even a rollback." in text, name
+        assert "priya since" in text and "the judge model returns zeros" in text, name
+        assert "d-resume-all" in found.all("data-open"), name
+
+
+def test_a_hold_that_is_over_is_not_shown() -> None:
+    assert "The fleet is held" not in pages.fleet_page(held_fleet(), VIEWER, NOW + 5 * 3_600_000)
+
+
+def test_tasks_that_fall_together_are_one_banner_and_one_reason() -> None:
+    fleet = failing_provider()
+    page = read(pages.fleet_page(fleet, VIEWER, NOW + 60_000))
+    assert re.search(r"provider:azure-eu is failing in \d+ tasks", page.text)
+    assert "more alerts have the same cause" in page.text or "more reasons" in page.text
+
+
+def test_an_unknown_task_or_rollback_gets_a_page_with_the_next_command() -> None:
+    fleet = story(200)
+    assert "Nothing is known of no/such" in pages.task_page(fleet, TaskKey("no", "such"), VIEWER, NOW)
+    assert "crl rollbacks" in pages.rollback_page(fleet, "rb-none", VIEWER, NOW)
+    hostile_page = pages.rollback_page(fleet, HOSTILE, VIEWER, NOW)
+    assert "<img" not in hostile_page and "\x1b" not in hostile_page
+
+
+@pytest.mark.parametrize("with_token", [True, False])
+def test_who_is_not_signed_in_learns_how_to_and_gets_a_form_if_there_is_a_token(with_token: bool) -> None:
+    page = pages.sign_in_page("/dashboard", with_token=with_token, refused=HOSTILE)
+    assert "crl dashboard --link" in page and ('action="/dashboard/enter"' in page) == with_token
+    assert "<img" not in page
+
+
+def test_a_fleet_that_is_not_known_yet_looks_like_the_page_that_will_come_and_asks_again() -> None:
+    page = pages.trouble_page("/dashboard", 503, "Nothing is known of the fleet yet.", "reload the page")
+    assert 'http-equiv="refresh"' in page and "Nothing is known of the fleet yet." in page
+
+
+def test_a_rollback_that_only_the_overview_knows_is_listed_without_a_button() -> None:
+    fleet = Fleet()
+    overview = story(200).overview
+    assert overview is not None
+    fleet.hear(msgspec.structs.replace(overview, rollbacks=[a_rollback("rb-gone", 0)]))
+    page = pages.fleet_page(fleet, VIEWER, from_text(overview.timestamp))
+    assert "/dashboard/rollbacks/rb-gone" in page and "undo-rb-gone" not in page
