@@ -31,6 +31,7 @@ Read the modules in the order in which an outcome passes through them:
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines
     detectors/         one file for each metric
+    why_not/           why nothing happens: every condition of the next step
     grounds            the reason for a verdict, with figures and outcomes
     witnesses          whether a change rests on one runtime alone, and others contradict it
     promise            what a variant can be expected to deliver, and whether one variant promises more than another
