@@ -54,6 +54,5 @@ Everything other than outcomes:
     filing             proposals that come from outside, until a person decides
     standing_orders    pins and holds, and when they end
     variants           which variants a task knows
-    why_not/           why nothing happens: each automatic step with its conditions
     restatement        records of the compacted topics, published again from a row
 """
