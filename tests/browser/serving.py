@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from dashboard.served import some_settings
 from yarl import URL
 
 from browser.fleets import NOW, Teller, heard, page_of, tell
@@ -25,7 +26,6 @@ from crl_stream.stages.driver import Stored, TopologyDriver
 from crl_stream.wire.codec import decode
 from crl_stream.wire.topics import OVERVIEW
 from crl_stream.worker.views.gate import make_gate
-from dashboard.served import some_settings
 
 ACTOR = "ada"
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from dashboard.test_pages import HOSTILE
 
 from browser.chromium import Chromium, chromium
 from browser.fleets import Teller, last_rollback
 from browser.serving import Served, serving
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from dashboard.test_pages import HOSTILE
 
 pytestmark = pytest.mark.browser
 HELD = TaskKey("claims-reader", "extraction")
