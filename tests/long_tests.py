@@ -37,6 +37,9 @@ LONG: Final = (
     "integration/test_two_installations.py",
     "integration/test_up.py",
     "test_compiled.py",
+    # Every dialog in a real browser, and a fleet of a thousand tasks.
+    "browser/test_pages.py::test_every_dialog_",
+    "browser/test_pages.py::test_searching_a_thousand_",
     # Third-party libraries, in a separate environment.
     "joins/test_openfeature.py::test_the_provider_keeps_the_laws_",
     "joins/test_sync.py::test_an_agent_in_node_follows_through_flagds_provider",

@@ -43,6 +43,7 @@ MAPPED = (
     "core/overview",
     "core/proposer",
     "dashboard",
+    "dashboard/pages",
     "guide",
     "hooks",
     "kafka",

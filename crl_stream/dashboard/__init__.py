@@ -1,6 +1,14 @@
 """The guide's safety dashboard, as text and in the browser.
 
-text    the page of ``crl.overview`` as text
-fleet   what the topics say about the fleet, in bounded memory
-newest  a collection that keeps its newest items
+entries      what the guide's five sections say, for the text and for the pages
+text         the page of ``crl.overview`` as text
+task_states  the state of a task in words, for crl status and for the pages
+adoption     how the runtimes followed a change, in words
+fates        what became of a rollback
+fleet        what the topics say about the fleet, in bounded memory
+newest       a collection that keeps its newest items
+pages        the fleet as HTML, from the templates
+web          serves the pages, says what changes and takes orders
+
+``templates`` and ``static`` (style sheet, script, chart library) are files that the pages are made of.
 """

@@ -50,6 +50,7 @@ STORIES = frozenset(
     )
 )
 """Agents whose first task has a story of its own."""
+REAL_AGENT = TaskKey("airline-support", "customer-service")
 REAL = Path(__file__).resolve().parents[2] / "examples" / "tau-bench-gpt-4o-airline.jsonl"
 
 
@@ -139,7 +140,7 @@ def names(number: int) -> list[TaskKey]:
     every = [TaskKey(agent, kind) for agent in AGENTS for kind in KINDS]
     random.Random(3).shuffle(every)
     stories = [TaskKey(agent, kind) for agent, kind in zip(AGENTS, KINDS, strict=False)]
-    return list(dict.fromkeys([*stories, TaskKey("airline-support", "customer-service"), *every]))[:number]
+    return list(dict.fromkeys([*stories, REAL_AGENT, *every]))[:number]
 
 
 def tell(teller: Teller, number: int) -> None:
@@ -154,11 +155,11 @@ def tell(teller: Teller, number: int) -> None:
     )
     teller.command(m.SetPolicy, None, "priya", "first policy", policy=policies, policy_hash=policies.digest())
     for place, key in enumerate(keys):
-        if key.agent_name in STORIES and key == told[key.agent_name]:
+        if key == REAL_AGENT or (key.agent_name in STORIES and key == told[key.agent_name]):
             continue
         few = place % 27 == 0
         teller.some(key, "default", 3 if few else 24, 0.82 + (place % 17) / 100, place % 5, active_epoch=1)
-    _real_agent(teller, TaskKey("airline-support", "customer-service"))
+    _real_agent(teller, REAL_AGENT)
     _older(teller, told)
     _tonight(teller, told)
 

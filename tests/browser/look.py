@@ -18,7 +18,8 @@ new PerformanceObserver((list) => {
 """
 AXE = """async () => {
   const found = await axe.run(document, { resultTypes: ["violations"] });
-  return found.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.target.join(" ")).join(" | ")}`);
+  const where = (nodes) => nodes.slice(0, 3).map((n) => n.target.join(" ")).join(" | ");
+  return found.violations.map((v) => `${v.id}: ${v.help}: ${where(v.nodes)}`);
 }"""
 WAIT_MS = 20_000
 

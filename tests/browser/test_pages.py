@@ -102,7 +102,7 @@ async def test_searching_a_thousand_tasks_takes_less_than_20_ms(
         taken = await browser.run(
             """() => {
               const find = document.getElementById("find"), found = [];
-              for (const text of ["refund", "re", "agent", "order-router/re", "default", "nothing at all", "held", ""]) {
+              for (const text of ["refund", "re", "agent", "order-router/re", "default", "no such", "held", ""]) {
                 const began = performance.now();
                 find.value = text; find.dispatchEvent(new Event("input", { bubbles: true }));
                 found.push(performance.now() - began);
@@ -123,7 +123,8 @@ async def test_searching_a_thousand_tasks_takes_less_than_20_ms(
 
 async def test_the_script_draws_the_same_row_as_the_server(browser: Chromium, served: Served) -> None:
     await enter(browser, served)
-    rows = "[...document.querySelectorAll('table.tasks tbody tr')].map(e => e.outerHTML.replace(/\\d+ (s|min|h|d) ago/, ''))"
+    without_age = "e => e.outerHTML.replace(/\\d+ (s|min|h|d) ago/, '')"
+    rows = f"[...document.querySelectorAll('table.tasks tbody tr')].map({without_age})"
     by_server = await browser.run(rows)
     await browser.run("document.getElementById('find').dispatchEvent(new Event('input', { bubbles: true }))")
     by_script = await browser.run(rows)

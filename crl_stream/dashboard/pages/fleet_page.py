@@ -13,6 +13,7 @@ from crl_stream.core.instant import from_text
 from crl_stream.core.overview import Condition
 from crl_stream.core.overview.condition import PENDING_BELOW, ROLLBACKS_BELOW
 from crl_stream.core.overview.ledger import RATE_LIMIT
+from crl_stream.core.overview.rows import ATTENTION
 from crl_stream.dashboard import entries
 from crl_stream.dashboard.fates import fates_of, status_of
 from crl_stream.dashboard.fleet import Fleet, fact_id_of, task_of
@@ -102,7 +103,8 @@ def _sections(scene: Scene, overview: m.Overview, condition: Condition) -> dict[
     others = entries.others_open(condition.alerts)
     degraded = [_degraded(scene, standing, others) for standing in overview.degraded]
     listed = {one.key for one in degraded if one.standing.active}
-    repeated = {alert.text for _, *rest in by_cause(condition.alerts) for alert in rest}
+    shared = by_cause(scene.fleet, [alert for alert in condition.alerts if alert.kind in ATTENTION])
+    repeated = {alert.text for _, *rest in shared for alert in rest}
     reasons = [*scene.troubles, *condition.concerns]
     told = [text for text in reasons if text not in repeated][:REASONS]
     more = [text for text in reasons if text not in told]
@@ -117,7 +119,7 @@ def _sections(scene: Scene, overview: m.Overview, condition: Condition) -> dict[
         "not_in_use": [one for one in degraded if not one.standing.active],
         "others": [
             (first, linked(first.text, scene.fleet), [alert.text for alert in rest])
-            for first, *rest in by_cause([alert for alert in others if task_of(alert) not in listed])
+            for first, *rest in by_cause(scene.fleet, [alert for alert in others if task_of(alert) not in listed])
         ],
         "rollbacks": _rollbacks(scene, overview.rollbacks),
         "proposals": condition.proposals[:LISTED],
@@ -127,11 +129,17 @@ def _sections(scene: Scene, overview: m.Overview, condition: Condition) -> dict[
     }
 
 
-def by_cause(alerts: Sequence[m.AlertNote]) -> list[list[m.AlertNote]]:
-    """Return the alerts grouped by their cause, in the order in which the causes first appear."""
+def by_cause(fleet: Fleet, alerts: Sequence[m.AlertNote]) -> list[list[m.AlertNote]]:
+    """Return the alerts grouped by their cause, in the order in which the causes first appear.
+
+    Tasks that fall together because of a provider or model have that in common as their cause.
+    """
     found: dict[str, list[m.AlertNote]] = {}
     for alert in alerts:
-        found.setdefault(alert.cause_id, []).append(alert)
+        key = task_of(alert)
+        snapshot = None if key is None else fleet.tasks.get(key)
+        shared = None if snapshot is None or alert.kind != "common_cause" else snapshot.common_cause
+        found.setdefault(alert.cause_id if shared is None else shared.tag, []).append(alert)
     return list(found.values())
 
 
@@ -189,7 +197,8 @@ def touches(fleet: Fleet, key: TaskKey) -> str:
     points = fleet.points_of(key)
     if len(points) > 1 and (span := points[-1].time - points[0].time) >= _LEAST_SPAN:
         rate = (points[-1].n_outcomes - points[0].n_outcomes) * _HOUR / span
-        words.append(f"about {number(round(rate))} outcomes an hour")
+        if rate >= 1:
+            words.append(f"about {number(round(rate))} outcomes an hour")
     return ", ".join(words)
 
 

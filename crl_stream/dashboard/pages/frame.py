@@ -25,6 +25,10 @@ LOST: Final = 30_000
 """Milliseconds of silence after which a page says Late, and Not live; ``app.js`` has the same limits."""
 
 
+ONSET: Final = 3_600_000
+"""How long before an incident was found its tasks are looked at, in milliseconds."""
+
+
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks that fell together because of what they share."""
 
@@ -32,6 +36,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     tasks: list[TaskKey]
     since: str
     until: str
+    fell: list[int]
+    """When variants of these tasks became degraded, in milliseconds, oldest first; as far as it is known."""
 
 
 class Scene(msgspec.Struct, kw_only=True):
@@ -107,15 +113,26 @@ def incidents(fleet: Fleet, now: int) -> list[Incident]:
         cause = snapshot.common_cause
         if cause is not None and from_text(cause.until) > now:
             found.setdefault(cause.tag, []).append(snapshot)
-    return sorted((_incident(tag, tasks) for tag, tasks in found.items()), key=lambda one: (-len(one.tasks), one.tag))
+    return sorted(
+        (_incident(fleet, tag, tasks) for tag, tasks in found.items()), key=lambda one: (-len(one.tasks), one.tag)
+    )
 
 
-def _incident(tag: str, tasks: Sequence[m.TaskSnapshot]) -> Incident:
+def _incident(fleet: Fleet, tag: str, tasks: Sequence[m.TaskSnapshot]) -> Incident:
     causes = [task.common_cause for task in tasks if task.common_cause is not None]
+    keys, since = {TaskKey(task.agent_name, task.task_type) for task in tasks}, min(cause.since for cause in causes)
+    fell = [
+        when
+        for event in fleet.degradations.values()
+        if event.state == "degraded"
+        and (event.agent_name, event.task_type) in keys
+        and (when := from_text(event.timestamp)) > from_text(since) - ONSET
+    ]
     return Incident(
         tag=tag,
-        tasks=sorted(TaskKey(task.agent_name, task.task_type) for task in tasks),
-        since=min(cause.since for cause in causes),
+        tasks=sorted(keys),
+        since=since,
+        fell=sorted(fell),
         until=max(cause.until for cause in causes),
     )
 

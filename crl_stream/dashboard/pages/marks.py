@@ -23,13 +23,21 @@ _LOWEST: Final = 0.5
 _SPARK_WIDTH: Final = 92
 _SPARK_HEIGHT: Final = 26
 _PIPS: Final = 6
-_NOTHING: Final = Markup('<rect class="n" x="{x}" y="15" width="7" height="2"/>')
-_JUDGED: Final = Markup('<rect class="u" x="{}" y="18.5" width="{}" height="1.2"/>')
-_CELLS: Final = {
-    "S": Markup('<rect class="s{old}" x="{x}" y="11" width="7" height="6" rx="1"/>'),
-    "F": Markup('<rect class="f{old}" x="{x}" y="0" width="7" height="17" rx="1"/>'),
-    "E": Markup('<rect class="e{old}" x="{x}.75" y=".75" width="5.5" height="15.5" rx="1"/>'),
+_SHAPES: Final = {
+    "S": Markup('<rect class="s{}" x="{}" y="11" width="7" height="6" rx="1"/>'),
+    "F": Markup('<rect class="f{}" x="{}" y="0" width="7" height="17" rx="1"/>'),
+    "E": Markup('<rect class="e{}" x="{}.75" y=".75" width="5.5" height="15.5" rx="1"/>'),
 }
+_JUDGED: Final = Markup('<rect class="u" x="{}" y="18.5" width="{}" height="1.2"/>')
+_NOTHING: Final = [
+    Markup('<rect class="n" x="{}" y="15" width="7" height="2"/>').format(x * _STEP) for x in range(CELLS)
+]
+_DRAWN: Final = {
+    (outcome, verdict): [shape.format(css, x * _STEP) for x in range(CELLS)]
+    for outcome, shape in _SHAPES.items()
+    for verdict, css in (("J", ""), ("-", " old"))
+}
+"""Every cell of a strip, drawn once: a page has a thousand of them."""
 
 
 def icon(name: str, css: str = "") -> Markup:
@@ -49,9 +57,9 @@ def cells_of(window: m.WindowSnapshot) -> tuple[str, str]:
 def strip(outcomes: str, judged: str) -> Markup:
     """Draw outcomes, oldest first: what went wrong sticks up, and what is judged is underlined."""
     missing = CELLS - len(outcomes)
-    marks = [_NOTHING.format(x=cell * _STEP) for cell in range(missing)]
-    for number, (outcome, verdict) in enumerate(zip(outcomes, judged, strict=False), start=missing):
-        marks.append(_CELLS[outcome].format(x=number * _STEP, old="" if verdict == "J" else " old"))
+    marks = _NOTHING[:missing]
+    for number, cell in enumerate(zip(outcomes, judged, strict=False), start=missing):
+        marks.append(_DRAWN[cell][number])
     start = None
     for number, verdict in enumerate([*judged, "-"], start=missing):
         if verdict == "J" and start is None:
@@ -111,3 +119,24 @@ def pips(moved: int, runtimes: int) -> Markup:
     filled = moved if runtimes <= _PIPS else moved * _PIPS // runtimes
     marks = Markup("<i></i>") * min(filled, shown) + Markup('<i class="no"></i>') * (shown - min(filled, shown))
     return Markup('<span class="pips" aria-hidden="true">{}</span>{}/{}').format(marks, moved, runtimes)
+
+
+def onset(times: Sequence[int]) -> Markup:
+    """Draw how many variants fell in each of twenty equal spans between the first and the last time."""
+    if not times:
+        return Markup()
+    first, last = min(times), max(times)
+    counts = [0] * CELLS
+    for time in times:
+        counts[min(CELLS - 1, (time - first) * CELLS // max(1, last - first))] += 1
+    bars = [
+        Markup('<rect class="{}" x="{}" y="{:.1f}" width="12" height="{:.1f}" rx="1"/>').format(
+            "" if count else "z", number * 16, 44 - height, height
+        )
+        for number, count in enumerate(counts)
+        for height in [42 * count / max(counts) if count else 1.5]
+    ]
+    return Markup(
+        '<svg class="onset" viewBox="0 0 320 46" preserveAspectRatio="xMinYMid meet" role="img" '
+        'aria-label="When variants became degraded: {} between the first and the last">{}</svg>'
+    ).format(len(times), Markup().join(bars))

@@ -47,6 +47,7 @@ def _environment() -> Environment:
         "icon": marks.icon,
         "strip": marks.strip,
         "pips": marks.pips,
+        "onset": marks.onset,
         "spark": marks.spark,
         "at": phrases.at,
         "ago": phrases.ago,

@@ -124,8 +124,8 @@ def _kinds(snapshot: m.TaskSnapshot | None) -> str:
         return ""
     kinds = active.failure_kinds
     return (
-        f"What goes wrong with {active.variant_id}: {kinds.errors} errors, {kinds.failures} failures, {kinds.slow} slow, "
-        f"{kinds.low_quality} rated low, of {active.n_visits:,} outcomes."
+        f"What goes wrong with {active.variant_id}: {kinds.errors} errors, {kinds.failures} failures, "
+        f"{kinds.slow} slow, {kinds.low_quality} rated low, of {active.n_visits:,} outcomes."
     )
 
 
