@@ -12,6 +12,7 @@ from aiohttp import web
 
 from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.dashboard import pages
+from crl_stream.dashboard.findings import troubles_of
 from crl_stream.dashboard.pages import Viewer
 from crl_stream.dashboard.web import documents
 from crl_stream.dashboard.web.access import BY_TOKEN, COOKIE, Access, Caller, Refusal, Rules
@@ -41,7 +42,7 @@ class Dashboard:
 
     def __init__(self, settings: Settings, rules: Rules, doors: Doors, *, environment: str = "") -> None:
         self._kafka, self._web = settings.kafka, settings.web
-        self.hub = Hub(settings.kafka)
+        self.hub = Hub(settings.kafka, lambda: troubles_of(settings))
         self.doors = doors
         self._access = Access(rules, doors)
         self._environment = environment
@@ -156,6 +157,10 @@ class Dashboard:
             stamp=self.hub.stamp,
         )
 
+    def _extra(self, request: web.Request) -> dict[str, Any]:
+        """Return what every page also takes: what is not working, and whether its script asks only for its parts."""
+        return {"troubles": self.hub.troubles, "parts": "parts" in request.query}
+
     async def _followed(self) -> None:
         """Wait until the fleet is known; refuse if it cannot be."""
         if not await self.hub.view():
@@ -168,8 +173,8 @@ class Dashboard:
         await self._followed()
         now, fleet = now_ms(), self.hub.fleet
         if not _wants_page(request):
-            return document(documents.fleet_document(fleet, now, standing(self.hub)))
-        return _packed(page(pages.fleet_page(fleet, self._viewer(caller), now, parts=_parts(request))))
+            return document(documents.fleet_document(fleet, now, standing(self.hub), self.hub.troubles))
+        return _packed(page(pages.fleet_page(fleet, self._viewer(caller), now, **self._extra(request))))
 
     async def _task(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
@@ -182,7 +187,7 @@ class Dashboard:
             raise Refusal(404, "There is no such task.", "the page of the fleet lists all tasks")
         if not as_page:
             return document(documents.task_document(fleet, key, now, standing(self.hub)))
-        return _packed(page(pages.task_page(fleet, key, self._viewer(caller), now, parts=_parts(request))))
+        return _packed(page(pages.task_page(fleet, key, self._viewer(caller), now, **self._extra(request))))
 
     async def _rollback(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
@@ -195,14 +200,14 @@ class Dashboard:
             )
         if not as_page:
             return document(documents.rollback_document(fleet, name, now, standing(self.hub)))
-        return _packed(page(pages.rollback_page(fleet, name, self._viewer(caller), now, parts=_parts(request))))
+        return _packed(page(pages.rollback_page(fleet, name, self._viewer(caller), now, **self._extra(request))))
 
     async def _review(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
         now, fleet = now_ms(), self.hub.fleet
         if not _wants_page(request):
             return document(documents.review_document(fleet, now, standing(self.hub)))
-        return _packed(page(pages.review_page(fleet, self._viewer(caller), now, parts=_parts(request))))
+        return _packed(page(pages.review_page(fleet, self._viewer(caller), now, **self._extra(request))))
 
     async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         if self.hub.viewers >= self._web.streams:
@@ -305,11 +310,6 @@ def _task_in(text: str | None) -> TaskKey | None:
     if not (slash and is_identifier(agent_name) and is_identifier(task_type)):
         raise Refusal(400, "The stream is about no task.", "task=AGENT/TASK")
     return TaskKey(agent_name, task_type)
-
-
-def _parts(request: web.Request) -> bool:
-    """Return whether the script of a page asks for what may have changed."""
-    return "parts" in request.query
 
 
 def _packed(response: web.Response) -> web.Response:
