@@ -328,6 +328,32 @@ async def test_the_token_signs_in_through_the_form_and_scripts_through_a_header(
         assert (await send(served.url, Sent(headers | {"Authorization": "Bearer open"}, body)))[0] == 401
 
 
+async def test_without_a_token_the_form_lets_nobody_in(served: Served) -> None:
+    for token in ("", "guess"):
+        form = {"token": token, "name": "ada"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"{served.url}/dashboard/enter", data=form, headers={"Origin": served.url}, allow_redirects=False
+            ) as response,
+        ):
+            assert response.status == 401
+            assert "Set-Cookie" not in response.headers
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[::1", "a b"])
+async def test_no_page_is_shown_under_a_strange_host_name(host: str, served: Served, browser: Browser) -> None:
+    name, port = served.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(name, int(port))
+    cookie = f"Cookie: {COOKIE}={browser.cookie}"
+    writer.write(f"GET /dashboard/ HTTP/1.1\r\nHost: {host}\r\n{cookie}\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.split(b" ")[1] in {b"400", b"403"}
+    assert browser.csrf.encode() not in answer
+    assert b"evil" not in answer
+
+
 async def test_only_a_trusted_proxy_may_say_who_somebody_is(tmp_path: Path) -> None:
     flags = {"web__actor_header": "X-Forwarded-User", "web__trusted_addresses": "127.0.0.1, 10.0.0.0/8"}
     async with serving(tmp_path, **flags) as served, Browser(served.url) as browser:
