@@ -62,7 +62,7 @@ class Dashboard:
             ("/review", self._review, "GET"),
             ("/review.json", self._review, "GET"),
             ("/stream", self._stream, "GET"),
-            ("/orders", self._order, "POST"),
+            ("/commands", self._order, "POST"),
             ("/leave", self._leave, "POST"),
         ):
             app.router.add_route("*", BASE + path, self._guarded(self._known(view), methods))
@@ -76,7 +76,9 @@ class Dashboard:
         await self.close()
 
     async def close(self) -> None:
-        """End all streams and stop reading."""
+        """End all streams, stop reading, and stop waiting for answers; commands that were sent stay sent."""
+        for task in self._in_hand:
+            task.cancel()
         await self.hub.close()
 
     # -- what every request must pass ---------------------------------------------------------------
@@ -115,7 +117,7 @@ class Dashboard:
         return known
 
     def _refused(self, request: web.Request, refusal: Refusal) -> web.Response:
-        """Return a refusal as a page for people, as JSON for programs; after a refused order, the connection ends."""
+        """Return a refusal as a page for people, as JSON for programs; after a refused command, the connection ends."""
         if request.method in {"GET", "HEAD"} and _wants_page(request):
             if refusal.status == 401 and request.headers.get("Sec-Fetch-Site") == "cross-site":
                 # A link in a chat or a mail: the browser sends no strict cookie until the page itself asks again.
@@ -150,7 +152,7 @@ class Dashboard:
     def _viewer(self, caller: Caller) -> Viewer:
         return Viewer(
             actor=caller.signed,
-            may_act=self._web.orders == "on",
+            may_act=self._web.commands == "on",
             csrf=caller.csrf,
             base=BASE,
             environment=self._environment,
@@ -210,6 +212,8 @@ class Dashboard:
         return _packed(page(pages.review_page(fleet, self._viewer(caller), now, **self._extra(request))))
 
     async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        if request.method == "HEAD":
+            raise Refusal(405, "This address does not take that method.", "it takes GET", Allow="GET")
         if self.hub.viewers >= self._web.streams:
             raise Refusal(503, "Too many pages are open here.", "close one, or raise web.streams", **_later(5))
         about = _task_in(request.query.get("task"))
@@ -226,22 +230,24 @@ class Dashboard:
     async def _nothing(self, _request: web.Request) -> web.StreamResponse:
         raise Refusal(404, "There is no such page.", "the page of the fleet links to all others")
 
-    # -- orders -------------------------------------------------------------------------------------
+    # -- commands -------------------------------------------------------------------------------------
     async def _order(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         self._access.check_order(request, caller)
         if not self._orders.allows(caller.signed):
             raise _too_many(1)
-        if self._web.orders != "on":
-            raise Refusal(403, "This dashboard takes no orders.", "use the command line; web.orders allows them here")
+        if self._web.commands != "on":
+            raise Refusal(
+                403, "This dashboard accepts no commands.", "use the command line; web.commands allows them here"
+            )
         order = read_order(await self._body(request))
         await self._followed()
         command = make_command(self.hub.fleet, order, caller.signed, now_ms())
-        # The order is carried out even if the person leaves the page before the monitor has answered.
+        # The command is carried out even if the person leaves the page before the monitor has answered.
         task = asyncio.create_task(carry_out(self._kafka, command))
         self._in_hand.add(task)
         task.add_done_callback(self._in_hand.discard)
         done = await asyncio.shield(task)
-        log.info("%s ordered %s: %s", caller.signed, type(command).__name__, done.outcome)
+        log.info("%s sent %s: %s", caller.signed, type(command).__name__, done.outcome)
         return document(done, 200 if done.outcome == "applied" else 409)
 
     # -- sessions -----------------------------------------------------------------------------------
