@@ -157,9 +157,9 @@
     banner.hidden = state !== "lost";
     if (state !== "lost") return;
     const since = spoke || Date.parse(root.dataset.now) - ahead, text = told.text && !told.live && !failed ? told.text : "";
-    put($("b", banner), text ? `${text[0].toUpperCase()}${text.slice(1)}.` : `Not live. Nothing was heard since ${hms(since + ahead)}, ${age(Date.now() - since)} ago.`);
+    put($("b", banner), text ? `${text[0].toUpperCase()}${text.slice(1)}.` : `Not live. Nothing was heard since ${hms(since + ahead)}.`);
     const wait = retryAt ? ` Trying again in ${age(retryAt - Date.now())}.` : "";
-    put($(".dim", banner), `All figures are from then and may be wrong now.${wait} Commands with crl still work: each names its epoch and is refused if the task moved on.`);
+    put($(".dim", banner), `All figures are from then, ${age(Date.now() - since)} ago, and may be wrong now.${wait} Commands with crl still work: each names its epoch and is refused if the task moved on.`);
   }
   $("#retry")?.addEventListener("click", connect);
   document.addEventListener("visibilitychange", () => {
