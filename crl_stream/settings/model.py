@@ -52,6 +52,18 @@ class _Section(BaseModel):
         return value
 
 
+def _address(value: str) -> str:
+    """Return an HTTP address without a final slash; raise ``PydanticCustomError`` if it is neither one nor empty."""
+    found = None
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(value)
+        found = None if parts.port == 0 else parts  # raises ValueError for an impossible port
+    usable = found is not None and found.scheme in {"http", "https"} and found.hostname and not found.username
+    if value and (not usable or found is None or found.query or found.fragment):
+        raise PydanticCustomError("url", "Input should be an address like https://host, without user and password")
+    return value.rstrip("/")
+
+
 class Worker(_Section):
     """How the worker process behaves."""
 
@@ -150,6 +162,8 @@ class Web(_Section):
     """
     port: Annotated[int, Field(ge=0, le=65_535)] = 6_080
     """Port of `crl dashboard --web`; 0 picks a free one."""
+    url: str = ""
+    """Address under which people open the dashboard, e.g. https://crl.example.com; alerts then link to its pages."""
     commands: Literal["on", "off"] = "on"
     """Whether people can send commands from the pages; with off, a page only shows each command."""
     actor_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{0,100}$")] = ""
@@ -169,6 +183,11 @@ class Web(_Section):
         """Turn ``[::1]``, the form used in URLs, into the address ``::1``."""
         return value[1:-1] if value.startswith("[") and value.endswith("]") else value
 
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        return _address(value)
+
 
 class _PromptStore(_Section):
     """A prompt store whose labels follow the active variants; it is off while ``host`` is empty."""
@@ -185,14 +204,7 @@ class _PromptStore(_Section):
     @field_validator("host")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        found = None
-        with contextlib.suppress(ValueError):
-            parts = urlsplit(value)
-            found = None if parts.port == 0 else parts  # raises ValueError for an impossible port
-        usable = found is not None and found.scheme in {"http", "https"} and found.hostname and not found.username
-        if value and (not usable or found is None or found.query or found.fragment):
-            raise PydanticCustomError("url", "Input should be an address like https://host, without user and password")
-        return value.rstrip("/")
+        return _address(value)
 
 
 class Langfuse(_PromptStore):
