@@ -214,7 +214,7 @@
     send.setAttribute("aria-busy", "true");
     answer.className = "answer"; answer.textContent = "Sent. Waiting for the monitor's answer…";
     try {
-      const reply = await fetch(`${base}/orders`, {
+      const reply = await fetch(`${base}/commands`, {
         method: "POST",
         headers: { "Content-Type": "application/json", "X-CRL-Token": root.dataset.csrf },
         body: JSON.stringify(bodyOf(at)),
