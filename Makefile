@@ -45,7 +45,7 @@ bench-detection: dev ## measure what decisions gain and lose in closed loop, com
 faults: runtime ## inject faults, and count what is lost or duplicated (ARGS=live, "simulate --seeds 10000", mutants, live-mutants)
 	@$(BIN)/python -m campaign $(or $(ARGS),simulate)
 
-mutation: dev ## remove one condition of core/monitor at a time, and list the removals that no quick test notices (ARGS="verdict window"; `make faults ARGS=mutants` removes guards from whole stages instead)
+mutation: dev ## remove one condition of the modules that decide, map or mirror at a time, and list the removals that no quick test notices (ARGS="verdict bridges/scale"; `make faults ARGS=mutants` removes guards from whole stages instead)
 	@$(BIN)/python scripts/mutation.py $(ARGS)
 
 contract: dev ## regenerate the schemas and the AsyncAPI document in topics/, the diagram in README.md, and docs/lifecycle.md

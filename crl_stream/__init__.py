@@ -17,6 +17,7 @@ What people use:
 
     cli/          the command ``crl``
     dashboard/    the safety dashboard of the guide
+    explaining/   why something happened, and why nothing did, from the topics alone
     trial/        replays a recorded log under another policy: what it would have decided, and at what cost
     calibration/  measures what the policy of a task costs, with the task's own history
     proposals/    lists, shows, summarises and exports changes that wait for a review
@@ -26,6 +27,7 @@ What people use:
     settings/     every setting a person can choose, and where its value came from
     broker/       a real Kafka broker for machines that have none
     contract/     locates and generates ``topics/``, the contract, which can be read without Python
+    sections      what sections of the settings have in common, wherever they are defined
     errors        every error a user may see
     visible       makes untrusted text safe to print on a terminal
     worker_views  queries the views of a worker from another process

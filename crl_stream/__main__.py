@@ -1,4 +1,4 @@
-"""Starts the command ``crl``, which ``pip install crl-stream`` alone does not bring: see ``MISSING``."""
+"""Starts the command ``crl``, or says what to install if only the client is installed."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from crl_stream.client import Client
 def call_the_model(variant_id: str) -> float:
     """Your agent goes here; this one only waits a moment and returns the quality of its answer."""
     time.sleep(0.2)
-    return random.uniform(0.6, 1.0) if variant_id == "careful" else random.uniform(0.3, 0.9)
+    return random.uniform(0.6, 1.0) if variant_id == "careful" else random.uniform(0.0, 0.5)
 
 
 with suppress(KeyboardInterrupt), Client() as crl:  # joins

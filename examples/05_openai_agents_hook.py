@@ -1,6 +1,6 @@
 """An agent of the OpenAI Agents SDK that a hook joins; the lines marked `# joins` are all it takes.
 
-The model is scripted, so no key. It uses CRL_BOOTSTRAP_SERVERS, else the Kafka of `crl up`.
+The model is scripted, so you need no API key. The example uses CRL_BOOTSTRAP_SERVERS, else the Kafka of `crl up`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Mutate the decision modules, one condition at a time, and check whether a quick test notices.
 
-    mutation.py                      the modules in ``DECIDES``
+    mutation.py                      the modules in ``DECIDES`` and ``NARROW``
     mutation.py verdict window       these modules of crl_stream/core/monitor
+    mutation.py bridges/scale        this module of crl_stream
 
-mutmut makes the mutants and runs the tests that ``[tool.mutmut]`` in pyproject.toml selects.  Its operators change
-numbers, comparisons and connectives.  Our own operators, below, remove a condition, half of a condition, an assignment
-or a call.  mutmut's mutants of texts and arguments are left out: other tests compare the published texts, and mypy
-checks the arguments.
+mutmut makes the mutants and runs the tests that ``NARROW`` names for the module, or else those that ``[tool.mutmut]``
+in pyproject.toml selects.  Its operators change numbers, comparisons and connectives.  Our own operators, below, remove
+a condition, half of a condition, an assignment or a call.  mutmut's mutants of texts and arguments are left out: other
+tests compare the published texts, and mypy checks the arguments.
 
 The exit status is 1 if a mutant survives that ``tests/core/surviving_mutants.toml`` does not explain, if an explained
 mutant no longer survives, or if the run was interrupted.
@@ -21,6 +22,7 @@ import shutil
 import sys
 import time
 import tomllib
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +35,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "build" / "mutation"
 """The folder in which mutmut works.  Every run recreates the folder, so results of earlier code are never reused."""
 EXPLAINED: Final = ROOT / "tests" / "core" / "surviving_mutants.toml"
-MODULES: Final = "crl_stream/core/monitor"
+PACKAGE: Final = "crl_stream"
+USUAL: Final = "core/monitor"
+"""The folder of modules that are named without a folder."""
 DECIDES: Final = (
     "step",
     "protection",
@@ -52,7 +56,44 @@ DECIDES: Final = (
     "witnesses",
     "scorecard",
 )
-PROCESSES: Final = 2
+_BRIDGES: Final = ("tests/bridges",)
+_GUARDRAILS: Final = ("tests/core/test_guardrail_decisions.py", "tests/core/test_guardrails.py")
+_RUNTIMES: Final = ("tests/core/test_adoption.py", "tests/core/test_many_runtimes.py", "tests/core/test_snapshot.py")
+_WEIGHTS: Final = ("tests/client/test_weights.py", "tests/wire/test_weights.py", "tests/wire/test_partitioner.py")
+_MIRRORS: Final = ("tests/core/test_mirroring.py",)
+NARROW: Final[dict[str, tuple[str, ...]]] = {
+    "guardrail": _GUARDRAILS,
+    "guardrails": _GUARDRAILS,
+    "gauges": ("tests/core/test_gauges.py",),
+    "judges": ("tests/core/test_judges.py",),
+    "adoption": _RUNTIMES,
+    "runtimes": _RUNTIMES,
+    "filing": ("tests/core/test_filing.py", "tests/core/test_filing_reference.py"),
+    "core/proposer/filed": ("tests/core/proposals/test_external.py",),
+    "client/sessions": ("tests/client/test_sessions.py",),
+    "wire/weights": _WEIGHTS,
+    "wire/partitioner": _WEIGHTS,
+    "wire/runtime_codec": ("tests/wire/test_codec.py", "tests/wire/test_examples.py"),
+    "bridges/agents": _BRIDGES,
+    "bridges/mapping": _BRIDGES,
+    "bridges/names": _BRIDGES,
+    "bridges/otlp_json": _BRIDGES,
+    "bridges/otlp_proto": _BRIDGES,
+    "bridges/polling": _BRIDGES,
+    "bridges/protobuf": _BRIDGES,
+    "bridges/scale": _BRIDGES,
+    "bridges/scores": _BRIDGES,
+    "bridges/kinds/cloudevents": _BRIDGES,
+    "bridges/kinds/langfuse": _BRIDGES,
+    "bridges/kinds/langsmith": _BRIDGES,
+    "bridges/kinds/otlp": _BRIDGES,
+    "core/mirroring/label": _MIRRORS,
+    "core/mirroring/refs": _MIRRORS,
+    "core/mirroring/store": _MIRRORS,
+    "core/mirroring/wants": _MIRRORS,
+}
+"""Modules that few tests are about, and these tests, so that each mutant takes a second."""
+PROCESSES = 2
 UNFINISHED: Final = ("not checked", "check was interrupted by user")
 
 
@@ -161,7 +202,10 @@ def prepare(names: list[str]) -> None:
     # The newest mutmut that works with Faust's version of click reads an attribute that pytest has removed.
     pytest.Item._nodeid = property(lambda item: item.nodeid)  # noqa: SLF001
     Config.get().also_copy = [Path(name) for name in shown if name != "crl_stream"]
-    Config.get().only_mutate = [f"{MODULES}/{name}.py" for name in names]
+    Config.get().pytest_add_cli_args = [*Config.get().pytest_add_cli_args, "--hypothesis-profile=mutation"]
+    Config.get().only_mutate = [path_of(name) for name in names]
+    if tests := NARROW.get(names[0]):
+        Config.get().pytest_add_cli_args_test_selection = list(tests)
 
 
 def results() -> tuple[Counter[str], list[Survivor]]:
@@ -181,17 +225,18 @@ def results() -> tuple[Counter[str], list[Survivor]]:
                 code, becomes = (
                     " / ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+"
                 )
-                function = name.rpartition(".")[2].removeprefix("x_").partition("__mutmut_")[0]
-                survivors.append(Survivor(path.stem, function, code, becomes))
+                function = name.rpartition(".")[2].partition("__mutmut_")[0]
+                function = function.rpartition("ǁ")[2] if "ǁ" in function else function.removeprefix("x_")
+                survivors.append(Survivor(name_of(path), function, code, becomes))
     return counts, sorted(survivors)
 
 
 def place(survivor: Survivor) -> str:
     """Return the file and line of a survivor."""
-    path = f"{MODULES}/{survivor.module}.py"
+    path = path_of(survivor.module)
     inside, first = False, survivor.code.partition(" / ")[0]
     for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1):
-        inside = inside or line.startswith(f"def {survivor.function}(")
+        inside = inside or line.lstrip().startswith(f"def {survivor.function}(")
         if inside and line.strip() == first:
             return f"{path}:{number}"
     return path
@@ -225,15 +270,51 @@ def report(names: list[str], seconds: float) -> int:
     return status
 
 
+def path_of(name: str) -> str:
+    """Return the path of a module."""
+    return f"{PACKAGE}/{name}.py" if "/" in name else f"{PACKAGE}/{USUAL}/{name}.py"
+
+
+def name_of(path: Path) -> str:
+    """Return the name of a module, which ``path_of`` takes."""
+    name = path.relative_to(PACKAGE).with_suffix("").as_posix()
+    return name.removeprefix(f"{USUAL}/")
+
+
 def main() -> int:
     """Mutate, test, report."""
-    names = sys.argv[1:] or list(DECIDES)
-    unknown = [name for name in names if not (ROOT / MODULES / f"{name}.py").is_file()]
+    names = [name_of(Path(path_of(name))) for name in sys.argv[1:]] or [*DECIDES, *NARROW]
+    unknown = [name for name in names if not (ROOT / path_of(name)).is_file()]
     if unknown:
-        print(f"{MODULES} has no module {', '.join(unknown)}; use a name such as lifecycle", file=sys.stderr)
+        print(f"{PACKAGE} has no module {', '.join(unknown)}; use a name such as lifecycle", file=sys.stderr)
         return 2
-    started = time.monotonic()
     os.nice(5)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        groups.setdefault(NARROW.get(name, ()), []).append(name)
+    return max([run_apart(group) for group in groups.values()])
+
+
+def run_apart(names: list[str]) -> int:
+    """Mutate and test in a process of its own, because mutmut keeps what it has read in global variables."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        status = mutate(names)
+    except SystemExit as ended:  # mutmut ends so if the tests fail without a mutant
+        status = ended.code if isinstance(ended.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def mutate(names: list[str]) -> int:
+    """Mutate modules that have the same tests, and report."""
+    started = time.monotonic()
     prepare(names)
     from mutmut import __main__ as mutmut
 

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from installation import Installation
 from long_tests import add_option, mark_and_leave_out
 from shared_kafka import SharedKafka
 
 # Slowness of a loaded machine is not a failure.
 settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# `make mutation` only needs to know whether a test fails: finding the smallest example would take most of its time.
+settings.register_profile(
+    "mutation", settings.get_profile("crl"), max_examples=50, phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile("crl")
 
 _KAFKA = pytest.StashKey[SharedKafka]()

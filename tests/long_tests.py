@@ -45,6 +45,11 @@ LONG: Final = (
     "joins/test_sync.py::test_an_agent_in_node_follows_through_flagds_provider",
     "joins/test_sync.py::test_node_and_go_choose_",
     "joins/test_hook_stories.py::test_the_same_agent_with_any_other_framework_",
+    "joins/test_bridges.py::test_an_agent_that_only_sends_cloudevents_",
+    "joins/test_bridges.py::test_spans_that_name_no_epoch_",
+    "joins/test_every_way.py::test_an_agent_with_a_plain_kafka_client_",
+    "joins/test_sync.py::test_an_agent_joined_by_flagds_own_provider_",
+    "joins/test_mirror_mlflow.py::test_an_agent_whose_prompts_are_in_mlflow_",
     "test_detection_rivals.py::test_rivers_detectors_",
     # Kills and outages of a mirror, beside the shorter stories about the same label.
     "joins/test_mirror_mlflow.py::test_a_mirror_that_is_killed_",

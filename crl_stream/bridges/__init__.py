@@ -1,4 +1,4 @@
-"""Bridges: what other systems say about agents, as messages of the log; all pure.
+"""Bridges turn what other systems say about agents into messages of the log; all functions are pure.
 
 Read in this order:
 
@@ -11,7 +11,7 @@ Read in this order:
 For scores:
 
     scores        a score of another system as feedback
-    polling       the place in a system that is polled
+    polling       how far a polled system has been read
 
 For OpenTelemetry and OpenInference:
 

@@ -1,7 +1,7 @@
-"""Spans of agents as invocations: the outermost span of each agent, with what its children say about it.
+"""Turns spans into invocations: the outermost span of each agent, completed from the spans inside it.
 
-A span is an agent's if it invokes an agent (OpenTelemetry) or has the kind AGENT (OpenInference). Frameworks and
-remote services may both make a span for the same work, one inside the other, so a span inside another one of the same
+A span is an agent's if it invokes an agent (OpenTelemetry) or has the kind AGENT (OpenInference). A framework and a
+remote service may both make a span for the same work, one inside the other. So a span inside another one of the same
 agent is not counted. What is inside is decided with the spans of one record. If the spans of a trace arrive in several
 records, an inner span whose outer one is elsewhere counts as well; see ``invocation_id`` in docs/bridges.md.
 """
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from crl_stream.bridges import attributes as names
 from crl_stream.bridges.mapping import Fault, Mapped, Message
-from crl_stream.bridges.names import bounded, derived_id, mended, text_in
+from crl_stream.bridges.names import bounded, derived_id, mended, mended_all, text_in
 from crl_stream.bridges.scale import Scale, number_in
 from crl_stream.bridges.spans import SPAN_ID, TRACE_ID, Attributes, Event, Span
 from crl_stream.core import messages as m
@@ -29,7 +29,7 @@ _MOST_COST: Final = 1e9
 _MOST_METRIC: Final = 1e9
 _METRICS: Final = 4
 _MOST_AROUND: Final = 128
-"""How many spans around a span are looked at, so that the work for a record grows only with its number of spans."""
+"""How many outer spans of a span are examined at most, so that the work grows only with the number of spans."""
 _FOREIGN: Final = 256
 _LABEL: Final = 200
 _SOURCES: Final = frozenset(("live", "stale", "file", "default", "explore", "session"))
@@ -59,7 +59,7 @@ class _Family(NamedTuple):
     agents: dict[tuple[str, str], str]
     """The mended agent name of every agent span whose name could be mended."""
     inner: dict[tuple[str, str], list[Span]]
-    """The spans that belong to each counted agent span: those within it, but not within another agent."""
+    """The spans inside each counted agent span, without those inside a span of another agent."""
 
 
 def map_spans(spans: Sequence[Span], rules: Rules, received: int) -> Mapped:
@@ -118,7 +118,7 @@ def _family(spans: Sequence[Span], rules: Rules) -> _Family:
 
 
 def _owner(span: Span, family: _Family) -> Span | None:
-    """Return the counted agent span that a span is part of; None for a counted one, or if it is not in hand."""
+    """Return the counted agent span around a span; None for a counted span, or if there is none in the record."""
     owner, name = None, family.agents.get((span.trace_id, span.span_id))
     if name is None and _is_agent(span):
         return None
@@ -133,7 +133,7 @@ def _owner(span: Span, family: _Family) -> Span | None:
 
 
 def _ancestors(span: Span, family: _Family) -> Iterator[Span]:
-    """Yield the spans around a span that are in hand, from the inside; a circle ends it, and so does the limit."""
+    """Yield the outer spans of a span that are in the record, the innermost first, up to the limit or a cycle."""
     seen = {(span.trace_id, span.span_id)}
     place = (span.trace_id, span.parent_id)
     while len(seen) <= _MOST_AROUND and (outer := family.spans.get(place)) is not None and place not in seen:
@@ -181,8 +181,8 @@ def _invocation(span: Span, family: _Family, rules: Rules, received: int) -> Mes
         duration_seconds=_duration(span),
         trace_id=span.trace_id,
         session_id=_bounded(own, names.SESSION, _FOREIGN),
-        provider=_told(span, inner, names.PROVIDER, _LABEL),
-        model=_told(span, inner, names.MODEL, _LABEL),
+        provider=_stated_or_agreed(span, inner, names.PROVIDER, _LABEL),
+        model=_stated_or_agreed(span, inner, names.MODEL, _LABEL),
         tokens_input=_tokens(span, inner, names.TOKENS_IN),
         tokens_output=_tokens(span, inner, names.TOKENS_OUT),
         cost=_amount(own, names.COST),
@@ -196,35 +196,26 @@ def _task(span: Span, family: _Family, inner: list[Span], rules: Rules) -> dict[
     """Return the names of agent, task and variant."""
     outer = list(_ancestors(span, family))
     workflow = next((name for one in outer if (name := _workflow_name(one))), None)
-    both = (span.attributes, span.resource)
+    both, where = (span.attributes, span.resource), f"span {span.span_id} of trace {span.trace_id}"
+    lacks = f"{where} does not name"
     found = {
-        "agent_name": (_first(both, (rules.agent, *names.AGENT)), "the agent (gen_ai.agent.name)"),
+        "agent_name": (
+            _first(both, (rules.agent, *names.AGENT)),
+            f"{lacks} the agent (gen_ai.agent.name)",
+        ),
         "task_type": (
             _first(both, (rules.task, names.WORKFLOW)) or workflow or rules.default_task or None,
-            f"the task ({rules.task} or gen_ai.workflow.name, or default_task_type in the settings)",
+            f"{lacks} the task ({rules.task} or gen_ai.workflow.name, or default_task_type in the settings)",
         ),
         "variant_id": (
             _first(both, (rules.variant, *names.VARIANT))
             or _unanimous(inner, (rules.variant, *names.VARIANT))
             or rules.default_variant
             or None,
-            f"the variant ({rules.variant} or gen_ai.agent.version, or default_variant in the settings)",
+            f"{lacks} the variant ({rules.variant} or gen_ai.agent.version, or default_variant in the settings)",
         ),
     }
-    return _mended_all(found, f"span {span.span_id} of trace {span.trace_id}")
-
-
-def _mended_all(found: dict[str, tuple[str | None, str]], where: str) -> dict[str, Any] | Fault:
-    """Return names that the log accepts, or the first fault; each name comes with what it is."""
-    names_found = dict[str, Any]()
-    for field, (text, what) in found.items():
-        if text is None:
-            return Fault(reasons.MISSING_FIELD, f"{field}: {where} does not name {what}")
-        name = mended(text)
-        if name is None:
-            return Fault(reasons.BAD_IDENTIFIER, f"{field}: {where} has a name that cannot be mended: {text[:60]!r}")
-        names_found[field] = name
-    return names_found
+    return mended_all(found, where)
 
 
 def _workflow_name(span: Span) -> str | None:
@@ -297,7 +288,7 @@ def _quality(span: Span, inner: list[Span], rules: Rules) -> tuple[float | None,
 
 
 def _orphan_scores(span: Span, family: _Family, rules: Rules, received: int) -> Iterator[Message | Fault]:
-    """Yield the scores on a span whose agent span is not in hand, as feedback."""
+    """Yield the scores on a span whose agent span is not in the record, as feedback."""
     if any(_is_agent(outer) for outer in _ancestors(span, family)):
         return
     for event in span.events:
@@ -320,12 +311,15 @@ def _feedback(
     if quality is None:
         least, most = rules.scale.least, rules.scale.most
         return Fault(reasons.OUT_OF_RANGE, f"quality: {where} has the score {score}, outside of {least} to {most}")
-    task = _mended_all(
+    task = mended_all(
         {
-            "agent_name": (_first(places, (rules.agent, *names.AGENT)), "the agent (gen_ai.agent.name)"),
+            "agent_name": (
+                _first(places, (rules.agent, *names.AGENT)),
+                f"{where} does not name the agent (gen_ai.agent.name)",
+            ),
             "task_type": (
                 _first(places, (rules.task, names.WORKFLOW)) or rules.default_task or None,
-                f"the task ({rules.task}, or default_task_type in the settings)",
+                f"{where} does not name the task ({rules.task}, or default_task_type in the settings)",
             ),
         },
         where,
@@ -370,12 +364,12 @@ def _first(places: Sequence[Attributes], wanted: Iterable[str]) -> str | None:
 
 
 def _unanimous(spans: Iterable[Span], wanted: Sequence[str]) -> str | None:
-    """Return what all spans that say anything agree on; None if they disagree or say nothing."""
+    """Return the value that all spans with a value share; None if they differ or none has one."""
     found = {text for span in spans if (text := _first((span.attributes,), wanted)) is not None}
     return found.pop() if len(found) == 1 else None
 
 
-def _told(span: Span, inner: list[Span], wanted: Sequence[str], longest: int) -> str | None:
+def _stated_or_agreed(span: Span, inner: list[Span], wanted: Sequence[str], longest: int) -> str | None:
     return bounded(_first((span.attributes,), wanted) or _unanimous(inner, wanted), longest)
 
 
@@ -392,7 +386,7 @@ def _count(own: Attributes, wanted: Sequence[str]) -> int | None:
 
 
 def _tokens(span: Span, inner: list[Span], wanted: Sequence[str]) -> int | None:
-    """Return the tokens that the agent's span states, or else those of its calls of models together."""
+    """Return the tokens of the agent's span, or else the sum over the model calls inside it."""
     stated = _count(span.attributes, wanted)
     if stated is not None:
         return stated

@@ -1,4 +1,4 @@
-"""The names of attributes that the bridge for OpenTelemetry reads, and nothing else names one.
+"""The names of all attributes that the bridge for OpenTelemetry reads.
 
 OpenTelemetry's conventions for generative AI are in development (repository semantic-conventions-genai), and names
 change from release to release. Each list has the newest name first; the others are older names, or those of

@@ -1,7 +1,7 @@
-"""What a record of another system becomes: messages for the log, and faults for a dead letter.
+"""The result for one record of another system: messages for the log, and faults for a dead letter.
 
-A bridge's mapping is a pure function from one record to a ``Mapped``. It never raises, and depends on nothing but the
-record and the settings, so a record that is read twice gives the same bytes with the same ids twice.
+A bridge's mapping is a pure function from one record to a ``Mapped``. It never raises, and depends only on the record
+and the settings. So a record that is read twice gives the same bytes and ids.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOG: Final = TOPIC_OF[m.Invocation]
 
 
 class Fault(NamedTuple):
-    """Why something in a record became no message: a reason from ``wire.reasons`` and a sentence for people."""
+    """Why a part of a record cannot be used: a reason from ``wire.reasons`` and a sentence for people."""
 
     reason: str
     detail: str
@@ -37,7 +37,7 @@ class Message(NamedTuple):
 
 
 class Mapped(NamedTuple):
-    """All that one record becomes."""
+    """Everything that one record becomes."""
 
     messages: list[Message]
     faults: list[Fault]

@@ -1,16 +1,19 @@
 """Names from other systems as the names that crl-stream allows.
 
-Other systems allow any text, such as ``Math Tutor``. A name is mended the way error messages suggest it:
-``Math-Tutor``. A name is refused if mending would leave nothing of it, or cut it, because different names could then
-become the same.
+Other systems allow any text, such as ``Math Tutor``. ``mended`` changes a name as error messages suggest:
+``Math-Tutor``. It refuses a name of which nothing would be left, or which is too long, because different names could
+then become the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
 
+from crl_stream.bridges.mapping import Fault
 from crl_stream.core.identity import is_identifier, suggest_identifier
+from crl_stream.wire import reasons
 
 _LONGEST: Final = 128
 _UNNAMED: Final = suggest_identifier("")
@@ -24,6 +27,22 @@ def mended(text: str) -> str | None:
         return None
     found = suggest_identifier(text)
     return None if found == _UNNAMED else found
+
+
+def mended_all(found: Mapping[str, tuple[str | None, str]], where: str) -> dict[str, Any] | Fault:
+    """Return names that the log accepts, by field, or the first fault.
+
+    Each name in ``found`` comes with what to say if there is none; ``where`` is what messages to people call its place.
+    """
+    names = dict[str, Any]()
+    for field, (text, missing) in found.items():
+        if text is None:
+            return Fault(reasons.MISSING_FIELD, f"{field}: {missing}")
+        name = mended(text)
+        if name is None:
+            return Fault(reasons.BAD_IDENTIFIER, f"{field}: {where} has a name that cannot be mended: {text[:60]!r}")
+        names[field] = name
+    return names
 
 
 def text_in(value: Any) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from crl_stream.bridges.scale import Scale
+from crl_stream.sections import CheckedSection
 
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 """The name of a topic that another program writes; kafka.topic_prefix does not apply to it."""
@@ -17,20 +18,13 @@ OwnName = Annotated[str, Field(pattern=r"^([A-Za-z0-9._:-]{1,128})?$")]
 _INBOX: Final = ""
 
 
-class BridgeOptions(BaseModel):
+class BridgeOptions(CheckedSection):
     """Settings of one bridge, ``[bridges.<name>]``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(defer_build=True)
 
     kind: str
     """Kind of bridge: the name of its file in ``bridges/kinds``."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _not_a_boolean(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise PydanticCustomError("boolean", "Input should not be true or false")
-        return value
 
     def source(self) -> str:
         """Return the topic of another program that the bridge reads; empty if its input arrives over HTTP."""

@@ -1,7 +1,7 @@
-"""OTLP as JSON, the encoding ``otlp_json`` of the Collector's Kafka exporter, as spans and events.
+"""Reads spans and events from OTLP as JSON, the encoding ``otlp_json`` of the Collector's Kafka exporter.
 
 Ids are hex, and 64-bit numbers are text or numbers. Unknown fields are skipped, and a field of another type counts as
-absent, except where the structure itself is wrong: then ``Malformed`` is raised, and nothing else.
+absent. Only if the structure itself is wrong, ``Malformed`` is raised.
 """
 
 from __future__ import annotations

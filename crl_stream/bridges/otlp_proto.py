@@ -1,4 +1,4 @@
-"""OTLP in Protocol Buffers, the default encoding of the Collector's Kafka exporter, as spans and events.
+"""Reads spans and events from OTLP in Protocol Buffers, the default encoding of the Collector's Kafka exporter.
 
 The numbers are those of opentelemetry-proto, release 1. Unknown fields are skipped. Every function raises ``Malformed``
 for bytes that are not the message it reads, and nothing else.

@@ -1,14 +1,14 @@
-"""The place in a system that is polled: what has been fetched, so that nothing is lost or fetched twice.
+"""How far a polled system has been read, so that no score is lost or fetched twice.
 
 A system is asked for everything since the newest score, minus an overlap, because scores may appear late. The cursor
 therefore also lists the scores within the overlap that were already fetched. It is written together with the scores, in
-the same batch of records, so both are there or neither.
+the same batch of records, so the topic has both or neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -19,6 +19,8 @@ CURSOR: Final = "crl-cursor"
 """Header of an inbox record: the cursor after it."""
 MOST_SEEN: Final = 5_000
 """How many scores are remembered; with more than that in the overlap, the overlap becomes shorter."""
+MOST_IN_HAND: Final = 50_000
+"""How many scores are remembered before the last page has been fetched."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -49,18 +51,37 @@ class Page(NamedTuple):
     """What to ask for the following page; empty after the last one."""
 
 
+@runtime_checkable
+class Pull(Protocol):
+    """How a system that is polled is asked, and what its answers mean; pure. ``options`` are those of the bridge."""
+
+    def request(self, options: Any, since: int, following: str) -> tuple[str, dict[str, str]]:
+        """Return the URL and the query for a page: the first one since a time (milliseconds), or the ``following``."""
+
+    def headers(self, options: Any) -> dict[str, str]:
+        """Return the headers of every request."""
+
+    def read(self, body: bytes) -> Page:
+        """Return the page in an answer; raise ``ValueError`` if it is not one."""
+
+
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Cursor).decode
 
 
 def new_in(scores: Sequence[Fetched], cursor: Cursor) -> tuple[list[Fetched], Cursor]:
-    """Return the scores that were not fetched before, oldest first, and the cursor with them."""
+    """Return the scores that were not fetched before, oldest first, and the cursor with them.
+
+    Of more than ``MOST_IN_HAND`` scores, the oldest are forgotten at once and not only after the last page.
+    """
     seen, found = dict(cursor.seen), list[Fetched]()
     for score in sorted(scores, key=lambda one: one.time):
         digest = name_digest(score.identity).hex()
         if digest not in seen:
             seen[digest] = score.time
             found.append(score)
+    if len(seen) > MOST_IN_HAND:
+        seen = dict(sorted(seen.items(), key=lambda one: one[1])[-MOST_IN_HAND:])
     return found, Cursor(cursor.since, seen)
 
 

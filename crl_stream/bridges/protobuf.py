@@ -14,7 +14,6 @@ Value = int | bytes
 VARINT: Final = 0
 FIXED64: Final = 1
 BYTES: Final = 2
-START_GROUP: Final = 3
 FIXED32: Final = 5
 _UNSIGNED64: Final = Struct("<Q")
 _DOUBLE: Final = Struct("<d")

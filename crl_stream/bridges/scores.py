@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import Field
 
 from crl_stream.bridges.mapping import Fault, Message
-from crl_stream.bridges.names import bounded, mended, text_in
+from crl_stream.bridges.names import bounded, mended_all, text_in
 from crl_stream.bridges.options import OwnName, ScoredOptions
 from crl_stream.bridges.scale import number_in
 from crl_stream.core import messages as m
@@ -18,7 +18,7 @@ from crl_stream.wire import reasons
 _FOREIGN: Final = 256
 _SOURCE: Final = 200
 _KEYS: Final = ("crl.{}", "crl_{}", "{}")
-"""How a field of ours is spelled in the metadata of other systems."""
+"""How the metadata of other systems may spell our fields."""
 
 
 class ScoreOptions(ScoredOptions):
@@ -52,20 +52,16 @@ def feedback(score: Score, options: ScoreOptions, received: int) -> Message | Fa
     quality = _quality(score, options)
     if isinstance(quality, Fault):
         return quality
-    invocation = _named(score.metadata, "invocation_id") or score.invocation_id
+    metadata = score.metadata
     found = {
-        "agent_name": _named(score.metadata, "agent_name") or options.agent_name or None,
-        "task_type": _named(score.metadata, "task_type") or options.task_type or None,
-        "invocation_id": invocation,
+        "agent_name": _named(metadata, "agent_name") or options.agent_name or None,
+        "task_type": _named(metadata, "task_type") or options.task_type or None,
+        "invocation_id": _named(metadata, "invocation_id") or score.invocation_id,
     }
-    fields = dict[str, str]()
-    for field, text in found.items():
-        if text is None:
-            return Fault(reasons.MISSING_FIELD, f"{field}: {score.where} does not say it, and the settings neither")
-        name = mended(text)
-        if name is None:
-            return Fault(reasons.BAD_IDENTIFIER, f"{field}: {score.where} has {text[:60]!r}, which cannot be mended")
-        fields[field] = name
+    missing = f"neither {score.where} nor the settings name it"
+    fields = mended_all({field: (text, missing) for field, text in found.items()}, score.where)
+    if isinstance(fields, Fault):
+        return fields
     message = m.Feedback(
         schema_version=1,
         feedback_id=score.id,
@@ -73,9 +69,7 @@ def feedback(score: Score, options: ScoreOptions, received: int) -> Message | Fa
         quality=quality,
         source=bounded(score.source, _SOURCE),
         evaluator=bounded(options.evaluator, _FOREIGN),
-        agent_name=fields["agent_name"],
-        task_type=fields["task_type"],
-        invocation_id=fields["invocation_id"],
+        **fields,
     )
     return Message(message)
 
@@ -104,7 +98,7 @@ def _time(text: str, received: int) -> str:
 
 def milliseconds(text: Any) -> int | None:
     """Return a time in RFC 3339, with any offset or none for UTC, in milliseconds; None if it is not a time."""
-    if not isinstance(text, str) or not 10 <= len(text) <= 40:
+    if not isinstance(text, str):
         return None
     has_offset = text.endswith("Z") or "+" in text[10:] or "-" in text[10:]
     try:

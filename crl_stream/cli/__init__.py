@@ -28,6 +28,8 @@ Commands that show the state:
     runtimes         which runtimes use the active variant
     rollbacks/       what was rolled back, and what became of it
     audit            who did what, when and why
+    explain          why something happened, and what followed; explain_text: its page
+    why_not          why nothing happened: every condition; why_not_text: its page
     tail             follows topics
     topology         what each stage reads, keeps and writes
     drill/           tests the protection on a reserved task
@@ -52,6 +54,7 @@ Commands about files and settings:
     chosen_policy    the words that name a policy
     sync/            keeps a file with the active variants, for runtimes without Kafka
     calibrate/       measures policies with a task's own history
+    export           writes outcomes, events and proposals to a file, and goes on after an interruption
     archive          compresses old telemetry
     config           the settings
     notify           the alert channels
@@ -60,6 +63,7 @@ Used by several commands:
 
     clock            the current time
     silence          reports that Kafka does not answer
+    whole_file       replaces a file, so that readers always find a whole one
 """
 
 from crl_stream.cli.application import main

@@ -1,12 +1,12 @@
-"""How runtimes followed changes of the active variant, in words: the guide promises one or two invocations."""
+"""How runtimes followed the latest changes of the active variants, for the lines of ``crl status`` and ``window``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from crl_stream.dashboard.adoption import followed
-from crl_stream.stages.fleet_summary import ON_ADOPTION
+from crl_stream.explaining.adoption import followed
+from crl_stream.stages.fleet_summary import ON_ADOPTION, fleet_sums
 
 
 def fleet_adoption(tasks: Iterable[Mapping[str, Any]] | None, summary: Mapping[str, int]) -> dict[str, int] | None:
@@ -14,11 +14,7 @@ def fleet_adoption(tasks: Iterable[Mapping[str, Any]] | None, summary: Mapping[s
 
     ``tasks`` are all tasks as in ``/api/tasks``, or None if not all are listed; the figures then come from ``summary``.
     """
-    if tasks is not None:
-        each = [found for task in tasks if (found := task.get("adoption"))]
-        total = {name: sum(found[name] for found in each) for name in ON_ADOPTION}
-    else:
-        total = {name: summary.get(f"runtimes_{name}", 0) for name in ON_ADOPTION}
+    total = fleet_sums(tasks, "adoption", ON_ADOPTION, summary, "runtimes_")
     return total if total["expected"] else None
 
 

@@ -48,6 +48,12 @@ TaskOrAll = Annotated[
 ]
 Everything = Annotated[bool, typer.Option("--all", help="The whole fleet: every task, including future ones.")]
 Hours = Annotated[float | None, typer.Option("--hours", help="Hours. Default: the policy's.")]
+Parent = Annotated[str | None, typer.Option(help="The variant it was derived from.", autocompletion=complete_variant)]
+Provider = Annotated[str | None, typer.Option(help="Provider of the model.")]
+Model = Annotated[str | None, typer.Option(help="The model.")]
+ModelTier = Annotated[str | None, typer.Option(help="Class of the model, as your runtimes call it.")]
+Temperature = Annotated[float | None, typer.Option(help="Sampling temperature, 0 to 2.")]
+Ref = Annotated[str | None, typer.Option(help="Where its configuration is kept, such as langfuse:refund@12.")]
 
 
 def undo(
@@ -177,20 +183,18 @@ def register(
     context: typer.Context,
     task: Task,
     variant: Annotated[str, typer.Argument(help="Name of the new variant.")],
-    parent: Annotated[str | None, typer.Option(help="The variant it was derived from.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Provider of the model.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model.")] = None,
-    model_tier: Annotated[str | None, typer.Option(help="Class of the model, as your runtimes call it.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature, 0 to 2.")] = None,
+    parent: Parent = None,
+    provider: Provider = None,
+    model: Model = None,
+    model_tier: ModelTier = None,
+    temperature: Temperature = None,
     configuration: Annotated[
         str | None,
         typer.Option(
-            metavar="JSON|@FILE", help="What runtimes get for it: a JSON object, at most 16 KiB; @- reads it."
+            metavar="JSON|@FILE", help="What runtimes get for it: a JSON object, at most 16 KiB; @- reads stdin."
         ),
     ] = None,
-    ref: Annotated[
-        str | None, typer.Option(help="Where its configuration is kept, such as langfuse:refund@12.")
-    ] = None,
+    ref: Ref = None,
     reason: Reason = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,
@@ -200,7 +204,6 @@ def register(
 
     It becomes active when its outcomes justify it, or immediately with crl activate --untested.
     """
-    fields = {"parent": parent, "provider": provider, "model": model, "model_tier": model_tier}
     give_order(
         context,
         m.RegisterVariant,
@@ -212,10 +215,13 @@ def register(
         json,
         may_be_new=True,
         variant_id=variant,
+        parent=parent,
+        provider=provider,
+        model=model,
+        model_tier=model_tier,
         temperature=temperature,
         configuration=None if configuration is None else object_of(configuration),
         ref=ref,
-        **fields,
     )
 
 
@@ -258,14 +264,17 @@ def accept(
     task: Task,
     variant: Annotated[
         str | None,
-        typer.Argument(help="The degraded variant. Default: the active one.", autocompletion=complete_variant),
+        typer.Argument(
+            help="The degraded variant, or one with a broken guardrail. Default: the active one.",
+            autocompletion=complete_variant,
+        ),
     ] = None,
     reason: Reason = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Accept a lasting decline: compare a degraded variant with what it delivers now."""
+    """Accept a lasting change: compare a variant with what it delivers, or costs, now."""
     give_order(context, m.AcceptLevel, task_key(task), None, reason, actor, timeout, json, variant_id=variant)
 
 

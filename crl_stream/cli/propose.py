@@ -6,8 +6,20 @@ from typing import Annotated
 
 import typer
 
-from crl_stream.cli.completing import complete_variant
-from crl_stream.cli.orders import Actor, Json, Task, Timeout, give_order, object_of
+from crl_stream.cli.orders import (
+    Actor,
+    Json,
+    Model,
+    ModelTier,
+    Parent,
+    Provider,
+    Ref,
+    Task,
+    Temperature,
+    Timeout,
+    give_order,
+    object_of,
+)
 from crl_stream.cli.session import task_key
 from crl_stream.core import messages as m
 from crl_stream.proposals.candidate import configuration_of, evidence_of
@@ -20,15 +32,11 @@ def propose(
     configuration: Annotated[
         str | None,
         typer.Option(
-            metavar="JSON|@FILE", help="What runtimes would get for it: a JSON object, at most 16 KiB; @- reads it."
+            metavar="JSON|@FILE", help="What runtimes would get for it: a JSON object, at most 16 KiB; @- reads stdin."
         ),
     ] = None,
-    ref: Annotated[
-        str | None, typer.Option(help="Where its configuration is kept, such as langfuse:refund@12.")
-    ] = None,
-    parent: Annotated[
-        str | None, typer.Option(help="The variant it was derived from.", autocompletion=complete_variant)
-    ] = None,
+    ref: Ref = None,
+    parent: Parent = None,
     evidence: Annotated[
         str | None,
         typer.Option(
@@ -36,10 +44,10 @@ def propose(
         ),
     ] = None,
     source: Annotated[str, typer.Option(help="What made it, as name@version, such as gepa@0.1.4.")] = "a person",
-    provider: Annotated[str | None, typer.Option(help="Provider of the model.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model.")] = None,
-    model_tier: Annotated[str | None, typer.Option(help="Class of the model, as your runtimes call it.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature, 0 to 2.")] = None,
+    provider: Provider = None,
+    model: Model = None,
+    model_tier: ModelTier = None,
+    temperature: Temperature = None,
     reason: Annotated[str, typer.Option("--reason", "-m", help="Your reason; it is shown to the reviewer.")] = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,

@@ -13,8 +13,8 @@ from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.drills import is_drill
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import AdoptionSnapshot, Receipt, RuntimeBehind, TaskSnapshot
-from crl_stream.dashboard.adoption import followed
 from crl_stream.errors import NotFound
+from crl_stream.explaining.adoption import followed
 from crl_stream.kafka.commands import home_of
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access

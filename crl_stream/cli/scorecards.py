@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from crl_stream.core.monitor.scorecard import in_words
-from crl_stream.stages.fleet_summary import ON_CARD
+from crl_stream.stages.fleet_summary import ON_CARD, fleet_sums
 
 
 def fleet_scorecard(tasks: Iterable[Mapping[str, Any]] | None, summary: Mapping[str, int]) -> dict[str, int] | None:
@@ -14,11 +14,7 @@ def fleet_scorecard(tasks: Iterable[Mapping[str, Any]] | None, summary: Mapping[
 
     ``tasks`` are all tasks as in ``/api/tasks``, or None if not all are listed; the figures then come from ``summary``.
     """
-    if tasks is not None:
-        cards = [card for task in tasks if (card := task.get("scorecard"))]
-        total = {name: sum(card[name] for card in cards) for name in ON_CARD}
-    else:
-        total = {name: summary.get(f"shadow_{name}", 0) for name in ON_CARD}
+    total = fleet_sums(tasks, "scorecard", ON_CARD, summary, "shadow_")
     return total if total["right"] or total["wrong"] or total["open"] else None
 
 

@@ -11,8 +11,8 @@ import typer
 from crl_stream.cli.silence import KafkaSilence
 from crl_stream.cli.talk import say, show, show_json
 from crl_stream.core import messages as m
-from crl_stream.dashboard.adoption import followed
 from crl_stream.errors import UsageError
+from crl_stream.explaining.adoption import followed
 from crl_stream.kafka.reader import Received, TopicReader
 from crl_stream.visible import visible
 from crl_stream.wire.dead_letter import read_letter, read_mark
@@ -112,6 +112,8 @@ def line_of(received: Received) -> str:
         what += f" ({message.reasoning})"
     elif isinstance(message, m.Hindsight):
         what = f"rollback {message.finding} {task}: {message.reasoning} ({message.rollback_id})"
+    elif isinstance(message, m.Benefit):
+        what = f"{message.cause} {message.finding.replace('_', ' ')} {task}: {message.reasoning} ({message.cause_id})"
     elif isinstance(message, m.Adoption):
         what = f"adopted {task} {message.variant_id}, epoch {message.epoch}: "
         what += followed(msgspec.to_builtins(message))

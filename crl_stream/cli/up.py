@@ -60,7 +60,7 @@ def _run(session: Session, record: RunRecord, stack: ExitStack) -> int:
     kafka = settings.kafka
     record.note(kafka=kafka.bootstrap_servers, views=views_url(settings), topic_prefix=kafka.topic_prefix)
     prepare_topics(settings)
-    if not settings.bridges:  # otherwise the process of the bridges reports it
+    if not settings.bridges:  # if another bridge can be used, the process of the bridges reports this one
         for name, bridge in settings.disabled_bridges.items():
             say(f"bridges.{name} is DISABLED: {bridge.reason.rstrip('.')}; {bridge.hint}")
     with running(session, settings, record=record) as installation:

@@ -323,13 +323,13 @@ class Resolver:
         return found
 
     def _usable(self, name: str, given: str | None) -> str | None:
-        """Return an id that is text; report anything else, and do without it, as without an empty one."""
+        """Return an id that is a text; None for an empty id, and for anything else, which is also reported."""
         if not given:
             return None
         try:
             given.encode()
         except (AttributeError, UnicodeEncodeError):
-            self._troubles.say("resolve", f"{name} is no text and is not used: {given!r:.100}")
+            self._troubles.say("resolve", f"{name} is not a text, so it is not used: {given!r:.100}")
             return None
         return given
 

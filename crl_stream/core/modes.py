@@ -1,4 +1,4 @@
-"""Words of the policy that messages repeat. They are here so that a client can read messages without the policy."""
+"""Words that the policy and messages share. They are here so that a client can read messages without the policy."""
 
 from __future__ import annotations
 

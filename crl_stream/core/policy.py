@@ -202,7 +202,7 @@ class CommonCause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Guardrails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What happens if the active variant, or the candidate of a rollout, becomes dearer or slower at the same quality.
+    """What happens if the active variant, or a rollout's candidate, costs more or takes longer at the same quality.
 
     Each metric is compared with what the variant delivered before, or with the replaced variant; evidence is required
     under every profile (``degradation.false_alarm_budget``).
@@ -296,11 +296,11 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_skew_seconds: Positive = 3_600.0
     """Operators are alerted if an outcome's own time differs from its append time by more than this."""
     stuck_invocations: AtLeastOne = 5
-    """A runtime is stuck if it reports more than this many outcomes of an older epoch after a change."""
+    """A runtime is stuck if more than this many of its invocations in an older epoch began after a change."""
     stuck_seconds: Positive = 120.0
     """A runtime is also stuck if it begins an invocation in an older epoch more than this long after a change."""
     on_change: OnChange = "next_turn"
-    """When sessions follow a change: at their ``next_turn``, or never, so that only the ``next_session`` does."""
+    """``next_turn``: a session follows a change at once. ``next_session``: only new sessions follow it."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

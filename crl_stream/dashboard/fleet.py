@@ -50,7 +50,7 @@ ALL_TASKS_KEPT: Final = 60_000
 """How many facts, and how many points, all tasks together keep about; with many tasks, each keeps fewer."""
 FEWEST_KEPT: Final = 6
 
-DecisionFact = m.Decision | m.Activation | m.RolloutStep | m.Hindsight | m.Adoption | m.CommandResult
+DecisionFact = m.Decision | m.Activation | m.RolloutStep | m.Hindsight | m.Benefit | m.Adoption | m.CommandResult
 """What ``crl.decisions`` carries."""
 ChangeKind = Literal["overview", "task", "active", "rollback", "fact", "degradation", "alert", "proposal", "receipt"]
 
@@ -348,6 +348,7 @@ _ID_OF: Final[dict[type, str]] = {
     m.Activation: "activation_id",
     m.RolloutStep: "step_id",
     m.Hindsight: "hindsight_id",
+    m.Benefit: "benefit_id",
     m.Adoption: "adoption_id",
     m.CommandResult: "result_id",
 }

@@ -1,4 +1,4 @@
-"""Hooks: they join an existing agent with about two lines, one optional module per framework.
+"""Hooks join an existing agent with about two lines; each framework has one optional module.
 
     from crl_stream.client import Client
     from crl_stream.hooks.langgraph import CrlCallback
@@ -18,7 +18,7 @@ error.
 
 What they share:
 
-    watching       one run, from its variant to its only outcome
+    watching       the options, and one run from its variant to its only outcome
 
 A hook imports its framework; this package imports none of them.
 """

@@ -12,11 +12,11 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from crl_stream.client.invocation import Client
 from crl_stream.core.messages.inputs import Status
-from crl_stream.hooks.watching import NO_RESULT, Hook, Judge, Run, session_of
+from crl_stream.hooks.watching import NO_RESULT, Hook, Options, Run, session_of
 
 try:
     from claude_agent_sdk import (
@@ -33,7 +33,7 @@ except ImportError as error:
 
 PROVIDER: Final = "anthropic"
 _STOPPED: Final = {"aborted_streaming", "aborted_tools"}
-"""Reasons with which a turn ends that somebody has interrupted."""
+"""Values of ``terminal_reason`` for a turn that was interrupted."""
 _END: Final = object()
 _READ: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
@@ -44,30 +44,11 @@ class CrlMessages(Hook):
     ``provider`` is ``anthropic`` unless you name another one, such as the cloud that serves the model.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        agent_name: str,
-        task_type: str,
-        *,
-        default: str = "default",
-        judge: Judge | None = None,
-        provider: str | None = PROVIDER,
-        model: str | None = None,
-        counts_errors: bool = True,
-    ) -> None:
-        super().__init__(
-            client,
-            agent_name,
-            task_type,
-            default=default,
-            judge=judge,
-            provider=provider,
-            model=model,
-            counts_errors=counts_errors,
-        )
+    def __init__(self, client: Client, agent_name: str, task_type: str, **options: Unpack[Options]) -> None:
+        options.setdefault("provider", PROVIDER)
+        super().__init__(client, agent_name, task_type, **options)
         self._spent: weakref.WeakKeyDictionary[Any, _Spent] = weakref.WeakKeyDictionary()
-        """What the turns of each client of the SDK have cost."""
+        """The cost of all turns so far, for each client of the SDK."""
 
     def query(
         self, *, prompt: Any, options: Any = None, transport: Any = None, session_id: str | None = None
@@ -99,7 +80,7 @@ class CrlMessages(Hook):
 
 
 class _Spent:
-    """What the turns of one process have cost: the SDK reports the sum of all of them."""
+    """The cost of the turns of one process: the SDK reports only their sum."""
 
     def __init__(self) -> None:
         self._total = 0.0
@@ -218,8 +199,8 @@ class _Reader:
 def _status_of(message: Any) -> Status:
     """Return how a turn ended.
 
-    A failed call of the API is an ``error``; the outcome names the provider, so that variants of the same provider that
-    fall together are held and not rolled back. A limit that the turn has reached is a ``failure``.
+    A failed call of the API is an ``error``. The outcome names the provider, so if variants of one provider fall
+    together, their tasks are held and not rolled back. A limit that the turn has reached is a ``failure``.
     """
     if not message.is_error:
         return "success"

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from crl_stream.client.invocation import Client
-from crl_stream.hooks.watching import Hook, Judge, Run, session_of
+from crl_stream.hooks.watching import Hook, Options, Run, session_of
 
 try:
     from crewai.events import (
@@ -39,7 +39,7 @@ MOST_RUNS: Final = 1_000
 
 
 class CrewFailed(Exception):
-    """What a crew has raised; the event bus has only its text."""
+    """Stands for the exception that a crew has raised: the event bus has only its text."""
 
 
 class _Kickoff:
@@ -58,24 +58,10 @@ class CrlListener(Hook, BaseEventListener):
         agent_name: str,
         task_type: str,
         *,
-        default: str = "default",
         crew: str | None = None,
-        judge: Judge | None = None,
-        provider: str | None = None,
-        model: str | None = None,
-        counts_errors: bool = True,
+        **options: Unpack[Options],
     ) -> None:
-        Hook.__init__(
-            self,
-            client,
-            agent_name,
-            task_type,
-            default=default,
-            judge=judge,
-            provider=provider,
-            model=model,
-            counts_errors=counts_errors,
-        )
+        Hook.__init__(self, client, agent_name, task_type, **options)
         self._crew = crew
         self._lock = threading.Lock()
         self._kickoffs: OrderedDict[str, _Kickoff] = OrderedDict()

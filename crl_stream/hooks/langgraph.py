@@ -12,11 +12,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Unpack
 from uuid import UUID
 
 from crl_stream.client.invocation import Client
-from crl_stream.hooks.watching import Hook, Judge, Run, session_of
+from crl_stream.hooks.watching import Hook, Options, Run, session_of
 
 try:
     from langchain_core.callbacks import BaseCallbackHandler
@@ -31,11 +31,14 @@ except ImportError:  # LangChain without LangGraph, or a LangGraph that does not
     _Handler = BaseCallbackHandler
 
     class _BubbleUp(Exception):  # type: ignore[no-redef]
-        """Stands for LangGraph's exceptions that are no errors."""
+        """Stands for LangGraph's exceptions that are not errors."""
 
 
 SESSION_KEYS: Final = ("thread_id", "session_id", "conversation_id")
 """Where a conversation's id is found in ``configurable`` or ``metadata``, the first that is there."""
+
+MOST_OPEN: Final = 1_000
+"""Number of outermost runs that go on at the same time; if there are more, the oldest ones count as abandoned."""
 
 MOST_TREES: Final = 100
 """Number of ended trees of runs that are remembered, so that runs that end late do not count as new ones."""
@@ -56,38 +59,26 @@ class CrlCallback(Hook, _Handler):
     run_inline = True
     """Callbacks run in the agent's own task, so that ``variant_id`` is known there; they do not block."""
 
-    def __init__(
-        self,
-        client: Client,
-        agent_name: str,
-        task_type: str,
-        *,
-        default: str = "default",
-        judge: Judge | None = None,
-        provider: str | None = None,
-        model: str | None = None,
-        counts_errors: bool = True,
-    ) -> None:
-        Hook.__init__(
-            self,
-            client,
-            agent_name,
-            task_type,
-            default=default,
-            judge=judge,
-            provider=provider,
-            model=model,
-            counts_errors=counts_errors,
-        )
+    def __init__(self, client: Client, agent_name: str, task_type: str, **options: Unpack[Options]) -> None:
+        Hook.__init__(self, client, agent_name, task_type, **options)
         self._trees: dict[UUID, _Tree] = {}
         """The tree of each run, by the run's id."""
+        self._open: dict[UUID, _Tree] = {}
+        """The trees that have not ended, by the id of their outermost run, the oldest first."""
         self._ended: deque[_Tree] = deque()
         self._lock = threading.Lock()
 
     # -- what every kind of run does ---------------------------------------------------------------
-    def _started(self, run_id: UUID, parent: UUID | None, metadata: Mapping[str, Any] | None) -> None:
+    def _started(
+        self,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
         with self.guarded():
-            tree = None if parent is None else self._trees.get(parent)
+            tree = None if parent_run_id is None else self._trees.get(parent_run_id)
             if tree is None and (around := _surrounding_run()) is not None:
                 # A node has started another graph with callbacks of its own, which LangChain calls an outermost run.
                 found = self._trees.get(around)
@@ -107,7 +98,15 @@ class CrlCallback(Hook, _Handler):
         block = self.block
         run = self.start(session) if block is None else block
         run.note_trace(str(run_id))
-        return _Tree(run, run_id, owns=block is None)
+        tree = _Tree(run, run_id, owns=block is None)
+        with self._lock:
+            self._open[run_id] = tree
+            oldest = next(iter(self._open.values())) if len(self._open) > MOST_OPEN else None
+        if oldest is not None:  # the framework has not said how it ended
+            self._forget(oldest)
+            if oldest.owns:
+                oldest.run.abandon()
+        return tree
 
     def _finished(self, run_id: UUID, error: BaseException | None, result: Any = None) -> None:
         with self.guarded():
@@ -131,6 +130,7 @@ class CrlCallback(Hook, _Handler):
     def _forget(self, tree: _Tree) -> None:
         tree.ended = True
         with self._lock:
+            self._open.pop(tree.root, None)
             self._ended.append(tree)
             while len(self._ended) > MOST_TREES:
                 for run_id in self._ended.popleft().runs:
@@ -141,16 +141,9 @@ class CrlCallback(Hook, _Handler):
         return None if tree is None or tree.ended else tree.run
 
     # -- chains and graphs -------------------------------------------------------------------------
-    def on_chain_start(
-        self,
-        *_: Any,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        **__: Any,
-    ) -> None:
+    def on_chain_start(self, *_: Any, **named: Any) -> None:
         """Begin the invocation if this is the outermost run."""
-        self._started(run_id, parent_run_id, metadata)
+        self._started(**named)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
         """Publish the outcome if this is the outermost run."""
@@ -168,18 +161,11 @@ class CrlCallback(Hook, _Handler):
                 tree.run.abandon()
 
     # -- models ------------------------------------------------------------------------------------
-    def on_chat_model_start(
-        self,
-        *_: Any,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        **__: Any,
-    ) -> None:
+    def on_chat_model_start(self, *_: Any, **named: Any) -> None:
         """Note which provider and model are used."""
-        self._started(run_id, parent_run_id, metadata)
+        self._started(**named)
         with self.guarded():
-            if (run := self._run_of(run_id)) is not None and metadata:
+            if (run := self._run_of(named["run_id"])) is not None and (metadata := named.get("metadata")):
                 run.note_model(metadata.get("ls_provider"), metadata.get("ls_model_name"))
 
     def on_llm_start(self, *_: Any, **named: Any) -> None:
@@ -200,16 +186,9 @@ class CrlCallback(Hook, _Handler):
         self._finished(run_id, error)
 
     # -- tools and retrievers ----------------------------------------------------------------------
-    def on_tool_start(
-        self,
-        *_: Any,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        **__: Any,
-    ) -> None:
+    def on_tool_start(self, *_: Any, **named: Any) -> None:
         """Remember to which run the tool belongs."""
-        self._started(run_id, parent_run_id, metadata)
+        self._started(**named)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """Record the error of a tool that returns it to the model instead of raising."""
@@ -222,16 +201,9 @@ class CrlCallback(Hook, _Handler):
         """Record the error; the model usually recovers from it."""
         self._finished(run_id, error)
 
-    def on_retriever_start(
-        self,
-        *_: Any,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        **__: Any,
-    ) -> None:
+    def on_retriever_start(self, *_: Any, **named: Any) -> None:
         """Remember to which run the retriever belongs."""
-        self._started(run_id, parent_run_id, metadata)
+        self._started(**named)
 
     def on_retriever_end(self, documents: Any, *, run_id: UUID, **_: Any) -> None:
         """Publish the outcome if this is the outermost run."""

@@ -12,10 +12,10 @@ import asyncio
 import threading
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal, Self, Unpack
 
 from crl_stream.client.invocation import Client
-from crl_stream.hooks.watching import NO_RESULT, Hook, Judge, Run, innermost_run, session_of
+from crl_stream.hooks.watching import NO_RESULT, Hook, Options, Run, innermost_run, session_of
 
 try:
     from agents import (
@@ -41,50 +41,22 @@ _FATAL: Final = "Error running tool"
 class CrlRunner(Hook):
     """Runs agents. One object serves any number of concurrent runs."""
 
-    def __init__(
-        self,
-        client: Client,
-        agent_name: str,
-        task_type: str,
-        *,
-        default: str = "default",
-        judge: Judge | None = None,
-        provider: str | None = None,
-        model: str | None = None,
-        counts_errors: bool = True,
-    ) -> None:
-        super().__init__(
-            client,
-            agent_name,
-            task_type,
-            default=default,
-            judge=judge,
-            provider=provider,
-            model=model,
-            counts_errors=counts_errors,
-        )
+    def __init__(self, client: Client, agent_name: str, task_type: str, **options: Unpack[Options]) -> None:
+        super().__init__(client, agent_name, task_type, **options)
         with self.guarded():
             _see_tool_errors()
 
     async def run(self, starting_agent: Any, input: Any, **options: Any) -> Any:  # noqa: A002 - the SDK's name
         """Do what ``Runner.run`` does, with the same arguments, as one invocation."""
-        watch = self._watch(options)
-        try:
+        with self._watch(options) as watch:
             result = await Runner.run(starting_agent, input, **options)
-        except BaseException as error:
-            watch.end(error)
-            raise
         watch.end(None, result)
         return result
 
     def run_sync(self, starting_agent: Any, input: Any, **options: Any) -> Any:  # noqa: A002 - the SDK's name
         """Do what ``Runner.run_sync`` does, with the same arguments, as one invocation."""
-        watch = self._watch(options)
-        try:
+        with self._watch(options) as watch:
             result = Runner.run_sync(starting_agent, input, **options)
-        except BaseException as error:
-            watch.end(error)
-            raise
         watch.end(None, result)
         return result
 
@@ -93,12 +65,8 @@ class CrlRunner(Hook):
 
         Inside the loop over the events, ``current`` is None: ask the agent's tools and instructions instead.
         """
-        watch = self._watch(options)
-        try:
+        with self._watch(options) as watch:
             result = Runner.run_streamed(starting_agent, input, **options)
-        except BaseException as error:
-            watch.end(error)
-            raise
         with self.guarded():
             watch.leave()
             result.run_loop_task.add_done_callback(partial(watch.stream_ended, result))
@@ -132,6 +100,16 @@ class _Watch(RunHooks):
         self._before = (0, 0)
 
     # -- the end of the run ------------------------------------------------------------------------
+    def __enter__(self) -> Self:
+        """Return the watch, around the call of the SDK."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> Literal[False]:
+        """Report what the SDK has raised, and let it through."""
+        if error is not None:
+            self.end(error)
+        return False
+
     def leave(self) -> None:
         """End the run in the caller's context; the tasks of a stream have a context of their own."""
         if self._run is not None and self._owns:

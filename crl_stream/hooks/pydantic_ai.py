@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Unpack
 
 from crl_stream.client.invocation import Client
-from crl_stream.hooks.watching import Hook, Judge, Run, session_of
+from crl_stream.hooks.watching import Hook, Options, Run, session_of
 
 try:
     from pydantic_ai import DeferredToolRequests
@@ -32,30 +32,9 @@ class CrlHooks(Hook, Hooks):
     It is a pydantic-ai ``Hooks``, so functions of your own can be registered with ``hook.on``.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        agent_name: str,
-        task_type: str,
-        *,
-        default: str = "default",
-        judge: Judge | None = None,
-        provider: str | None = None,
-        model: str | None = None,
-        counts_errors: bool = True,
-    ) -> None:
+    def __init__(self, client: Client, agent_name: str, task_type: str, **options: Unpack[Options]) -> None:
         Hooks.__init__(self, run=self._watch)
-        Hook.__init__(
-            self,
-            client,
-            agent_name,
-            task_type,
-            default=default,
-            judge=judge,
-            provider=provider,
-            model=model,
-            counts_errors=counts_errors,
-        )
+        Hook.__init__(self, client, agent_name, task_type, **options)
 
     async def _watch(self, ctx: Any, *, handler: Any) -> Any:
         """Run the agent. This sees every end of a run, even a cancellation, which ``after_run`` does not."""

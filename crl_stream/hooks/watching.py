@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 from crl_stream.client.invocation import Client, RunningInvocation, is_abandonment
 from crl_stream.core.messages.inputs import Status
@@ -140,31 +140,34 @@ class Guard:
         return True
 
 
+class Options(TypedDict, total=False):
+    """The options of every hook, given by keyword."""
+
+    default: str
+    """The variant to use while none is known; ``default`` unless you name another one."""
+    judge: Judge | None
+    """Called with the invocation and the framework's result at the end of each run that did not raise; it may set
+    ``quality``, ``status`` and other fields, and must not block."""
+    provider: str | None
+    """Published instead of the provider that the framework names."""
+    model: str | None
+    """Published instead of the model that the framework names."""
+    counts_errors: bool
+    """Whether errors that the run recovers from are published as ``error_count``; True unless you say otherwise."""
+
+
 class Hook:
-    """The part of a hook that no framework knows.
+    """The part of a hook that is the same for every framework. ``Options`` says what can be chosen."""
 
-    ``default`` is the variant to use while none is known. ``judge`` is called with the invocation and the framework's
-    result at the end of each run that did not raise; it may set ``quality``, ``status`` and other fields, and must not
-    block. ``provider`` and ``model`` replace what the framework says. With ``counts_errors=False``, errors that the run
-    recovers from are not published as ``error_count``.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        agent_name: str,
-        task_type: str,
-        *,
-        default: str = "default",
-        judge: Judge | None = None,
-        provider: str | None = None,
-        model: str | None = None,
-        counts_errors: bool = True,
-    ) -> None:
-        self.client, self.agent_name, self.task_type, self.default = client, agent_name, task_type, default
-        self.fields = {name: value for name, value in (("provider", provider), ("model", model)) if value}
-        self.counts_errors = counts_errors
-        self._judge = judge
+    def __init__(self, client: Client, agent_name: str, task_type: str, **options: Unpack[Options]) -> None:
+        if unknown := sorted(options.keys() - Options.__annotations__.keys()):
+            known = ", ".join(Options.__annotations__)
+            raise TypeError(f"{type(self).__name__} has no option {unknown[0]!r}; all hooks have: {known}")
+        self.client, self.agent_name, self.task_type = client, agent_name, task_type
+        self.default = options.get("default", "default")
+        self.fields = {name: value for name in ("provider", "model") if (value := options.get(name))}
+        self.counts_errors = options.get("counts_errors", True)
+        self._judge = options.get("judge")
 
     # -- for the agent -----------------------------------------------------------------------------
     @property

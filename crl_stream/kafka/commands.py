@@ -6,7 +6,8 @@ import asyncio
 import getpass
 import time
 import uuid
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -21,6 +22,7 @@ from crl_stream.wire.codec import Rejected, decode, encode, not_finite
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DECISIONS, FLEET_KEY, Topics
 
+T = TypeVar("T")
 VALID_SECONDS: Final = 60.0
 """How long a command is valid.  If it reaches the log later, it is refused, so it cannot take effect unexpectedly."""
 
@@ -59,12 +61,24 @@ def default_actor() -> str:
 
 async def active_variant(access: Access, key: TaskKey) -> m.ActiveVariant:
     """Return the task's active variant as runtimes see it; raise ``NotFound`` if it has none."""
-    received = await TopicReader(access).read(ACTIVE_VARIANTS, home_of(access, key))
-    found = [one.message for one in received if one.message is not None]
-    mine: list[m.ActiveVariant] = [a for a in found if (a.agent_name, a.task_type) == key]
-    if not mine:
+    found = await newest_of(
+        access, ACTIVE_VARIANTS, m.ActiveVariant, key, lambda a: (a.incarnation, a.epoch, a.position.offset)
+    )
+    if found is None:
         raise NotFound(f"Nothing is known of {key}.", hint="crl status lists all tasks")
-    return max(mine, key=lambda a: (a.incarnation, a.epoch, a.position.offset))
+    return found
+
+
+async def newest_of(
+    access: Access, topic: str, kind: type[T], key: TaskKey, place: Callable[[T], tuple[int, ...]]
+) -> T | None:
+    """Return a task's record on a compacted topic with the highest ``place``; None if there is none.
+
+    The last record may be an older one, because a process that was paused can write late.
+    """
+    received = await TopicReader(access).read(topic, home_of(access, key))
+    found = [one.message for one in received if isinstance(one.message, kind)]
+    return max((one for one in found if (one.agent_name, one.task_type) == key), key=place, default=None)  # type: ignore[attr-defined]
 
 
 def home_of(access: Access, key: TaskKey) -> int:

@@ -37,4 +37,5 @@ async def create_sources(kafka: Kafka, topics: Iterable[str]) -> None:
                 f"{(text and text[0]) or error.__name__}.",
                 hint="create it, or allow this user to; is its name in [bridges.*] right?",
             )
-        log.info("created %s, which did not exist, with %d partitions", name, kafka.partitions)
+        if error is NoError:
+            log.info("created %s, which did not exist, with %d partitions", name, kafka.partitions)

@@ -42,12 +42,23 @@ async def bounds(consumer: AIOKafkaConsumer, places: Collection[TopicPartition])
     return await consumer.beginning_offsets(places), await consumer.end_offsets(places)
 
 
-async def records_of(consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> AsyncIterator[Any]:
-    """Yield all records of the partitions up to their current ends, in order only within a partition."""
+async def records_of(
+    consumer: AIOKafkaConsumer, places: Collection[TopicPartition], since: int | None = None
+) -> AsyncIterator[Any]:
+    """Yield all records of the partitions up to their current ends, in order only within a partition.
+
+    With ``since`` (milliseconds since the epoch), records that the broker stored earlier are left out.
+    """
     first, end = await bounds(consumer, places)
-    left = {place for place in places if end[place] > first[place]}
     consumer.assign(places)
     await consumer.seek_to_beginning(*places)
+    if since is not None:
+        found = await consumer.offsets_for_times(dict.fromkeys(places, since))
+        for place in places:
+            # No offset means that every record is older.
+            first[place] = end[place] if found.get(place) is None else found[place].offset
+            consumer.seek(place, first[place])
+    left = {place for place in places if end[place] > first[place]}
     while left:
         for place, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
             for record in records:

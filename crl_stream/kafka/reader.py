@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, Self
 
@@ -14,6 +14,7 @@ from crl_stream.kafka.connection import reaching
 from crl_stream.kafka.log_consumer import answered_at
 from crl_stream.kafka.positions import bounds, places_of, records_at, records_between, records_of
 from crl_stream.kafka.session import Access, KafkaSession
+from crl_stream.kafka.topic_ids import describe_cluster
 from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.topics import Topics
 
@@ -51,13 +52,15 @@ class TopicReader:
         """Return everything on a topic, or on one partition of it, up to its current end, partition by partition."""
         return sorted([one async for one in self.each(topic, partition)], key=lambda one: one.record.partition)
 
-    async def each(self, topic: str, partition: int | None = None) -> AsyncIterator[Received]:
+    async def each(self, topic: str, partition: int | None = None, since: int | None = None) -> AsyncIterator[Received]:
         """Yield what ``read`` returns one record at a time, so that the records need not be kept in memory.
 
-        The records are in order only within a partition.
+        The records are in order only within a partition.  With ``since`` (milliseconds since the epoch), records that
+        were stored earlier are left out.
         """
         async with self._session.reading() as consumer:
-            async for record in records_of(consumer, await places_of(consumer, [self.names(topic)], partition)):
+            places = await places_of(consumer, [self.names(topic)], partition)
+            async for record in records_of(consumer, places, since):
                 yield self._received(topic, record)
 
     async def extent(self, topic: str) -> int:
@@ -65,6 +68,13 @@ class TopicReader:
         async with self._session.reading() as consumer:
             first, end = await bounds(consumer, await places_of(consumer, [self.names(topic)]))
             return sum(end[place] - first[place] for place in end)
+
+    async def end(self, topic: str, partition: int) -> int:
+        """Return the offset after the last committed record of one partition."""
+        async with self._session.reading() as consumer:
+            [place] = await places_of(consumer, [self.names(topic)], partition)
+            _, end = await bounds(consumer, [place])
+            return int(end[place])
 
     async def read_last(self, topic: str, partition: int, count: int = 1) -> list[Received]:
         """Return the last ``count`` records of one partition, oldest first, or fewer if it has fewer."""
@@ -86,10 +96,24 @@ class TopicReader:
             [record] = (await records_at(consumer, self.names(topic), [(partition, offset)])).values()
             return None if record is None else self._received(topic, record)
 
+    async def read_each(self, topic: str, places: Iterable[tuple[int, int]]) -> list[Received]:
+        """Return the records at these (partition, offset), without those that are no longer there."""
+        async with self._session.reading() as consumer:
+            await places_of(consumer, [self.names(topic)])
+            found = await records_at(consumer, self.names(topic), places)
+            return [self._received(topic, record) for record in found.values() if record is not None]
+
     async def partitions(self, topic: str) -> int:
         """Return how many partitions a topic has on the broker."""
         async with self._session.reading() as consumer:
             return len(await places_of(consumer, [self.names(topic)]))
+
+    async def ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """Return the id of each of the topics that exists, in hex; it changes when a topic is made again."""
+        names = {self.names(topic): topic for topic in topics}
+        async with self._session.reading() as consumer:
+            there = (await describe_cluster(consumer._client, list(names))).topics  # noqa: SLF001 - our own request
+        return {topic: there[name].id.hex() for name, topic in names.items() if name in there}
 
     async def cluster_id(self) -> str:
         """Return the cluster's id, which stays the same when its brokers move."""

@@ -5,5 +5,6 @@
     langfuse    labels of prompts in Langfuse
     mlflow      aliases of prompts in MLflow
 
-The stores' own packages are not used: they start threads, keep caches and send telemetry, and a label is two requests.
+The stores' own packages are not used: they start threads, keep caches and send telemetry, and a label needs only two
+kinds of request.
 """

@@ -1,4 +1,4 @@
-"""The labels of prompts in Langfuse; a label is at one version at most, and moves by being given to another."""
+"""The labels of prompts in Langfuse. A label is at one version at most, so giving it to another version moves it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crl_stream.settings.model import Langfuse
 
 
 class LangfuseLabels:
-    """Labels by Langfuse's public API."""
+    """Reads and moves labels with Langfuse's public API."""
 
     name: PromptStore = "langfuse"
 

@@ -1,4 +1,4 @@
-"""The aliases of prompts in MLflow's prompt registry; to its API a prompt is a registered model with a mark."""
+"""The aliases of prompts in MLflow's prompt registry; in its API, a prompt is a registered model with a special tag."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARK: Final = "mlflow.prompt.is_prompt"
 
 
 class MLflowAliases:
-    """Aliases by MLflow's REST API."""
+    """Reads and moves aliases with MLflow's REST API."""
 
     name: PromptStore = "mlflow"
 

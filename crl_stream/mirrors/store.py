@@ -16,7 +16,7 @@ VERSION: Final = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class Silent(Exception):
-    """The store does not answer, or not to us: the request is repeated later."""
+    """The store does not answer, or refuses our credentials: the request is repeated later."""
 
 
 class Refused(Exception):

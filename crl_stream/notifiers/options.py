@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field
 
 from crl_stream.core.messages.facts import Severity
+from crl_stream.sections import CheckedSection
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
 """Severities, least severe first."""
 
 
-class Options(BaseModel):
+class Options(CheckedSection):
     """Settings of one channel, ``[notifiers.<name>]``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(defer_build=True)
 
     kind: str
     """Kind of channel: the name of its file in ``notifiers/channels``."""
@@ -36,18 +36,6 @@ class Options(BaseModel):
     give_up_after_hours: Annotated[float, Field(ge=0.0, le=8_760.0)] = 0.0
     """Hours after which a notice is logged as undelivered and not tried again; 0 means never."""
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _not_a_boolean(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise PydanticCustomError("boolean", "Input should not be true or false")
-        return value
-
     def place(self) -> str:
         """Return where the notices go, for people, without secrets."""
         return ""
-
-
-def is_secret(kind: type[BaseModel], field: str) -> bool:
-    """Return whether the field's value must never be shown."""
-    return kind.model_fields[field].annotation is SecretStr

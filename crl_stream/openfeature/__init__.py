@@ -1,4 +1,4 @@
-"""The OpenFeature provider: an agent that uses OpenFeature gets its variants, and reports its outcomes, through it.
+"""The OpenFeature provider: through it, an agent that uses OpenFeature gets its variants and reports its outcomes.
 
     from openfeature import api
     from crl_stream.openfeature import CrlProvider, tracked

@@ -57,9 +57,11 @@ class Evaluations:
 
     def add(self, key: TaskKey, evaluation: Evaluation) -> None:
         """Remember an evaluation as the latest one of its task, here and in its session."""
-        here = {**self._here.get({}), key: evaluation}
+        here = dict(self._here.get({}))
+        here.pop(key, None)
+        here[key] = evaluation  # the last one, so that those that were evaluated longest ago are forgotten first
         if len(here) > _MOST_HERE:
-            here.pop(next(iter(here)))
+            del here[next(iter(here))]
         self._here.set(here)
         if evaluation.session_id is None:
             return

@@ -36,7 +36,7 @@ class Flag(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A type of flag: how a field becomes a value of it."""
+    """A type of flag, and how a field of the configuration becomes a value of this type."""
 
     name: str
     convert: Callable[[Any], Any]

@@ -41,7 +41,8 @@ _MEASURED: Final = frozenset(
 """Attributes of an outcome that are fields of the contract."""
 _LINK: Final = frozenset({"variant_id", "epoch", "source", "invocation_id", "session_id"})
 """Attributes that say which evaluation an outcome belongs to, as in the metadata of the flag."""
-_SCORE: Final = frozenset({"reward", "quality", "evaluator", "invocation_id", "source"})
+_SCORE: Final = frozenset({"reward", "quality", "evaluator", "judge"})
+"""Attributes of a late score that are fields of the contract."""
 
 
 class Event(NamedTuple):
@@ -111,7 +112,7 @@ def publish_feedback(publisher: Publisher, event: Event, evaluations: Evaluation
             evaluator=given.get("evaluator"),
         )
     )
-    return given.keys() - _SCORE - _LINK - {"judge"}
+    return given.keys() - _SCORE - _LINK
 
 
 def _linked(event: Event, evaluations: Evaluations) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from crl_stream.client.setting_up import set_up
 from crl_stream.client.troubles import Troubles
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey, is_identifier
-from crl_stream.errors import ConfigError, InvalidMessage
+from crl_stream.errors import ConfigError
 from crl_stream.openfeature.evaluations import Evaluation, Evaluations
 from crl_stream.openfeature.flags import (
     BOOLEAN_FLAG,
@@ -75,8 +75,9 @@ class CrlProvider(AbstractProvider):
         self._default_variant = default_variant
         self._evaluations = Evaluations()
         self._troubles = Troubles()
+        """Problems from before there is a client, and after it."""
         self._shown: dict[TaskKey, tuple[Any, ...]] = {}
-        """What flags answered when their last change was noticed."""
+        """What each flag answered at its last known change."""
         self._pending: set[TaskKey] = set()
         """Flags whose change will be announced when changes are followed again."""
         self._fatal = ""
@@ -112,12 +113,14 @@ class CrlProvider(AbstractProvider):
                 self._fatal = setup.without_kafka
                 setup.say(self._troubles)
                 return None
-            return Client(self._settings, file=self._file, runtime_id=self._runtime_id, strict=self._strict)
+            client = Client(setup.settings, runtime_id=self._runtime_id, strict=self._strict)
+            setup.say(client.publisher.troubles)
+            return client
         except ConfigError as error:
             self._fatal = str(error)
         except Exception as error:  # such as a limit of threads: an agent must not fail because of it
             self._fatal = f"{type(error).__name__}: {error}"
-        self._troubles.say("settings", f"the OpenFeature provider answers defaults: {self._fatal}")
+        self._say("settings", f"the OpenFeature provider answers defaults: {self._fatal}")
         return None
 
     def _follow(self, client: Client) -> None:
@@ -138,6 +141,7 @@ class CrlProvider(AbstractProvider):
                 self._shown, self._pending = {}, set()
         if client is not None and self._given is None:
             client.close()
+        self._troubles.close()
 
     def forked(self) -> None:
         """Give a forked child its own locks; its client handles the rest."""
@@ -145,8 +149,14 @@ class CrlProvider(AbstractProvider):
         self._troubles.forked()
         self._evaluations.forked()
 
-    def at_exit(self, deadline: float) -> None:
-        """Do nothing: the client sends what is waiting."""
+    def at_exit(self, deadline: float) -> None:  # noqa: ARG002 - it takes no time
+        """Log the counts of problems that have not been logged yet; the client sends what is waiting."""
+        self._troubles.close()
+
+    def _say(self, kind: str, text: str) -> None:
+        """Report a problem: with those of the client, whose ``health()`` shows the last one, if there is a client."""
+        client = self._client
+        (self._troubles if client is None else client.publisher.troubles).say(kind, text)
 
     def get_metadata(self) -> Metadata:
         """Return the provider's name."""
@@ -169,7 +179,7 @@ class CrlProvider(AbstractProvider):
         try:
             threading.Thread(target=announce, name="crl-openfeature", daemon=True).start()
         except RuntimeError as error:  # the program is ending, or has reached its limit of threads
-            self._troubles.say("threads", f"the provider's state cannot be announced: {error}")
+            self._say("threads", f"the provider's state cannot be announced: {error}")
 
     def _state_changed(self, state: State) -> None:
         before, self._live = self._live, state == "live"
@@ -182,7 +192,7 @@ class CrlProvider(AbstractProvider):
             self._was_live = True
 
     def _announce(self, state: State, *, again: bool = False) -> None:
-        """Tell OpenFeature the state; one other than READY is told ``again``, because the SDK's READY replaced it."""
+        """Tell OpenFeature the state; ``again`` repeats one other than READY, which the SDK's READY has replaced."""
         with self._lock:
             if self._told is None or (self._told == state and not (again and state != "live")):
                 return
@@ -231,7 +241,7 @@ class CrlProvider(AbstractProvider):
         try:
             super().emit(event, details)
         except Exception as error:
-            self._troubles.say("events", f"OpenFeature did not accept an event: {type(error).__name__}: {error}")
+            self._say("events", f"OpenFeature did not accept an event: {type(error).__name__}: {error}")
 
     # -- evaluations -------------------------------------------------------------------------------
     def resolve_object_details(
@@ -278,7 +288,7 @@ class CrlProvider(AbstractProvider):
             code, said = ErrorCode.FLAG_NOT_FOUND, str(error)
         except Exception as error:  # such as a context that is not one
             code, said = ErrorCode.GENERAL, f"{type(error).__name__}: {error}"
-            self._troubles.say("evaluation", f"the flag {flag_key!r:.200} cannot be evaluated: {said}")
+            self._say("evaluation", f"the flag {flag_key!r:.200} cannot be evaluated: {said}")
         return FlagResolutionDetails(value=default, error_code=code, error_message=said, reason=Reason.ERROR)
 
     def _evaluate_with(
@@ -305,7 +315,7 @@ class CrlProvider(AbstractProvider):
         else:
             answered = answer(flag, wanted, default, found, fallback)
             if answered.error is ErrorCode.GENERAL:
-                self._troubles.say(f"configuration {flag.key}", str(answered.message))
+                self._say(f"configuration {flag.key}", str(answered.message))
                 found = Resolution(fallback, found.epoch, "default", None)
         evaluation = Evaluation(found, invocation_id, session_id)
         self._evaluations.add(flag.key, evaluation)
@@ -313,8 +323,8 @@ class CrlProvider(AbstractProvider):
         metadata = evaluation.metadata()
         if found.ref is not None:
             metadata["ref"] = found.ref
-        if active is not None and active.cause == "rollback":
-            metadata["rollback_id"] = active.cause_id
+        if active is not None and active.rollback_id is not None:
+            metadata["rollback_id"] = active.rollback_id
         return details(answered, default, found, active, metadata)
 
     @staticmethod
@@ -344,17 +354,15 @@ class CrlProvider(AbstractProvider):
             client = self._client
             if client is None:
                 why = self._fatal or "the provider is not initialized"
-                self._troubles.say("track", f"an outcome of {event.key} is not published: {why}")
+                self._say("track", f"an outcome of {event.key} is not published: {why}")
                 return
             publish = publish_feedback if event.is_feedback else publish_outcome
             if unknown := publish(client.publisher, event, self._evaluations):
                 names = ", ".join(sorted(map(str, unknown)))
-                self._troubles.say(
+                self._say(
                     "attributes", f"attributes of {event.key} that are not fields of an outcome are ignored: {names}"
                 )
-        except InvalidMessage as error:
-            self._refuse(error)
-        except Exception as error:  # such as attributes that are not a mapping
+        except Exception as error:  # also such as attributes that are not a mapping
             self._refuse(error)
 
     def _refuse(self, error: Exception) -> None:
@@ -363,4 +371,4 @@ class CrlProvider(AbstractProvider):
         if client is not None:
             client.publisher.reject(error)
         else:
-            self._troubles.say("track", f"a tracking event is ignored: {error}")
+            self._say("track", f"a tracking event is ignored: {error}")

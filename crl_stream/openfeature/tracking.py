@@ -32,9 +32,9 @@ def outcome_of(
 ) -> TrackingEventDetails:
     """Return the tracking details of an outcome, or of a late score, that belongs to the evaluation ``details``.
 
-    The attributes name the evaluation's variant, epoch, source and invocation id, so the event may be tracked by
-    another thread or process than the one that evaluated the flag. Further ``attributes`` are fields of the contract,
-    such as ``status``, ``cost`` and ``duration_seconds``.
+    The attributes name the evaluation's variant, epoch, source and invocation id. So another thread or process than the
+    one that evaluated the flag may track the event. Further ``attributes`` are fields of the contract, such as
+    ``status``, ``cost`` and ``duration_seconds``.
     """
     link = {
         name: details.flag_metadata[name]

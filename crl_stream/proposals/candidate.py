@@ -30,7 +30,7 @@ def evidence_of(given: Mapping[str, Any] | None) -> CandidateEvidence | None:
 
 
 def configuration_of(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the configuration as a plain JSON object; raises ``UsageError`` if it is none."""
+    """Return the configuration as a plain JSON object; raises ``UsageError`` if it is not one."""
     if given is None:
         return None
     found: dict[str, Any] = _plain("configuration", given)

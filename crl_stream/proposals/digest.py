@@ -1,4 +1,4 @@
-"""The weekly review: proposals made in the last seven days, those still waiting, and the five to decide first.
+"""The weekly review: proposals of the last seven days, those still waiting, the five to decide first, and what helped.
 
 Guide: "Every Monday: review pending proposals", sorted by confidence, the top five; approve, reject or defer.
 """
@@ -6,15 +6,15 @@ Guide: "Every Monday: review pending proposals", sorted by confidence, the top f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from crl_stream.core.instant import from_text, to_text
-from crl_stream.core.messages import Proposal
+from crl_stream.core.messages import Benefit, Proposal
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
-from crl_stream.proposals.standing import select, status_at
+from crl_stream.proposals.standing import age_of, select, status_at
 
 WEEK_MS: Final = 7 * 86_400_000
 TOP: Final = 5
@@ -32,12 +32,19 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
     """Proposals closed in the week, by status."""
     pending: int
     deferred: int
+    oldest_pending: str | None
+    """When the proposal that has waited longest was made; None if none is waiting."""
+    helped: dict[str, dict[str, int]]
+    """Changes of the week that have been judged: findings by cause, such as ``approval``."""
     top: list[Proposal]
     """Pending proposals, most confident first, at most five; a deferred one is left out until it is due."""
 
 
-def digest(proposals: Iterable[Proposal], now: int) -> Digest:
-    """Return the review of ``proposals``, each in its last revision, at ``now`` (milliseconds)."""
+def digest(proposals: Iterable[Proposal], now: int, benefits: Iterable[Benefit] = ()) -> Digest:
+    """Return the review of ``proposals``, each in its last revision, at ``now`` (milliseconds).
+
+    ``benefits`` are the judgements of changes, in the order of the topic; the last one of each change counts.
+    """
     known = list(proposals)
     week = [proposal for proposal in known if now - WEEK_MS < from_text(proposal.timestamp) <= now]
     waiting, deferred = select(known, now, ("pending",)), select(known, now, ("deferred",))
@@ -55,8 +62,38 @@ def digest(proposals: Iterable[Proposal], now: int) -> Digest:
         decided=dict(sorted(decided.items())),
         pending=len(waiting),
         deferred=len(deferred),
+        oldest_pending=min((proposal.timestamp for proposal in waiting), default=None),
+        helped=_helped(benefits, now),
         top=waiting[:TOP],
     )
+
+
+def _helped(benefits: Iterable[Benefit], now: int) -> dict[str, dict[str, int]]:
+    last = {(one.agent_name, one.task_type, one.epoch): one for one in benefits}
+    found: dict[str, Counter[str]] = {}
+    for one in last.values():
+        if now - WEEK_MS < from_text(one.timestamp) <= now:
+            found.setdefault(one.cause, Counter())[one.finding] += 1
+    return {cause: dict(sorted(count.items())) for cause, count in sorted(found.items())}
+
+
+def benefit_lines(helped: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return a line for each cause: ``approval: 7 of 9 helped, 1 hurt, 1 no change``; open ones are not counted.
+
+    >>> benefit_lines({"approval": {"helped": 7, "hurt": 1, "no_change": 1}, "undo": {"open": 1}})
+    ['approval: 7 of 9 helped, 1 hurt, 1 no change', 'undo: 1 had too few outcomes to tell']
+    """
+    lines = []
+    for cause, count in helped.items():
+        judged = sum(number for finding, number in count.items() if finding != "open")
+        words = f"{count.get('helped', 0)} of {judged} helped" if judged else ""
+        words += "".join(
+            f", {count[finding]} {finding.replace('_', ' ')}" for finding in ("hurt", "no_change") if count.get(finding)
+        )
+        if count.get("open"):
+            words += f"{'; ' if words else ''}{count['open']} had too few outcomes to tell"
+        lines.append(f"{cause.replace('_', ' ')}: {words}")
+    return lines
 
 
 def digest_text(review: Digest) -> str:
@@ -66,11 +103,21 @@ def digest_text(review: Digest) -> str:
     if review.decided:
         lines.append("Closed this week: " + ", ".join(f"{count} {name}" for name, count in review.decided.items()))
     lines.append(f"Pending: {review.pending}, deferred: {review.deferred}")
+    if review.oldest_pending is not None:
+        lines[-1] += f"; the oldest has waited {_age(review)}"
+    if review.helped:
+        lines += ["Changes judged this week:", *(f"  {line}" for line in benefit_lines(review.helped))]
     if review.top:
         lines += ["", f"Top {len(review.top)} by confidence:"]
     for proposal in review.top:
         lines += ["", *brief(proposal)]
     return "\n".join(lines)
+
+
+def _age(review: Digest) -> str:
+    """Return how long the oldest pending proposal has waited, in days or hours."""
+    assert review.oldest_pending is not None
+    return age_of(from_text(review.oldest_pending), from_text(review.until))
 
 
 def brief(proposal: Proposal) -> Sequence[str]:

@@ -113,14 +113,15 @@ def _key_of(task: str) -> TaskKey:
 
 
 async def _file(kafka: Kafka, key: TaskKey, timeout: float, fields: dict[str, Any]) -> str:
-    # A script may know only the address, and a task's partition follows from the real number of partitions.
+    # The settings of a script may name only the address, but a task's partition depends on the real number of
+    # partitions.
     partitions = await TopicReader(kafka).partitions(COMMANDS)
     async with KafkaSession(kafka.model_copy(update={"partitions": partitions})) as session:
         await active_variant(session, key)  # a command for a mistyped name would create that task permanently
         result = await give(session, task_command(ProposeVariant, key, **fields), timeout)
     if result.proposal_id is None:
         raise Unavailable(
-            "A worker of an older release has answered, which cannot keep proposals.", hint="update the workers"
+            "The worker that answered is of an older release and cannot file proposals.", hint="update the workers"
         )
     return result.proposal_id
 

@@ -54,6 +54,18 @@ def select(
     return sorted(found, key=lambda p: (-p.confidence, from_text(p.timestamp), p.proposal_id))
 
 
+def age_of(since: int, now: int) -> str:
+    """Return how long ago a time was (both in milliseconds), in one unit.
+
+    >>> age_of(0, 40_000), age_of(0, 5_400_000), age_of(0, 172_800_000)
+    ('0 min', '90 min', '48 h')
+    """
+    minutes = max(0, now - since) // 60_000
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 72 * 60 else f"{minutes // 1_440} d"
+
+
 def updated_at(proposal: Proposal) -> str:
     """Return when the proposal last changed."""
     return proposal.history[-1].timestamp if proposal.history else proposal.timestamp

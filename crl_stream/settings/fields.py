@@ -29,7 +29,7 @@ _NUMBER: Final = re.compile(
     rf"[+-]?(?:inf|infinity|nan|(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:e[+-]?{_DIGITS})?)", re.IGNORECASE
 )
 _MOST_DIGITS: Final = 4_300
-"""Most characters of a number; Python itself reads no longer ones."""
+"""Maximum number of characters of a number, as in Python itself."""
 _TOO_LONG: Final = "Unable to parse input string as an integer, exceeded maximum size"
 _HINT: Final = "crl config show lists the settings in force and where they come from"
 
@@ -66,7 +66,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     """One section of the settings. Its annotations say which values ``read_section`` accepts."""
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        """Return a copy with some values replaced; the name is that of the method of the other sections."""
+        """Return a copy with some values replaced; pydantic's method for the other sections has the same name."""
         return msgspec.structs.replace(self, **update)
 
 

@@ -16,7 +16,7 @@ from crl_stream.errors import ConfigError
 from crl_stream.settings.fields import read_section
 from crl_stream.settings.names import (
     ALIASES,
-    BRIDGE_VARIABLE,
+    BRIDGE_PREFIX,
     NOTIFIER_PREFIX,
     all_names,
     is_setting,
@@ -163,7 +163,7 @@ def _file(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[s
 def variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
     """Yield the name and origin of each setting in the environment; the name of an unknown variable is empty.
 
-    Notifiers are not a client's business, so their variables are passed over.
+    A client does not use notifiers, so their variables are skipped.
     """
     names = _OWN_VARIABLES
     for variable in sorted(filter(is_setting, environment)):
@@ -172,7 +172,7 @@ def variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
         if variable in names:
             if environment[variable] != "":
                 yield names[variable], Origin(environment[variable], f"environment {variable}")
-        elif not variable.startswith((NOTIFIER_PREFIX, BRIDGE_VARIABLE)):
+        elif not variable.startswith((NOTIFIER_PREFIX, BRIDGE_PREFIX)):
             yield "", Origin(environment[variable], variable)
 
 

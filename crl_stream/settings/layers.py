@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.core.policy_size import too_large
 from crl_stream.errors import ConfigError
 from crl_stream.notifiers.options import Options
+from crl_stream.sections import is_secret
 from crl_stream.settings import notifiers
 from crl_stream.settings.fields import Section, shown
 from crl_stream.settings.fields import read_section as read_runtime_section
@@ -33,7 +34,7 @@ from crl_stream.settings.model import (
     leaves,
 )
 from crl_stream.settings.named_sections import DisabledSection
-from crl_stream.settings.names import ALIASES, BRIDGE_VARIABLE, PREFIX, is_setting, nearest_name, variable_of
+from crl_stream.settings.names import ALIASES, BRIDGE_PREFIX, PREFIX, is_setting, nearest_name, variable_of
 from crl_stream.settings.origin import Origin
 from crl_stream.settings.profiles import PROFILES
 from crl_stream.settings.runtime_sections import RuntimeSettings
@@ -161,7 +162,7 @@ def _bridges(
 
 
 def _bridge_named_by(variable: str) -> str | None:
-    if not variable.startswith(BRIDGE_VARIABLE):
+    if not variable.startswith(BRIDGE_PREFIX):
         return None
     from crl_stream.settings.bridges import named_by
 
@@ -217,9 +218,8 @@ def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
         first = error.errors()[0]
         name = str(first["loc"][0])
         given = chosen[name].value
-        secret = SECTIONS[section].model_fields[name].annotation is SecretStr
         # An address may contain a password.
-        hidden = secret or (isinstance(given, str) and "://" in given and "@" in given)
+        hidden = is_secret(SECTIONS[section], name) or (isinstance(given, str) and "://" in given and "@" in given)
         given = "(a secret)" if hidden else shown(given)
         raise ConfigError(
             f"{section}.{name} = {given} ({chosen[name].place}): {first['msg']}.",

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
 from crl_stream.core.policy import Policy
+from crl_stream.sections import CheckedSection
 from crl_stream.settings.runtime_sections import Broker, Client, Kafka
 from crl_stream.settings.user_folders import user_folder
 
@@ -27,6 +28,9 @@ __all__ = [
     "Broker",
     "Client",
     "Kafka",
+    "Langfuse",
+    "MLflow",
+    "Mirrors",
     "Proposer",
     "Review",
     "Telemetry",
@@ -38,18 +42,6 @@ __all__ = [
 
 _SOME_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - schedules are in wall time
 """A fixed day from which a schedule's next date is computed, so every process gets the same result."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _not_a_boolean(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            # No setting is a boolean, and pydantic would read true as 1.
-            raise PydanticCustomError("boolean", "Input should not be true or false")
-        return value
 
 
 def _address(value: str) -> str:
@@ -64,7 +56,7 @@ def _address(value: str) -> str:
     return value.rstrip("/")
 
 
-class Worker(_Section):
+class Worker(CheckedSection):
     """How the worker process behaves."""
 
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "crl-monitor"
@@ -101,7 +93,7 @@ class Worker(_Section):
         return value[1:-1] if value.startswith("[") and value.endswith("]") else value
 
 
-class Proposer(_Section):
+class Proposer(CheckedSection):
     """What the proposer recommends."""
 
     modifications_file: str = ""
@@ -113,7 +105,7 @@ class Proposer(_Section):
         return Path(self.modifications_file).expanduser() if self.modifications_file else None
 
 
-class Review(_Section):
+class Review(CheckedSection):
     """When the weekly review of proposals is published."""
 
     schedule: str = "0 9 * * 1"
@@ -146,14 +138,14 @@ class Review(_Section):
         return value
 
 
-class Telemetry(_Section):
+class Telemetry(CheckedSection):
     """The rollback and proposal files that the guide describes."""
 
     folder: Path = Path("telemetry/crl")
     """Folder of the files, relative to the worker's current folder; only one worker may write there."""
 
 
-class Web(_Section):
+class Web(CheckedSection):
     """The dashboard in the browser: who may open it, and what they may do there."""
 
     host: str = "127.0.0.1"
@@ -176,6 +168,10 @@ class Web(_Section):
     """Hours after which a person must sign in again."""
     streams: Annotated[int, Field(ge=1, le=1_000)] = 50
     """How many open pages of one process get live updates; further ones are refused."""
+    trace_url_template: str = ""
+    """Address of an invocation's trace, with {trace_id} in it, like https://traces.example.com/t/{trace_id}; empty: the
+    trace ids are shown without a link.
+    """
 
     @field_validator("host")
     @classmethod
@@ -188,18 +184,30 @@ class Web(_Section):
     def _is_an_address(cls, value: str) -> str:
         return _address(value)
 
+    @field_validator("trace_url_template")
+    @classmethod
+    def _has_a_place_for_the_id(cls, value: str) -> str:
+        parts = None
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(value)
+        usable = parts is not None and parts.scheme in {"http", "https"} and parts.hostname and value.isprintable()
+        rest = value.replace("{trace_id}", "")
+        if value and (not usable or rest == value or "{" in rest or "}" in rest or " " in value):
+            raise PydanticCustomError("template", "Input should be an address like https://host/t/{trace_id}")
+        return value
 
-class _PromptStore(_Section):
+
+class _PromptStore(CheckedSection):
     """A prompt store whose labels follow the active variants; it is off while ``host`` is empty."""
 
     host: str = ""
     """Address of the store, like https://store.example.com; empty: labels there are not moved."""
     poll_seconds: Annotated[float, Field(ge=0.1, le=3_600.0)] = 10.0
-    """Seconds between two looks at the labels, for moves that people made."""
+    """Seconds between two checks of the labels, for moves that people made."""
     timeout_seconds: Annotated[float, Field(ge=0.1, le=120.0)] = 10.0
     """Time limit of one request."""
     alert_after_seconds: Annotated[float, Field(ge=0.1, le=86_400.0)] = 60.0
-    """Seconds without an answer after which people are alerted."""
+    """Seconds without an answer until people are alerted."""
 
     @field_validator("host")
     @classmethod

@@ -6,14 +6,16 @@ Each is validated like any section. The environment may complete one and is the 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from crl_stream.errors import ConfigError
+from crl_stream.sections import is_secret
+from crl_stream.settings.fields import shown
+from crl_stream.settings.names import nearest_name
 from crl_stream.settings.origin import Origin
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -122,11 +124,11 @@ class NamedSections(Generic[_OptionsT_co]):
         options = self._kind(name, chosen)
         for field, origin in chosen.items():
             if field not in options.model_fields:
-                known = {f"{self.prefix}{name}.{known}": None for known in options.model_fields}
+                known = [f"{self.prefix}{name}.{known}" for known in options.model_fields]
                 raise ConfigError(
                     f"There is no setting {f'{self.prefix}{name}.{field}'!r} ({origin.place}).",
                     hint=f"a {self.noun} of kind {chosen['kind'].value} has the settings "
-                    f"{', '.join(options.model_fields)}{_nearest(f'{self.prefix}{name}.{field}', known)}",
+                    f"{', '.join(options.model_fields)}{nearest_name(f'{self.prefix}{name}.{field}', known)}",
                 )
         try:
             # An empty secret counts as missing.
@@ -144,8 +146,8 @@ class NamedSections(Generic[_OptionsT_co]):
         kind = chosen["kind"]
         if not isinstance(kind.value, str) or kind.value not in self.kinds:
             raise ConfigError(
-                f"{self.prefix}{name}.kind = {_short(kind.value)} ({kind.place}): there is no such kind.",
-                hint=f"one of {', '.join(self.kinds)}{_nearest(str(kind.value), self.kinds)}",
+                f"{self.prefix}{name}.kind = {shown(kind.value)} ({kind.place}): there is no such kind.",
+                hint=f"one of {', '.join(self.kinds)}{nearest_name(str(kind.value), self.kinds)}",
             )
         return self.kinds[kind.value].options
 
@@ -170,21 +172,6 @@ class NamedSections(Generic[_OptionsT_co]):
             ) from None
         # Not `from error`, because that error contains the values, which may be secret.
         raise ConfigError(
-            f"{self.prefix}{name}.{field} = {_short(chosen[field].value)} ({chosen[field].place}): {first['msg']}.",
+            f"{self.prefix}{name}.{field} = {shown(chosen[field].value)} ({chosen[field].place}): {first['msg']}.",
             hint=self.hint,
         ) from None
-
-
-def is_secret(kind: type[BaseModel], field: str) -> bool:
-    """Return whether the field's value must never be shown."""
-    return kind.model_fields[field].annotation is SecretStr
-
-
-def _nearest(name: str, names: Mapping[str, Any]) -> str:
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; the nearest name is {found[0]}" if found else ""
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:100]}..."

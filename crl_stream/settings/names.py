@@ -18,7 +18,7 @@ TEST_PREFIX: Final = "CRL_TEST_"
 """``CRL_*`` variables that only tests use."""
 NOTIFIER_PREFIX: Final = "CRL_NOTIFIERS_"
 """``CRL_*`` variables that complete a notifier's channel."""
-BRIDGE_VARIABLE: Final = "CRL_BRIDGES_"
+BRIDGE_PREFIX: Final = "CRL_BRIDGES_"
 """``CRL_*`` variables that complete a bridge."""
 
 

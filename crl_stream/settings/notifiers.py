@@ -7,7 +7,7 @@ from typing import Final
 
 from crl_stream.notifiers.channels import KINDS
 from crl_stream.notifiers.options import Options
-from crl_stream.settings.named_sections import DisabledSection, NamedSections, Resolved
+from crl_stream.settings.named_sections import NamedSections, Resolved
 from crl_stream.settings.origin import Origin
 
 _SECTIONS: Final = NamedSections[Options](
@@ -17,8 +17,6 @@ _SECTIONS: Final = NamedSections[Options](
     "crl notify list shows the channels; crl config show says where their settings come from",
 )
 PREFIX: Final = _SECTIONS.prefix
-DisabledChannel = DisabledSection
-"""A channel that lacks a required secret: it sends nothing, and everything else works."""
 
 
 def named_by(variable: str) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from crl_stream.core.monitor.adoption import followers_of
-from crl_stream.core.monitor.row import decode_row
+from crl_stream.core.monitor.row import TaskRow, decode_row
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.overview.notes import ENOUGH
@@ -92,9 +92,13 @@ def mark_of(row: bytes, policies: PolicySet) -> Mark:
     card = task.card
     if card is not None and policy.operations.mode == "shadow" and card.judging == rules_of(policy).judging:
         figures = (card.right, card.wrong, card.open, card.avoidable, card.caused)
+    return Mark(sum(_BITS[name] for name in names), task.n, len(task.variants), figures, adoption_of(task))
+
+
+def adoption_of(task: TaskRow) -> tuple[int, int, int, int]:
+    """Return how many runtimes followed the task's latest change, in the order of ``ON_ADOPTION``."""
     found = followers_of(task)
-    adoption = (found.expected, found.moved, found.within_two, len(found.stuck))
-    return Mark(sum(_BITS[name] for name in names), task.n, len(task.variants), figures, adoption)
+    return found.expected, found.moved, found.within_two, len(found.stuck)
 
 
 class Sums:
@@ -134,3 +138,21 @@ def merged(pages: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     for page in pages:
         found.update({name: number for name, number in page.items() if isinstance(number, int)})
     return dict(found)
+
+
+def fleet_sums(
+    tasks: Iterable[Mapping[str, Any]] | None,
+    part: str,
+    figures: Iterable[str],
+    summary: Mapping[str, int],
+    prefix: str,
+) -> dict[str, int]:
+    """Return the sum of each of the ``figures`` in one ``part`` of all tasks; a task without the part adds nothing.
+
+    ``tasks`` are all tasks as in ``/api/tasks``, or None if not all are listed. The sums then come from ``summary``,
+    where their names begin with ``prefix``.
+    """
+    if tasks is None:
+        return {name: summary.get(f"{prefix}{name}", 0) for name in figures}
+    parts = [found for task in tasks if (found := task.get(part))]
+    return {name: sum(found[name] for found in parts) for name in figures}

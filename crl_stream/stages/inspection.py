@@ -9,7 +9,6 @@ import msgspec
 from crl_stream.core.drills import Drill, drill_of
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
-from crl_stream.core.monitor.adoption import followers_of
 from crl_stream.core.monitor.decision_matrix import no_rollback
 from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.rollout import WHOLE
@@ -18,9 +17,11 @@ from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.snapshot import task_snapshot
 from crl_stream.core.monitor.step import Context
 from crl_stream.core.monitor.verdict import judge
+from crl_stream.core.monitor.why_not.asked import why_not
+from crl_stream.core.monitor.why_not.conditions import Question
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.stages.fleet import has_expired
-from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD
+from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD, adoption_of
 from crl_stream.stages.partition import decode_partition
 
 
@@ -36,6 +37,16 @@ def snapshot(partition: int, partition_row: bytes | None, row: bytes, now: int) 
         partition, task.offset, task.time, state.incarnation, state.policy_hash, standing_fleet(state.fleet, now)
     )
     return task_snapshot(task, at, state.policies.for_task(task.key))
+
+
+def questions(
+    partition: int, partition_row: bytes | None, row: bytes, now: int, variant_id: str | None = None
+) -> list[Question]:
+    """Return why nothing happens to a task, or to one variant of it, as if it were judged at ``now`` (milliseconds)."""
+    state, task = decode_partition(partition_row), decode_row(row)
+    fleet = standing_fleet(state.fleet, now)
+    at = Context(partition, task.offset, now, state.incarnation, state.policy_hash, fleet, state.tags)
+    return why_not(row, at, state.policies.for_task(task.key), variant_id)
 
 
 def standing_fleet(fleet: StandingOrder | None, now: int) -> StandingOrder | None:
@@ -115,9 +126,8 @@ def scorecard(task: TaskRow, rules: Rules) -> dict[str, int] | None:
 
 def adoption(task: TaskRow) -> dict[str, int] | None:
     """Return how the runtimes followed the task's latest change; None if none was expected to."""
-    found = followers_of(task)
-    figures = (found.expected, found.moved, found.within_two, len(found.stuck))
-    return dict(zip(ON_ADOPTION, figures, strict=True)) if found.expected else None
+    found = dict(zip(ON_ADOPTION, adoption_of(task), strict=True))
+    return found if found["expected"] else None
 
 
 def drill_standing(partition: int, row: bytes, now: int) -> dict[str, Any] | None:

@@ -170,7 +170,7 @@ MONITOR: Final = Stage(
         Sink(INVOCATIONS, (m.Invocation, m.Feedback), Goes.HOME),
         Sink(DEGRADATIONS, (m.DegradationAlert,)),
         Sink(ROLLBACKS, (m.RollbackEvent,)),
-        Sink(DECISIONS, (m.Decision, m.Activation, m.RolloutStep, m.Hindsight, m.Adoption, m.CommandResult)),
+        Sink(DECISIONS, (m.Decision, m.Activation, m.RolloutStep, m.Hindsight, m.Benefit, m.Adoption, m.CommandResult)),
         Sink(ALERTS, (m.Alert,)),
         Sink(ACTIVE_VARIANTS, (m.ActiveVariant,), standing=True),
         Sink(VARIANTS, (m.VariantCatalogue,), standing=True),

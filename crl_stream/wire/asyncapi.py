@@ -223,7 +223,7 @@ def _bridge_input() -> dict[str, Any]:
     return {
         "name": "BridgeInput",
         "title": "BridgeInput",
-        "summary": "One score that a bridge has fetched, or one call of its webhook, as it came.",
+        "summary": "One score that a bridge has fetched, or one call of its webhook, unchanged.",
         "contentType": "application/octet-stream",
         "headers": {"type": "object", "properties": {"crl-cursor": {"type": "string", "description": text}}},
         "payload": {"description": "The original bytes; empty for a record that has only a cursor."},

@@ -7,8 +7,8 @@ Invocations are the hot path.  An invocation is parsed once into its type; if en
 text, the parser dropped nothing.  Otherwise a count of commas can prove the same (``wire.strict_json``).
 Anything else takes the slow path, which gives the same result, and a reason if the record is rejected.
 
-Every decoder is built at import, before there are threads: while one thread builds a decoder, msgspec (0.22) crashes
-another thread that decodes a type whose decoder is not complete yet.
+Every decoder is built at import, before there are threads. The reason is a bug in msgspec (0.22): a thread crashes if
+it decodes a type while another thread is building the decoder for it.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
     ),
     DEGRADATIONS: (m.DegradationAlert,),
     ROLLBACKS: (m.RollbackEvent,),
-    DECISIONS: (m.Decision, m.Activation, m.RolloutStep, m.Hindsight, m.Adoption, m.CommandResult),
+    DECISIONS: (m.Decision, m.Activation, m.RolloutStep, m.Hindsight, m.Benefit, m.Adoption, m.CommandResult),
     ALERTS: (m.Alert,),
     ACTIVE_VARIANTS: (m.ActiveVariant,),
     VARIANTS: (m.VariantCatalogue,),

@@ -27,26 +27,36 @@ MOST_BYTES: Final = 900_000
 MOST_PAGE_BYTES: Final = 16 * 1024 * 1024
 GROUP: Final = 100
 """How many pages are fetched before their scores are written, oldest first."""
+MOST_GROUP_BYTES: Final = 64 * 1024 * 1024
+"""Size from which fewer pages are enough for that."""
 MOST_GROUPS: Final = 1_000
+"""How many of these groups one poll fetches at most."""
 HEADER: Final = "X-CRL-Secret"
 """The header with the secret of the rule."""
-LOOK_BACK: Final = 64
+LOOK_BACK: Final = (64, 512, 4_096)
+"""How many of the last records of the inbox are read for a place; if none has it, all are, one at a time."""
 LOOPBACK: Final = "127.0.0.1"
 
 
 class Inbox(InboxStage):
-    """The stage of a bridge whose input arrives over HTTP, with its place in the system that is polled."""
+    """The stage of a bridge whose input arrives over HTTP, with how far it has read the other system."""
 
     cursor: Cursor | None = None
-    """The place; None until it has been read from the inbox."""
+    """How far the other system has been read; None until this is known from the inbox."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Return where to start, and forget the place: another process may have fetched more in the meantime."""
+        """Return where to start, and forget the cursor: another process may have fetched more in the meantime."""
         self.cursor = None
         return await super().position(partition, committed, first, end)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process still owns the inbox, and has read the place in it."""
+        [inbox] = BRIDGE.sources
+        return self.cursor is not None and FIRST in self.member.partitions_of(inbox)
+
     async def append(self, records: list[tuple[bytes, Headers]]) -> None:
-        """Write records to the inbox and wait for the broker; records that fit together appear together or not."""
+        """Write records to the inbox and wait for the broker; those of one batch are written together or not at all."""
         [inbox] = BRIDGE.sources
         key = self.name.encode()
         await self.member.outlet.publish([Output(inbox, FIRST, key, value, tuple(h)) for value, h in records])
@@ -54,20 +64,23 @@ class Inbox(InboxStage):
     async def last_cursor(self) -> Cursor | None:
         """Return the last cursor in the inbox."""
         [inbox] = BRIDGE.sources
+        key, cursor = self.name.encode(), None
         async with TopicReader(self.member.settings.kafka) as reader:
-            count = LOOK_BACK
-            while True:
+            for count in LOOK_BACK:
                 found = [one.record for one in await reader.read_last(inbox, FIRST, count)]
-                cursor = last_cursor(found, self.name.encode())
+                cursor = last_cursor(found, key)
                 if cursor is not None or len(found) < count:
                     return cursor
-                count *= 8
+            async for received in reader.each(inbox, FIRST):
+                cursor = last_cursor([received.record], key) or cursor
+        return cursor
 
 
 class Poller:
     """Fetches new scores of one system, in the process that owns the inbox."""
 
     def __init__(self, inbox: Inbox, kind: Kind, options: Any) -> None:
+        assert kind.pull is not None  # a kind that is polled has it
         self.inbox, self.pull, self.options = inbox, kind.pull, options
         self.failures = 0
         self._subject = f"bridges.{inbox.name}"
@@ -113,16 +126,21 @@ class Poller:
         headers, since = self.pull.headers(self.options), cursor.since
         async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
             for _ in range(MOST_GROUPS):
-                group = list[Fetched]()
+                group, size = list[Fetched](), 0
                 for _ in range(GROUP):
                     page = await self._page(session, since, following)
                     group += page.scores
-                    if not (following := page.next):
+                    size += sum(len(one.value) for one in page.scores)
+                    if not (following := page.next) or size >= MOST_GROUP_BYTES:
                         break
+                if not inbox.is_ours:
+                    return  # another process goes on from the place that was written last
                 found, cursor = new_in(group, cursor)
                 await self._write(found, cursor if following else at_end(cursor, self.options.overlap))
                 if not following:
                     return
+        text = "%s: %s has more than %d pages of scores; the next poll begins with the first one again"
+        log.warning(text, self._subject, self.options.url, MOST_GROUPS * GROUP)
 
     async def _write(self, found: list[Fetched], cursor: Cursor) -> None:
         """Write new scores and the cursor after them; nothing if there is nothing new."""
@@ -136,15 +154,16 @@ class Poller:
     async def _page(self, session: aiohttp.ClientSession, since: int, following: str) -> Page:
         url, query = self.pull.request(self.options, since, following)
         async with session.get(url, params=query, allow_redirects=False) as response:
-            body = await response.content.read(MOST_PAGE_BYTES + 1)
-            while len(body) <= MOST_PAGE_BYTES and (more := await response.content.read(MOST_PAGE_BYTES)):
-                body += more
+            body = bytearray()
+            async for part in response.content.iter_any():
+                body += part
+                if len(body) > MOST_PAGE_BYTES:
+                    break
         if response.status != 200:
             raise ValueError(f"it answered {response.status} {response.reason}")
         if len(body) > MOST_PAGE_BYTES:
             raise ValueError("the answer is larger than 16 MiB")
-        page: Page = self.pull.read(body)
-        return page
+        return self.pull.read(bytes(body))
 
 
 class Receiver:

@@ -54,9 +54,10 @@ class BridgeStage(CommittedStage):
         step, counts, resumed = list[Output](), Counter[bytes | None](), monotonic()
         for record in batch.records:
             if len(record.value or b"") > LARGE:
-                outputs = await asyncio.to_thread(self.map, batch.tp.partition, record)
+                outputs, ignored = await asyncio.to_thread(self.map, batch.tp.partition, record)
             else:
-                outputs = self.map(batch.tp.partition, record)
+                outputs, ignored = self.map(batch.tp.partition, record)
+            self._count(outputs, ignored)
             own = Counter(output.key for output in outputs)
             if step and any(counts[key] + count > self._most for key, count in own.items()):
                 await self._write(batch, step, record.offset)
@@ -69,20 +70,24 @@ class BridgeStage(CommittedStage):
         await self._write(batch, step, batch.end)
         self.counters.batches += 1
 
-    def map(self, partition: int, record: Record) -> list[Output]:
-        """Return what the bridge writes for a record; a mapping that fails is a bug and becomes a dead letter."""
+    def map(self, partition: int, record: Record) -> tuple[list[Output], int]:
+        """Return what the bridge writes for a record, and how many of its parts it ignores.
+
+        A mapping that fails is a bug and becomes a dead letter. This may run in a thread, so it changes nothing.
+        """
         mapped: Mapped
         try:
             mapped = self.kind.map(self.options, record)
         except Exception as error:
             log.exception("the bridge %s failed on %s partition %d", self.name, self.source, partition)
             mapped = Mapped([], [_failure(error)])
-        outputs = outputs_of(self.name, self.source, (partition, self.partitions), record, mapped)
+        return outputs_of(self.name, self.source, (partition, self.partitions), record, mapped), mapped.ignored
+
+    def _count(self, outputs: list[Output], ignored: int) -> None:
         letters = sum(output.topic != LOG for output in outputs)
-        self.counters.ignored += mapped.ignored
+        self.counters.ignored += ignored
         self.counters.dead_letters += letters
         self.counters.applied += len(outputs) - letters
-        return outputs
 
     async def _write(self, batch: Batch, step: list[Output], done: int) -> None:
         await self.member.outlet.publish(step)
@@ -93,9 +98,9 @@ class BridgeStage(CommittedStage):
 class InboxStage(BridgeStage):
     """Maps the records that a bridge has fetched or received itself; those of other bridges are skipped."""
 
-    def map(self, partition: int, record: Record) -> list[Output]:
+    def map(self, partition: int, record: Record) -> tuple[list[Output], int]:
         """Return what the bridge writes for one of its own records."""
-        return super().map(partition, record) if record.key == self.name.encode() else []
+        return super().map(partition, record) if record.key == self.name.encode() else ([], 0)
 
 
 def _failure(error: Exception) -> Fault:

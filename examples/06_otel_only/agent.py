@@ -7,6 +7,7 @@ instrumentation of agents makes.
 from __future__ import annotations
 
 import argparse
+import time
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -22,7 +23,8 @@ arguments.add_argument("--breaks", default="", help="a variant that fails, as af
 given = arguments.parse_args()
 
 provider = TracerProvider(resource=Resource.create({"service.name": "refunds", "service.instance.id": "refunds-1"}))
-provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+# The default is 5 s. Many turns that arrive after a rollback at once look like those of a runtime that is stuck.
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=100))
 tracer = provider.get_tracer("refunds")
 
 with Resolver() as resolver:  # follows
@@ -36,8 +38,9 @@ with Resolver() as resolver:  # follows
             "crl.task_type": "refund",
         }
         if found.epoch is not None:
-            attributes["crl.active_epoch"] = found.epoch
+            attributes["crl.active_epoch"] = found.epoch  # with service.instance.id, this gets the receipt
         with tracer.start_as_current_span("invoke_agent refund-agent", attributes=attributes) as span:
+            time.sleep(0.1)  # your agent works here
             if found.variant_id == given.breaks:
                 span.set_attribute("error.type", "ToolError")
                 span.set_status(Status(StatusCode.ERROR))

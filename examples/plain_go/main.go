@@ -1,10 +1,12 @@
-// Prints the variant of each session, from the file of `crl sync --format json`, as one JSON line.
+// An agent in Go without Kafka and without packages: it reads the file of `crl sync --format json`, and prints the
+// variant of each session as one JSON line. With -outcomes, it also does the work and appends the outcomes to a file.
 //
-//	go run . VARIANTS.json AGENT/TASK SESSION...
+//	go run . [-outcomes OUTCOMES.jsonl] VARIANTS.json AGENT/TASK SESSION...
 package main
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 )
@@ -49,9 +51,9 @@ func Choose(task Task, sessionID string) Choice {
 	return Choice{sessionID, variantID, task.Epoch, source, task.Variants[variantID].Configuration}
 }
 
-func run(arguments []string) error {
+func run(arguments []string, outcomes string) error {
 	if len(arguments) < 3 {
-		return fmt.Errorf("usage: plain_go VARIANTS.json AGENT/TASK SESSION...")
+		return fmt.Errorf("usage: plain_go [-outcomes OUTCOMES.jsonl] VARIANTS.json AGENT/TASK SESSION...")
 	}
 	text, err := os.ReadFile(arguments[0])
 	if err != nil {
@@ -69,7 +71,13 @@ func run(arguments []string) error {
 		return fmt.Errorf("%s has no task %s", arguments[0], arguments[1])
 	}
 	for _, sessionID := range arguments[2:] {
-		if err := json.NewEncoder(os.Stdout).Encode(Choose(task, sessionID)); err != nil {
+		choice := Choose(task, sessionID)
+		if outcomes != "" {
+			if err := Work(outcomes, arguments[1], choice); err != nil {
+				return err
+			}
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(choice); err != nil {
 			return err
 		}
 	}
@@ -77,7 +85,9 @@ func run(arguments []string) error {
 }
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	outcomes := flag.String("outcomes", "", "a file for the outcomes")
+	flag.Parse()
+	if err := run(flag.Args(), *outcomes); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

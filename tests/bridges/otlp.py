@@ -105,11 +105,12 @@ def as_json(spans: Iterable[dict[str, Any]], resource: dict[str, Any] | None = N
     return json.dumps({"resourceSpans": [holder]}).encode("utf-8", "surrogatepass")
 
 
-def logs_as_json(events: Iterable[dict[str, Any]]) -> bytes:
+def logs_as_json(events: Iterable[dict[str, Any]], resource: dict[str, Any] | None = None) -> bytes:
     """Return log records with the ids in ``trace`` and ``id`` of each event."""
     found = [
         {
             "timeUnixNano": str(one["time"]),
+            "observedTimeUnixNano": str(one.get("observed", 0)),
             "eventName": one["name"],
             "traceId": one.get("trace", TRACE),
             "spanId": one.get("id", ""),
@@ -117,11 +118,13 @@ def logs_as_json(events: Iterable[dict[str, Any]]) -> bytes:
         }
         for one in events
     ]
-    return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": found}]}]}).encode()
+    holder = {"resource": {"attributes": _attributes_json(resource or {})}, "scopeLogs": [{"logRecords": found}]}
+    return json.dumps({"resourceLogs": [holder]}).encode()
 
 
 # -- Protocol Buffers ------------------------------------------------------------------------------------
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Return a number in Protocol Buffers' variable length."""
     value &= 0xFFFFFFFFFFFFFFFF
     found = bytearray()
     while value > 0x7F:
@@ -130,58 +133,77 @@ def _varint(value: int) -> bytes:
     return bytes((*found, value))
 
 
-def _field(number: int, data: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
+def lengthy(number: int, data: bytes) -> bytes:
+    """Return a field that holds bytes."""
+    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
-def _fixed(number: int, value: int) -> bytes:
-    return _varint(number << 3 | 1) + struct.pack("<Q", value)
+def fixed(number: int, value: int) -> bytes:
+    """Return a field that holds eight bytes."""
+    return varint(number << 3 | 1) + struct.pack("<Q", value)
 
 
 def _any_proto(value: Any) -> bytes:
     if isinstance(value, bool):
-        return _varint(2 << 3) + _varint(value)
+        return varint(2 << 3) + varint(value)
     if isinstance(value, int):
-        return _varint(3 << 3) + _varint(value)
+        return varint(3 << 3) + varint(value)
     if isinstance(value, float):
-        return _varint(4 << 3 | 1) + struct.pack("<d", value)
+        return varint(4 << 3 | 1) + struct.pack("<d", value)
     if isinstance(value, bytes):
-        return _field(7, value)
+        return lengthy(7, value)
     if isinstance(value, list):
-        return _field(5, b"".join(_field(1, _any_proto(one)) for one in value))
+        return lengthy(5, b"".join(lengthy(1, _any_proto(one)) for one in value))
     if isinstance(value, dict):
-        return _field(6, _attributes_proto(value, 1))
-    return _field(1, value.encode())
+        return lengthy(6, _attributes_proto(value, 1))
+    return lengthy(1, value.encode())
 
 
 def _attributes_proto(attributes: dict[str, Any], number: int) -> bytes:
     return b"".join(
-        _field(number, _field(1, key.encode()) + _field(2, _any_proto(value))) for key, value in attributes.items()
+        lengthy(number, lengthy(1, key.encode()) + lengthy(2, _any_proto(value))) for key, value in attributes.items()
     )
 
 
 def _event_proto(event: dict[str, Any]) -> bytes:
-    return _fixed(1, event["time"]) + _field(2, event["name"].encode()) + _attributes_proto(event["attributes"], 3)
+    return fixed(1, event["time"]) + lengthy(2, event["name"].encode()) + _attributes_proto(event["attributes"], 3)
 
 
 def as_proto(spans: Iterable[dict[str, Any]], resource: dict[str, Any] | None = None) -> bytes:
     """Return spans as the Collector writes them with ``otlp_proto``."""
     found = b"".join(
-        _field(
+        lengthy(
             2,
-            _field(1, bytes.fromhex(one["trace"]))
-            + _field(2, bytes.fromhex(one["id"]))
-            + _field(4, bytes.fromhex(one["parent"]))
-            + _field(5, b"span")
-            + _fixed(7, one["start"])
-            + _fixed(8, one["end"])
+            lengthy(1, bytes.fromhex(one["trace"]))
+            + lengthy(2, bytes.fromhex(one["id"]))
+            + lengthy(4, bytes.fromhex(one["parent"]))
+            + lengthy(5, b"span")
+            + fixed(7, one["start"])
+            + fixed(8, one["end"])
             + _attributes_proto(one["attributes"], 9)
-            + b"".join(_field(11, _event_proto(event)) for event in one["events"])
-            + _field(15, _varint(3 << 3) + _varint(one["status"])),
+            + b"".join(lengthy(11, _event_proto(event)) for event in one["events"])
+            + lengthy(15, varint(3 << 3) + varint(one["status"])),
         )
         for one in spans
     )
-    return _field(1, _field(1, _attributes_proto(resource or {}, 1)) + _field(2, found))
+    return lengthy(1, lengthy(1, _attributes_proto(resource or {}, 1)) + lengthy(2, found))
+
+
+def logs_as_proto(events: Iterable[dict[str, Any]], resource: dict[str, Any] | None = None) -> bytes:
+    """Return log records like those of ``logs_as_json``."""
+    found = b"".join(
+        lengthy(
+            2,
+            fixed(1, one["time"])
+            + fixed(11, one.get("observed", 0))
+            + _attributes_proto(one["attributes"], 6)
+            + lengthy(9, bytes.fromhex(one.get("trace", TRACE)))
+            + lengthy(10, bytes.fromhex(one.get("id", "")))
+            + lengthy(12, one["name"].encode()),
+        )
+        for one in events
+    )
+    return lengthy(1, lengthy(1, _attributes_proto(resource or {}, 1)) + lengthy(2, found))
 
 
 # -- mapping ---------------------------------------------------------------------------------------------

@@ -88,6 +88,13 @@ def test_an_event_without_a_time_has_that_of_its_record() -> None:
     assert the_message(OUTCOME, time=None).timestamp == to_text(RECEIVED)
 
 
+@pytest.mark.usefixtures("far_from_utc")
+@pytest.mark.parametrize("field", ["time", "timestamp"])
+def test_a_time_without_an_offset_is_utc_wherever_the_worker_runs(field: str) -> None:
+    own = {"timestamp": "2025-11-19T14:30:00"} if field == "timestamp" else {}
+    assert the_message(OUTCOME | own, time="2025-11-19T14:30:00").timestamp == "2025-11-19T14:30:00.000Z"
+
+
 def test_an_event_may_be_a_score() -> None:
     found = the_message({"invocation_id": "i", "quality": 0.5}, type="crl.Feedback.v1")
     assert isinstance(found, m.Feedback)
@@ -98,6 +105,34 @@ def test_the_types_of_another_system_can_be_named() -> None:
     value = json.dumps(ATTRIBUTES | {"type": "com.example.done", "data": OUTCOME}).encode()
     found = mapped("cloudevents", value, STRUCTURED, topic="t", outcome_types="com.example.done, com.example.ended")
     assert [type(one.message) for one in found.messages] == [m.Invocation]
+
+
+def test_only_headers_with_the_prefix_are_attributes_and_without_a_content_type_data_is_json() -> None:
+    value = json.dumps(OUTCOME).encode()
+    plain = mapped("cloudevents", value, binary(ATTRIBUTES), topic="t")
+    assert len(plain.messages) == 1
+    assert mapped("cloudevents", value, [*binary(ATTRIBUTES), ("type", b"other")], topic="t") == plain
+    assert mapped("cloudevents", value, binary(ATTRIBUTES)[1:], topic="t") == plain
+
+
+@pytest.mark.parametrize(("kind", "structured"), [("+json", True), ("+JSON; a=b", True), ("+avro", False), ("", False)])
+def test_an_event_is_structured_if_its_content_type_says_so(kind: str, structured: bool) -> None:
+    headers = [("Content-Type", b"application/cloudevents" + kind.encode())]
+    found = mapped("cloudevents", json.dumps(ATTRIBUTES | {"data": OUTCOME}).encode(), headers, topic="t")
+    assert [fault.reason for fault in found.faults] == ([] if structured else ["not_a_cloudevent"])
+
+
+def test_a_record_without_headers_is_no_event() -> None:
+    assert [fault.reason for fault in mapped("cloudevents", b"{}", None, topic="t").faults] == ["not_a_cloudevent"]
+
+
+def test_a_long_type_is_shortened_in_the_fault() -> None:
+    value = json.dumps(ATTRIBUTES | {"type": "y" * 150, "data": OUTCOME}).encode()
+    [fault] = mapped("cloudevents", value, STRUCTURED, topic="t", outcome_types="x" * 300).faults
+    assert fault.detail == f"type: expected one of {'x' * 200}, not {'y' * 100!r}"
+    kind = "application/" + "z" * 150
+    [fault] = mapped("cloudevents", b"{}", binary(ATTRIBUTES, kind), topic="t").faults
+    assert fault.detail == f"content-type: expected application/json, not {kind[:100]!r}"
 
 
 def test_our_own_headers_are_read_back() -> None:
@@ -111,6 +146,11 @@ def test_data_in_base64_is_read() -> None:
     data = base64.b64encode(json.dumps(OUTCOME).encode()).decode()
     found = mapped("cloudevents", json.dumps(ATTRIBUTES | {"data_base64": data}).encode(), STRUCTURED, topic="t")
     assert len(found.messages) == 1
+    both = ATTRIBUTES | {"data": OUTCOME, "data_base64": "?"}
+    assert len(mapped("cloudevents", json.dumps(both).encode(), STRUCTURED, topic="t").messages) == 1
+    for empty in ({}, {"data": None}, {"data_base64": 3}):
+        none = mapped("cloudevents", json.dumps(ATTRIBUTES | empty).encode(), STRUCTURED, topic="t")
+        assert [fault.reason for fault in none.faults] == ["not_an_object"]
     bad = mapped("cloudevents", json.dumps(ATTRIBUTES | {"data_base64": "?"}).encode(), STRUCTURED, topic="t")
     assert [fault.reason for fault in bad.faults] == ["not_json"]
 

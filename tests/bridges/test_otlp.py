@@ -22,6 +22,7 @@ from bridges.otlp import (
     span,
     written,
 )
+from crl_stream.bridges.kinds import KINDS
 from crl_stream.core import messages as m
 from crl_stream.core.instant import to_text
 from crl_stream.wire.dead_letter import read_letter
@@ -135,7 +136,7 @@ def test_older_names_and_those_of_openinference_mean_the_same(old: str, field: s
 
 def test_what_the_agents_span_does_not_say_its_calls_of_models_say() -> None:
     call = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 5, "gen_ai.request.model": "m"}
-    wrapper = {"gen_ai.usage.input_tokens": 10}  # not a call of a model: it repeats what is below it
+    wrapper = {"gen_ai.usage.input_tokens": 11}  # not a call of a model: it repeats what is below it
     [found] = outcomes([span(2, call, 3), span(3, wrapper, 1), span(4, call, 1), agent_span(1)])
     assert (found.tokens_input, found.model) == (10, "m")
     other = call | {"gen_ai.request.model": "another"}
@@ -160,6 +161,95 @@ def test_named_numbers_are_metrics_up_to_four_and_a_wrong_one_costs_only_itself(
     assert [one.metrics for one in outcomes([agent_span(1, own={"crl.metric.": 1, "crl.metric.a b": 2})])] == [None]
 
 
+LIMITS: list[tuple[str, str, list[Any], list[Any]]] = [
+    ("gen_ai.usage.input_tokens", "tokens_input", [0, 7, 10**9, 5.0], [-1, 10**9 + 1, 1.5, True, "7", float("nan")]),
+    ("gen_ai.usage.output_tokens", "tokens_output", [0, 7, 10**9, 5.0], [-1, 10**9 + 1, 1.5, True, "7"]),
+    ("crl.cost", "cost", [0, 0.25, 1e9], [-0.001, 1e9 + 1, float("inf"), True, "1"]),
+    ("crl.reward", "reward", [-1, 0, 1], [-1.001, 1.001, True, "1"]),
+    ("crl.quality", "quality", [0, 1], [-0.001, 1.001, True, "1"]),
+    ("crl.active_epoch", "active_epoch", [0, 4, 2**63 - 1], [-1, 2**63, True, 1.0, "4"]),
+    ("crl.metric.x", "metrics", [0, -1e9, 1e9], [1e9 + 1, -1e9 - 1, float("nan"), True]),
+    ("crl.variant_source", "variant_source", ["live", "session", "explore"], ["other", 1]),
+    ("crl.complexity", "complexity", ["low", "medium", "high"], ["other", 1]),
+    ("crl.role", "role", ["live", "shadow"], ["other", 1]),
+    ("gen_ai.conversation.id", "session_id", ["x" * 256, 7], ["", "  ", True, 1.5]),
+]
+
+
+@ENCODINGS
+@pytest.mark.parametrize(("name", "field", "good", "wrong"), LIMITS, ids=[field for _, field, *_ in LIMITS])
+def test_each_value_is_taken_up_to_its_limits_and_one_beyond_them_counts_as_absent(
+    name: str, field: str, good: list[Any], wrong: list[Any], encode: Any
+) -> None:
+    for value in good:
+        [found] = outcomes([agent_span(1, own={name: value})], encode)
+        expected = {"x": value} if field == "metrics" else str(value) if field == "session_id" else value
+        assert getattr(found, field) == expected
+    [without] = outcomes([agent_span(1)], encode)
+    for value in wrong:
+        assert outcomes([agent_span(1, own={name: value})], encode) == [without]
+
+
+def test_a_newer_name_that_says_nothing_leaves_the_word_to_an_older_one() -> None:
+    own = {"gen_ai.usage.input_tokens": -1, "gen_ai.usage.prompt_tokens": 7, "crl.cost": -1.0, "llm.cost.total": 0.5}
+    [found] = outcomes([agent_span(1, own=own | {"session.id": "s", "gen_ai.conversation.id": ""})])
+    assert (found.tokens_input, found.cost, found.session_id) == (7, 0.5, "s")
+
+
+def test_long_texts_are_cut_and_more_tokens_than_a_count_can_be_are_unknown() -> None:
+    own = {"gen_ai.conversation.id": "s" * 300, "gen_ai.provider.name": "p" * 300, "gen_ai.response.model": "m" * 300}
+    [found] = outcomes([agent_span(1, own=own)])
+    assert (found.session_id, found.provider, found.model) == ("s" * 256, "p" * 200, "m" * 200)
+    call = {"openinference.span.kind": "LLM", "gen_ai.usage.input_tokens": 500_000_000}
+    [found] = outcomes([agent_span(1), span(2, call, 1), span(3, call, 1)])
+    assert found.tokens_input == 10**9
+    [found] = outcomes([agent_span(1), *[span(number, call, 1) for number in (2, 3, 4)]])
+    assert found.tokens_input is None
+
+
+@ENCODINGS
+def test_the_runtime_is_the_spans_own_or_the_processs_and_its_instance_last(encode: Any) -> None:
+    def runtime(own: dict[str, Any], process: dict[str, Any]) -> str | None:
+        found = mapped("otlp", encode([agent_span(1, own=own)], process)).messages[0].message
+        assert isinstance(found, m.Invocation)
+        return found.runtime_id
+
+    instance, named = {"service.instance.id": "i-1"}, {"crl.runtime_id": "named"}
+    assert runtime({"crl.runtime_id": "own"}, instance | named) == "own"
+    assert runtime({}, instance | named) == "named"
+    assert runtime({}, instance) == "i-1"
+    assert runtime(instance, {}) is None, "only a process has an instance"
+    assert runtime({"crl.runtime_id": "数"}, {}) is None
+
+
+@ENCODINGS
+def test_the_process_may_name_agent_task_and_variant(encode: Any) -> None:
+    process = {"gen_ai.agent.name": "helper", "crl.task_type": "task", "crl.variant_id": "v2"}
+    [message] = mapped("otlp", encode([span(1, {"gen_ai.operation.name": "invoke_agent"})], process)).messages
+    assert isinstance(message.message, m.Invocation)
+    named = (message.message.agent_name, message.message.task_type, message.message.variant_id)
+    assert named == ("helper", "task", "v2")
+    assert message.traceparent == f"00-{TRACE}-{1:016x}-01"
+
+
+@pytest.mark.parametrize("kind", ["AGENT", "agent"])
+def test_only_spans_that_invoke_an_agent_are_outcomes_and_the_others_are_counted(kind: str) -> None:
+    own = {"gen_ai.agent.name": "helper", "crl.task_type": "task", "crl.variant_id": "v"}
+    spans = [
+        span(1, own | {"openinference.span.kind": kind}),
+        span(2, own | {"openinference.span.kind": "CHAIN"}),
+        span(3, own | {"openinference.span.kind": 1}),
+        span(4, own | {"gen_ai.operation.name": "chat", "openinference.span.kind": "AGENT"}),
+        span(5, own),
+        span(6, own | {"gen_ai.operation.name": "invoke_agent"}, 1),
+    ]
+    found = mapped("otlp", as_json(spans))
+    assert [one.message.invocation_id for one in found.messages if isinstance(one.message, m.Invocation)] == [
+        f"{TRACE}-{1:016x}"
+    ]
+    assert (found.faults, found.ignored) == ([], 5)
+
+
 # -- names -------------------------------------------------------------------------------------------
 def bare(number: int, parent: int = 0, **own: Any) -> dict[str, Any]:
     return span(number, {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "helper"} | own, parent)
@@ -177,6 +267,8 @@ def test_the_task_is_the_attribute_or_else_the_workflow_or_else_the_default() ->
     assert [one.task_type for one in outcomes([bare(2, 1, **versioned)], **options)] == ["otherwise"]
     assert [one.task_type for one in outcomes([agent_span(2)], **options)] == ["task"]
     assert the_fault([bare(2, **versioned)]) == "missing_field"
+    chain = span(1, {"gen_ai.operation.name": "execute_tool", "gen_ai.workflow.name": "no workflow"})
+    assert the_fault([chain, bare(2, 1, **versioned)]) == "missing_field", "only a span of a workflow names one"
 
 
 def test_the_variant_is_the_attribute_or_else_a_version_or_else_the_default() -> None:
@@ -213,6 +305,9 @@ def test_a_span_without_valid_ids_is_a_fault_because_a_repetition_could_not_be_r
         (0, START, "2025-11-19T14:30:00.000Z", None),
         (START, START - 1, "2025-11-19T14:29:59.999Z", None),
         (START, START, "2025-11-19T14:30:00.000Z", 0.0),
+        (1, 1, "1970-01-01T00:00:00.000Z", 0.0),
+        (1, 1 + 10**18, "2001-09-09T01:46:40.000Z", 1e9),
+        (1, 1 + 10**18 + 10**9, "2001-09-09T01:46:41.000Z", None),
         (1, 2**64 - 1, "2554-07-21T23:34:33.709Z", None),
     ],
 )
@@ -235,6 +330,37 @@ def test_another_agent_inside_counts_for_itself_and_not_for_the_outer_one() -> N
     call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "theirs"}
     found = outcomes([agent_span(1), agent_span(2, 1, name="other"), span(3, call, 2), agent_span(4, 2)])
     assert {(one.agent_name, one.model) for one in found} == {("helper", None), ("other", "theirs")}
+
+
+@pytest.mark.parametrize(("between", "count"), [(127, 1), (128, 2)])
+def test_only_so_many_spans_around_a_span_are_looked_at(between: int, count: int) -> None:
+    plain = [span(number, {}, number - 1) for number in range(2, between + 2)]
+    assert len(outcomes([agent_span(1), *plain, agent_span(between + 2, between + 1)])) == count
+
+
+def test_an_attribute_without_a_name_names_nothing() -> None:
+    [found] = outcomes([agent_span(1, own={"": "nothing"})])
+    assert found.agent_name == "helper"
+
+
+CALL = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 5, "gen_ai.request.model": "m"}
+
+
+def test_what_is_inside_an_inner_span_of_an_agent_counts_for_its_outermost_one() -> None:
+    [found] = outcomes([span(3, CALL, 2), agent_span(2, 1, events=[evaluation(0.5)]), agent_span(1)])
+    assert (found.tokens_input, found.model, found.quality) == (5, "m", 0.5)
+    between = [agent_span(1), agent_span(2, 1, name="other"), agent_span(3, 2), span(4, CALL, 3)]
+    assert {(one.agent_name, one.tokens_input) for one in outcomes(between)} == {("helper", 5), ("other", None)}
+
+
+def test_an_agent_whose_name_cannot_be_used_is_a_fault_and_lends_nothing_to_the_agent_around_it() -> None:
+    nameless = agent_span(2, 1, name="数", own={"gen_ai.response.model": "theirs"})
+    found = mapped("otlp", as_json([agent_span(1), nameless, span(3, CALL, 2)]))
+    [message], [fault] = found.messages, found.faults
+    assert isinstance(message.message, m.Invocation)
+    assert (message.message.model, message.message.tokens_input) == (None, None)
+    assert fault.reason == "bad_identifier"
+    assert the_fault([agent_span(2, 1, name="数"), span(1, {})]) == "bad_identifier"
 
 
 def test_spans_that_contain_each_other_in_a_circle_are_counted_and_do_not_hang() -> None:
@@ -275,6 +401,14 @@ def test_an_evaluation_whose_agent_is_elsewhere_is_feedback_for_the_span_around_
     assert mapped("otlp", value) == mapped("otlp", value), "a repetition has the same id"
 
 
+def test_another_event_on_a_span_without_its_agent_is_nothing() -> None:
+    names = {"gen_ai.agent.name": "helper", "crl.task_type": "task"}
+    found = mapped("otlp", as_json([span(2, names, 1, events=[{"name": "retry", "time": START, "attributes": {}}])]))
+    assert (found.messages, found.faults, found.ignored) == ([], [], 1)
+    [only] = mapped("otlp", as_json([span(2, names, events=[evaluation(0.5)])])).messages
+    assert only.message.invocation_id == f"{TRACE}-{2:016x}", "the first span of a trace stands for itself"
+
+
 def test_an_evaluation_in_the_logs_is_feedback() -> None:
     about = {"gen_ai.agent.name": "helper", "crl.task_type": "task"}
     event = evaluation(3, **about) | {"id": f"{9:016x}"}
@@ -304,6 +438,52 @@ def test_a_score_that_cannot_be_used_is_a_fault(event: dict[str, Any], reason: s
     assert fault.reason == reason
 
 
+def feedback_of(event: dict[str, Any], **options: Any) -> Any:
+    """Return the feedback in one log event, or the text of its fault."""
+    found = mapped("otlp", logs_as_json([event]), signal="logs", **options)
+    return found.messages[0].message if found.messages else found.faults[0].detail
+
+
+def test_the_task_of_a_score_is_its_own_or_the_default() -> None:
+    event = evaluation(1, **{"gen_ai.agent.name": "helper"}) | {"id": f"{9:016x}"}
+    assert feedback_of(event, default_task_type="otherwise").task_type == "otherwise"
+    event["attributes"]["gen_ai.workflow.name"] = "billing"
+    assert feedback_of(event, default_task_type="otherwise").task_type == "billing"
+    del event["attributes"]["gen_ai.workflow.name"]
+    assert "task_type: evaluation 'helpful' of trace" in feedback_of(event)
+
+
+def test_a_score_needs_no_span_if_the_trace_is_the_invocation() -> None:
+    names = {"gen_ai.agent.name": "helper", "crl.task_type": "task"}
+    assert feedback_of(evaluation(1, **names), invocation_id="trace").invocation_id == TRACE
+    assert "does not name the span" in feedback_of(evaluation(1, **names))
+
+
+def test_only_a_result_of_an_evaluation_is_a_score_under_its_old_and_its_new_name() -> None:
+    names = {"gen_ai.agent.name": "helper", "crl.task_type": "task"}
+    event = evaluation(1, **names) | {"id": f"{9:016x}", "name": "another"}
+    found = mapped("otlp", logs_as_json([event]), signal="logs")
+    assert (found.messages, found.faults, found.ignored) == ([], [], 1)
+    event["attributes"]["event.name"] = "gen_ai.evaluation.result"
+    assert feedback_of(event).quality == 1.0
+
+
+def test_long_names_are_shortened_in_a_fault() -> None:
+    event = evaluation(1, "e" * 99) | {"trace": "z" * 99}
+    assert f"evaluation {'e' * 60!r} of trace {'z' * 32} does" in feedback_of(event)
+    found = mapped("otlp", as_json([agent_span(1, name="x" * 200)]))
+    assert found.faults[0].detail.endswith(f"cannot be mended: {'x' * 60!r}")
+
+
+def test_scores_with_another_time_span_evaluator_or_number_have_other_ids() -> None:
+    names = {"gen_ai.agent.name": "helper", "crl.task_type": "task"}
+    one = evaluation(1, **names) | {"id": f"{9:016x}"}
+    others = [one | {"time": START + 1}, one | {"id": f"{8:016x}"}, one | {"trace": "1" * 32}]
+    others += [evaluation(0, **names) | {"id": f"{9:016x}"}, evaluation(1, "kind", **names) | {"id": f"{9:016x}"}]
+    assert len({feedback_of(event).feedback_id for event in (one, *others)}) == 6
+    assert feedback_of(one) == feedback_of(one)
+
+
 # -- faults --------------------------------------------------------------------------------------------
 def test_a_record_with_faults_is_one_dead_letter_with_its_bytes_and_the_good_spans_count() -> None:
     value = as_json([agent_span(1), bare(2), bare(3), span(4, {})])
@@ -330,6 +510,13 @@ def test_a_record_with_faults_is_one_dead_letter_with_its_bytes_and_the_good_spa
 )
 def test_a_record_that_is_not_otlp_is_a_fault(value: bytes | None, reason: str) -> None:
     assert [one.reason for one in mapped("otlp", value).faults] == [reason]
+
+
+def test_the_topic_is_the_collectors_own_unless_it_is_named() -> None:
+    def source(**options: Any) -> str:
+        return str(KINDS["otlp"].options.model_validate({"kind": "otlp"} | options).source())
+
+    assert (source(), source(signal="logs"), source(topic="mine")) == ("otlp_spans", "otlp_logs", "mine")
 
 
 def test_an_encoding_that_is_set_is_not_guessed() -> None:

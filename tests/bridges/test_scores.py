@@ -9,11 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridges.otlp import mapped, written
+from bridges.otlp import RECEIVED, mapped, record, written
 from crl_stream.bridges.kinds import KINDS
-from crl_stream.bridges.polling import MOST_SEEN, Cursor, Fetched, at_end, cursor_header, cursor_in, new_in
-from crl_stream.bridges.scale import Scale
+from crl_stream.bridges.polling import (
+    MOST_IN_HAND,
+    MOST_SEEN,
+    Cursor,
+    Fetched,
+    at_end,
+    cursor_header,
+    cursor_in,
+    last_cursor,
+    new_in,
+)
+from crl_stream.bridges.scale import Scale, number_in
 from crl_stream.core import messages as m
+from crl_stream.core.instant import to_text
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 LANGFUSE = {
@@ -102,6 +113,56 @@ def test_a_truth_value_needs_no_scale() -> None:
     assert of_langfuse(value=True, dataType="BOOLEAN", **scale).quality == 1.0
     assert of_langfuse(value=0, dataType="BOOLEAN", **scale).quality == 0.0
     assert of_langfuse(value=3, **scale).quality == 0.5
+    assert of_langfuse(value=1, **scale).quality == 0.0, "only a truth value is one"
+    assert of_langfuse(value=2, dataType="BOOLEAN") == "out_of_range"
+
+
+@pytest.mark.parametrize(
+    ("text", "timestamp"),
+    [
+        ("2025-11-19T14:30:00Z", "2025-11-19T14:30:00.000Z"),
+        ("2025-11-19T14:30:00.1234567Z", "2025-11-19T14:30:00.123Z"),
+        ("2025-11-19T15:30:00+01:00", "2025-11-19T14:30:00.000Z"),
+        ("2025-11-19T13:30:00-01:00", "2025-11-19T14:30:00.000Z"),
+        ("2025-11-19T14:30:00", "2025-11-19T14:30:00.000Z"),
+        ("2025-11-19T14:30:00.054145", "2025-11-19T14:30:00.054Z"),
+        ("2025-11-19", to_text(RECEIVED)),
+        ("yesterday", to_text(RECEIVED)),
+        ("", to_text(RECEIVED)),
+        (7, to_text(RECEIVED)),
+        (None, to_text(RECEIVED)),
+        ("2025-11-19T14:30:00." + "0" * 60 + "Z", "2025-11-19T14:30:00.000Z"),
+    ],
+)
+def test_a_time_may_have_any_offset_and_without_one_it_is_utc_and_a_wrong_one_is_that_of_arrival(
+    text: Any, timestamp: str
+) -> None:
+    assert of_langfuse(timestamp=text).timestamp == timestamp
+    [message] = of_langsmith(a_run(modified_at=text, end_time=text)).messages
+    assert message.message.timestamp == timestamp
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_a_time_without_an_offset_does_not_depend_on_where_the_worker_runs() -> None:
+    assert of_langfuse(timestamp="2025-11-19T14:30:00").timestamp == "2025-11-19T14:30:00.000Z"
+
+
+@pytest.mark.parametrize("setting", ["agent_name", "task_type"])
+def test_a_name_that_neither_score_nor_settings_have_is_a_fault_that_says_so(setting: str) -> None:
+    value = json.dumps(SCORE).encode()
+    [fault] = mapped("langfuse", value, **(LANGFUSE | {setting: ""})).faults
+    assert fault.reason == "missing_field"
+    assert fault.detail == f"{setting}: score s1 does not say it, and the settings neither"
+
+
+def test_a_long_name_that_cannot_be_mended_is_shortened_in_the_fault() -> None:
+    value = json.dumps(SCORE | {"metadata": {"agent_name": "x" * 200}}).encode()
+    [fault] = mapped("langfuse", value, **LANGFUSE).faults
+    assert fault.detail == f"agent_name: score s1 has {'x' * 60!r}, which cannot be mended"
+
+
+def test_a_score_that_names_only_an_observation_is_about_no_invocation() -> None:
+    assert of_langfuse(subject={"kind": "observation", "id": SPAN}) == "missing_field"
 
 
 def test_langfuse_is_asked_for_one_page_of_the_scores_since_a_time() -> None:
@@ -113,10 +174,54 @@ def test_langfuse_is_asked_for_one_page_of_the_scores_since_a_time() -> None:
     assert KINDS["langfuse"].pull.headers(options) == {"Authorization": "Basic cGs6c2s="}
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"data": [], "meta": 1}', b'{"data": [{}], "meta": {}}'])
+def langfuse(**options: Any) -> Any:
+    return KINDS["langfuse"].options.model_validate({"kind": "langfuse"} | LANGFUSE | options)
+
+
+def test_the_first_page_is_asked_for_without_a_cursor_from_the_configured_time_or_from_now_on() -> None:
+    assert "cursor" not in KINDS["langfuse"].pull.request(langfuse(), 0, "")[1]
+    assert KINDS["langfuse"].pull.request(langfuse(), -1, "")[1]["fromTimestamp"] == "1970-01-01T00:00:00.000Z"
+    assert langfuse().first_time(7) == 7
+    assert langfuse(start="2025-11-19T14:30:00Z").first_time(7) == 1_763_562_600_000
+    assert langfuse(overlap_minutes=1.5).overlap == 90_000
+
+
+def test_a_page_has_its_scores_with_their_times_and_where_the_next_one_begins() -> None:
+    changed = SCORE | {"value": 0.75}
+    without = {name: value for name, value in SCORE.items() if name != "timestamp"}
+    body = json.dumps({"data": [SCORE, changed, without], "meta": {"cursor": "next"}}).encode()
+    page = KINDS["langfuse"].pull.read(body)
+    assert page.next == "next"
+    assert [json.loads(one.value) for one in page.scores] == [SCORE, changed, without]
+    assert [one.time for one in page.scores] == [1_763_562_600_000, 1_763_562_600_000, 0]
+    assert len({one.identity for one in page.scores}) == 2, "a score that has changed is another one"
+    for meta in ({}, {"cursor": None}, {"cursor": 3}):
+        assert KINDS["langfuse"].pull.read(json.dumps({"data": [], "meta": meta}).encode()) == ([], "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"data": [], "meta": 1}',
+        b'{"data": [{}], "meta": {}}',
+        b'{"data": {}, "meta": {}}',
+        b'{"data": [3], "meta": {}}',
+    ],
+)
 def test_an_answer_that_is_no_page_is_an_error_and_not_an_empty_page(body: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         KINDS["langfuse"].pull.read(body)
+
+
+def test_a_record_with_nothing_but_a_cursor_is_nothing_and_a_score_of_another_name_is_counted() -> None:
+    for value in (None, b""):
+        assert mapped("langfuse", value, **LANGFUSE) == ([], [], 0)
+    assert mapped("langfuse", json.dumps(SCORE | {"name": "other"}).encode(), **LANGFUSE) == ([], [], 1)
+    [fault] = mapped("langfuse", json.dumps(SCORE | {"id": "x" * 99, "value": 7}).encode(), **LANGFUSE).faults
+    assert fault.detail == f"quality: score {'x' * 60} is 7.0, outside of 0.0 to 1.0"
 
 
 # -- LangSmith -----------------------------------------------------------------------------------------
@@ -159,8 +264,31 @@ def test_a_call_of_another_shape_is_a_fault(body: bytes, reason: str) -> None:
     assert [fault.reason for fault in mapped("langsmith", body, **LANGSMITH).faults] == [reason]
 
 
+def test_only_the_configured_feedback_counts_wherever_it_stands_and_the_end_of_a_run_is_its_time_without_a_change() -> (
+    None
+):
+    stats = {"other": {"n": 1, "avg": 1.0}, "helpful": {"n": 2, "avg": 0.5}}
+    run = a_run(feedback_stats=stats, modified_at=None, end_time="2025-11-19T14:31:00Z")
+    found = of_langsmith(run, a_run(id="another", feedback_stats={"other": {"n": 1, "avg": 1.0}}))
+    [message] = found.messages
+    assert (message.message.quality, message.message.timestamp) == (0.5, "2025-11-19T14:31:00.000Z")
+    assert message.message.schema_version == 1
+    assert (found.faults, found.ignored) == ([], 1)
+
+
+def test_each_run_of_a_call_is_a_score_or_a_fault_or_is_counted() -> None:
+    wrong = a_run(feedback_stats={"helpful": {"n": 1, "avg": 7}})
+    found = of_langsmith(a_run(), wrong, a_run(feedback_stats={}))
+    assert (len(found.messages), [fault.reason for fault in found.faults], found.ignored) == (1, ["out_of_range"], 1)
+    assert found.faults[0].detail.startswith("quality: feedback 'helpful' of run 6ab80f10 is 7.0")
+    assert of_langsmith(a_run()).ignored == 0
+    long = a_run(feedback_stats={"x" * 50: {"n": 1, "avg": 7}})
+    assert f"feedback {'x' * 40!r} of" in of_langsmith(long, evaluator="x" * 50).faults[0].detail
+
+
 def test_feedback_without_numbers_is_nothing() -> None:
-    for stats in ({"helpful": {"n": 0, "avg": None}}, {"helpful": {"n": 1, "avg": None}}, {"helpful": 3}, [], {}):
+    no_average, no_number = {"helpful": {"n": 1, "avg": None}}, {"helpful": {"n": 0, "avg": 0.5}}
+    for stats in (no_number, no_average, {"helpful": 3}, [], {}):
         found = of_langsmith(a_run(feedback_stats=stats))
         assert (found.messages, found.faults) == ([], [])
 
@@ -193,13 +321,27 @@ def test_no_bytes_make_a_bridge_fail(value: bytes) -> None:
 
 
 # -- scale ---------------------------------------------------------------------------------------------
-@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(allow_nan=False, allow_infinity=False))
-def test_a_quality_is_between_0_and_1_or_nothing(least: float, most: float, score: float) -> None:
+ends = st.integers(-1_000, 1_000)
+
+
+@given(ends, ends, st.integers(-500, 1_500))
+def test_a_quality_is_where_the_score_lies_on_the_scale_and_nothing_beyond_its_ends(
+    least: int, most: int, thousandths: int
+) -> None:
     if least != most:
-        quality = Scale("", least, most).quality(score)
-        assert quality is None or 0.0 <= quality <= 1.0
+        quality = Scale("", least, most).quality(least + (most - least) * thousandths / 1_000)
+        assert quality == (None if not 0 <= thousandths <= 1_000 else pytest.approx(thousandths / 1_000))
         assert Scale("", least, most).quality(least) == 0.0
         assert Scale("", least, most).quality(most) == 1.0
+
+
+def test_a_quality_has_six_decimals() -> None:
+    assert Scale("", 0, 3).quality(1) == 0.333333
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), True, "1", None, [], 10**400])
+def test_only_a_finite_number_is_a_number(value: Any) -> None:
+    assert number_in(value) is None
 
 
 # -- polling -------------------------------------------------------------------------------------------
@@ -247,6 +389,33 @@ def test_the_cursor_never_outgrows_a_record() -> None:
     assert len(cursor_header(ended)[1]) < 300_000
 
 
+def test_the_cursor_never_outgrows_the_memory_however_many_pages_there_are() -> None:
+    cursor, total = Cursor(0), 2 * MOST_IN_HAND + 1
+    for first in range(0, total, MOST_IN_HAND):  # newest first, as some systems list them
+        page = [Fetched(str(n), n, b"") for n in range(total - first)[-MOST_IN_HAND:]]
+        found, cursor = new_in(page, cursor)
+        assert len(found) == len(page)
+        assert len(cursor.seen) == MOST_IN_HAND
+    ended = at_end(cursor, 10**9)
+    assert (len(ended.seen), ended.since) == (MOST_SEEN, total - MOST_SEEN)
+
+
 @pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"since":"x"}'])
 def test_a_forged_cursor_is_none(value: bytes | None) -> None:
     assert cursor_in([("crl-cursor", value)]) is None
+
+
+def test_scores_older_than_the_overlap_are_forgotten_and_a_cursor_never_goes_back() -> None:
+    assert at_end(Cursor(5), 10) == Cursor(5)
+    assert at_end(Cursor(0, {"a": 90, "b": 100, "c": 89}), 10) == Cursor(90, {"a": 90, "b": 100})
+    assert at_end(Cursor(95, {"a": 90, "b": 100}), 10) == Cursor(95, {"b": 100})
+
+
+def test_the_last_cursor_of_a_bridge_is_the_newest_that_it_wrote_itself() -> None:
+    def inbox(key: bytes, cursor: Cursor | None) -> Any:
+        return record(b"", () if cursor is None else [("other", b"x"), cursor_header(cursor)], key)
+
+    records = [inbox(b"mine", Cursor(1)), inbox(b"mine", Cursor(2)), inbox(b"mine", None), inbox(b"yours", Cursor(3))]
+    assert last_cursor(records, b"mine") == Cursor(2)
+    assert last_cursor(records, b"nobody") is None
+    assert cursor_in(None) is None

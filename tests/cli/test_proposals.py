@@ -17,6 +17,7 @@ from crl_stream.cli.proposals import exporting, reviewing, source
 from crl_stream.cli.proposals.reviewing import instant
 from crl_stream.core import messages as m
 from crl_stream.errors import CommandRefused, CrlError, NotFound, UsageError
+from crl_stream.kafka import commands
 from crl_stream.kafka.reader import Received
 
 ID = str(GUIDE_PROPOSAL["proposal_id"])
@@ -26,14 +27,14 @@ class Installation:
     """Topics in memory, and a monitor with prepared answers."""
 
     def __init__(self) -> None:
-        self.topics: dict[str, list[Any]] = {"crl.proposals": [the_guide_s()], "crl.tasks": []}
+        self.topics: dict[str, list[Any]] = {"crl.proposals": [the_guide_s()], "crl.tasks": [], "crl.decisions": []}
         self.given: list[Any] = []
         self.refusal: str | None = None
         self.accepts: type | None = None
         """A kind of command that is not refused."""
 
-    async def read(self, topic: str) -> list[Received]:
-        return [Received(topic, None, message) for message in self.topics[topic]]
+    async def read(self, topic: str, _partition: int | None = None) -> list[Received]:
+        return [Received(topic, None, message) for message in self.topics.get(topic, [])]
 
     async def give(self, _: Any, command: Any, timeout: float) -> m.CommandResult:
         self.given.append((command, timeout))
@@ -70,7 +71,8 @@ class Installation:
 @pytest.fixture
 def there(monkeypatch: pytest.MonkeyPatch) -> Installation:
     installed = Installation()
-    monkeypatch.setattr(source, "TopicReader", lambda _: installed)
+    for module in (source, commands):
+        monkeypatch.setattr(module, "TopicReader", lambda _: installed)
     monkeypatch.setattr(reviewing, "give", installed.give)
     for module in (reviewing, exporting):
         monkeypatch.setattr(module, "now_ms", lambda: NOW)

@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 from builders import AGENT, TASK, a_command, a_policy, invocations
+from explaining.told import explained
 from proposals.some import NOW, another
 
 from cli.program import Program
 from cli.views import a_brief, serving
+from crl_stream.cli.explain_text import page
 from crl_stream.cli.proposals.enforcing import enforce
-from crl_stream.cli.rollbacks.page import page
 from crl_stream.cli.scorecards import fleet_scorecard, scorecard_note, task_scorecard
 from crl_stream.cli.status_text import Seen
 from crl_stream.cli.tail import line_of
@@ -22,9 +23,10 @@ from crl_stream.contract import contract_root
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.policy import Operations, Policy, PolicySet
-from crl_stream.dashboard.fates import Event, event_of_hindsight, status_of
 from crl_stream.dashboard.task_states import brief
 from crl_stream.errors import Unavailable, UsageError
+from crl_stream.explaining.fates import Event, status_of
+from crl_stream.explaining.fates import judged as as_event
 from crl_stream.guide.variant_proposer import VariantProposer
 from crl_stream.kafka.reader import Received
 from crl_stream.proposals.page import effect
@@ -104,14 +106,14 @@ def a_rollback(driver: TopologyDriver) -> m.RollbackEvent:
 
 
 def judged(driver: TopologyDriver) -> list[Event]:
-    return [event_of_hindsight(fact) for fact in driver.read(topics.DECISIONS) if isinstance(fact, m.Hindsight)]
+    return [as_event(fact) for fact in driver.read(topics.DECISIONS) if isinstance(fact, m.Hindsight)]
 
 
 def test_a_reported_rollback_says_what_became_of_it() -> None:
     driver = in_shadow("F" * 70)
     event, fate = a_rollback(driver), judged(driver)
     assert status_of(event, fate) == "shadow: right"
-    text = page(event, fate, None)
+    text = page(explained(driver, event.rollback_id))
     assert "45 of 50 bad invocations avoidable" in " ".join(text.split())
     assert msgspec.to_builtins(fate[0])["hindsight"]["rollback_id"] == event.rollback_id
     assert all(len(line) <= 80 for line in text.splitlines())
@@ -126,9 +128,10 @@ def test_a_dip_is_shown_as_wrong_with_what_the_rollback_would_have_cost() -> Non
 
 
 def test_before_it_is_judged_it_says_so() -> None:
-    event = a_rollback(in_shadow("F" * 20))
+    driver = in_shadow("F" * 20)
+    event = a_rollback(driver)
     assert status_of(event, []) == "shadow: not done"
-    assert "nothing yet: shadow mode judges the rollback later" in page(event, [], None)
+    assert "nothing yet: shadow mode judges the rollback later" in page(explained(driver, event.rollback_id))
 
 
 def test_events_of_other_rollbacks_have_no_new_field() -> None:

@@ -25,8 +25,8 @@ from cli.program import Program
 from crl_stream.cli.sync import command
 from crl_stream.cli.sync.documents import flagd, plain, without_configuration
 from crl_stream.cli.sync.follower import stopped
-from crl_stream.cli.sync.whole_file import WholeFile
 from crl_stream.cli.sync.yaml_text import yaml_of
+from crl_stream.cli.whole_file import WholeFile
 from crl_stream.client.following import View
 from crl_stream.core import messages as m
 from crl_stream.core.drills import DRILL_AGENT
@@ -98,6 +98,7 @@ def test_flagd_gets_an_object_flag_and_a_string_flag_for_each_task() -> None:
     assert flags[f"{NAME}/variant"]["variants"] == {"v1": "v1", "v2": "v2"}
     assert {flag["defaultVariant"] for flag in flags.values()} == {"v1"}
     assert all("targeting" not in flag for flag in flags.values())
+    assert {(flag["metadata"]["active_variant"], flag["metadata"]["epoch"]) for flag in flags.values()} == {("v1", 3)}
 
 
 def test_without_a_configuration_flagd_answers_the_agents_own_default_instead_of_an_empty_object() -> None:
@@ -131,7 +132,7 @@ _WRITES = """
 import sys
 from pathlib import Path
 from crl_stream.cli.sync.follower import stopped
-from crl_stream.cli.sync.whole_file import WholeFile
+from crl_stream.cli.whole_file import WholeFile
 contents = b"a" * 1_500_000, b"b" * 1_700_000
 print("ready", flush=True)
 while True:
@@ -197,7 +198,7 @@ def test_a_symbolic_link_and_the_mode_of_the_file_stay(tmp_path: Path) -> None:
     assert link.is_symlink() and real.read_bytes() == b"new" and real.stat().st_mode & 0o777 == 0o640
 
 
-@pytest.mark.parametrize("place", ["missing/variants.json", "."])
+@pytest.mark.parametrize("place", ["missing/variants.json", ".", "/"])
 def test_a_file_that_cannot_be_written_is_one_line_with_a_hint_before_kafka_is_asked(
     tmp_path: Path, place: str
 ) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from client.exploring import ACTIVE, OTHERS
 from client.exploring import exploring as _exploring
@@ -145,3 +147,37 @@ def test_an_empty_session_id_is_no_session_and_a_long_one_is_one(settings: Setti
     use(resolver, session_id)
     become(resolver, on_change="next_session", variant_id="cheap", epoch=ACTIVE.epoch + 1)
     assert use(resolver, session_id).variant_id == (ACTIVE.variant_id if session_id else "cheap")
+
+
+uses = st.lists(st.tuples(st.sampled_from(["known", "begin"]), st.sampled_from("ab"), st.sampled_from("xy")))
+
+
+@given(uses, st.integers(1, 3))
+@example([("begin", "a", "x"), ("begin", "b", "x"), ("begin", "a", "x"), ("begin", "a", "y")], 2)
+def test_the_sessions_used_last_are_remembered_each_with_its_latest_variant(
+    drawn: list[tuple[str, str, str]], most: int
+) -> None:
+    found, used = Sessions(most), list[tuple[str, str]]()
+    for number, (kind, session, task) in enumerate(drawn):
+        key, variants = TaskKey("agent", task), dict(used)
+        known = variants.get(session + task)
+        if kind == "known":
+            assert found.known(key, session) == known
+            variant = known
+        else:
+            variant = f"v{number}"
+            assert found.begin(key, session, variant) is (known is None and len(used) == most)
+        if variant is not None:
+            used = [(name, value) for name, value in used if name != session + task] + [(session + task, variant)]
+            used = used[-most:]
+    remembered = {name: found.known(TaskKey("agent", name[1]), name[0]) for name in ("ax", "ay", "bx", "by")}
+    assert {name: variant for name, variant in remembered.items() if variant is not None} == dict(used)
+
+
+def test_a_forked_child_keeps_the_sessions_even_if_another_thread_was_just_using_them() -> None:
+    found = Sessions()
+    found.begin(KEY, "s", "cheap")
+    found._lock.acquire()  # as another thread does at the moment of the fork, which the child has not got
+    found.forked()
+    assert not found._lock.locked()
+    assert found.known(KEY, "s") == "cheap"

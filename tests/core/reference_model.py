@@ -6,7 +6,7 @@ It shares no code with the engine.  Its numbers are those of the guide and the d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -27,13 +27,31 @@ def to_millionths(number: Fraction) -> Fraction:
     return Fraction(round(number * 1_000_000), 1_000_000)
 
 
+FINEST = 2_000_000
+
+
+def added(values: Iterable[Fraction], unit: int = FINEST) -> Fraction:
+    """Add whole multiples of 1 / ``unit`` as integers, which is many times faster than adding fractions."""
+    total = 0
+    for each in values:
+        times, rest = divmod(unit, each.denominator)
+        assert not rest, f"{each} is no multiple of 1 / {unit}"
+        total += each.numerator * times
+    return Fraction(total, unit)
+
+
 def reward(invocation: Any) -> Fraction:
     """Return the given reward; if there is none, the weighted mean of the parts present, minus .1 per error."""
     if invocation.reward is not None:
         return to_millionths(exact(invocation.reward))
+    return computed_reward(invocation, None if invocation.quality is None else exact(invocation.quality))
+
+
+def computed_reward(invocation: Any, quality: Fraction | None) -> Fraction:
+    """Return the weighted mean of the parts present, with this quality, minus .1 per error."""
     parts = [(exact(0.4), Fraction(1 if invocation.status == "success" else -1))]
-    if invocation.quality is not None:
-        parts.append((exact(0.3), 2 * exact(invocation.quality) - 1))
+    if quality is not None:
+        parts.append((exact(0.3), 2 * quality - 1))
     if invocation.duration_seconds is not None:
         share = exact(invocation.duration_seconds) / SECONDS[invocation.complexity]
         parts.append((exact(0.2), to_millionths(clamp(2 * (1 - share)))))
@@ -72,7 +90,7 @@ class Shares:
 
     @property
     def avg_reward(self) -> Fraction:
-        return sum((o.reward for o in self.outcomes), Fraction(0)) / self.n
+        return added(o.reward for o in self.outcomes) / self.n
 
 
 def value(outcome: Outcome) -> Fraction:
@@ -87,6 +105,8 @@ def flawless(outcome: Outcome) -> Fraction:
     return Fraction(not outcome.error)
 
 
+SIZED = frozenset({None, "live", "explore"})
+"""The variant sources of invocations whose variant the weights of a rollout determined."""
 METRICS: list[Callable[[Outcome], Fraction]] = [value, success, flawless]
 DOUBT, PAROLE = 10, 100
 NEAR = Fraction(1, 100_000)
@@ -105,9 +125,9 @@ class Estimate:
         cls, outcomes: list[Outcome], metric: Callable[[Outcome], Fraction], doubted: list[Outcome] | None = None
     ) -> Estimate:
         """Estimate from outcomes and, if given, ten more at the mean of ``doubted``."""
-        n, total = len(outcomes), sum((metric(o) for o in outcomes), Fraction(0))
+        n, total = len(outcomes), added(metric(o) for o in outcomes)
         if doubted:
-            n, total = n + DOUBT, total + DOUBT * sum((metric(o) for o in doubted), Fraction(0)) / len(doubted)
+            n, total = n + DOUBT, total + DOUBT * added(metric(o) for o in doubted) / len(doubted)
         return cls(n, total)
 
     def pulled(self, mean: Fraction) -> Fraction:
@@ -139,10 +159,18 @@ class Member:
     """The variant's number of outcomes when its rollout ended because it had no lead."""
     clean: int = 0
     """Number of healthy verdicts since the last degraded one, while the variant is degraded."""
+    accepted: int = 0
+    """The variant's number of outcomes when a person last accepted its level; earlier ones promise nothing."""
+    level: list[Outcome] | None = None
+    """The outcomes whose level a person accepted; they stay the variant's baseline."""
 
     @property
     def n(self) -> int:
         return len(self.history)
+
+    @property
+    def lifetime(self) -> list[Outcome]:
+        return self.history[self.accepted :]
 
     @property
     def window(self) -> list[Outcome]:
@@ -178,7 +206,7 @@ class Member:
         return self._rule(outcomes)[0] == "DEGRADED" or not any(o.success for o in outcomes)
 
     def _rule(self, judged: list[Outcome] | None = None) -> tuple[str, str | None]:
-        baseline = Shares(self.history if self.frozen is None else self.frozen)
+        baseline = Shares(self.lifetime if self.frozen is None else self.frozen)
         recent = Shares([o for o in self.window if o.judged] if judged is None else judged)
         if baseline.n < MIN_BASELINE or (judged is None and recent.n < MIN_RECENT):
             return "INCONCLUSIVE", None
@@ -210,6 +238,10 @@ class Member:
             recently = self.degraded_at is not None and self.n - self.degraded_at < WINDOW
             return "human_approval" if self.quarantined or recently else "auto_apply"
         return "human_approval" if self.q >= 0.7 and self.n >= 5 else "no_action"
+
+
+def _mean(outcomes: list[Outcome]) -> Fraction:
+    return Shares(outcomes).avg_reward if outcomes else Fraction(0)
 
 
 def _kept(n: int) -> int:
@@ -312,11 +344,15 @@ class Model:
                 reported.append(outcome)
         self._recorded(member)
         if judged:
-            if self.rollout is not None and (member is self.rollout.candidate or member.name == self.active):
-                mine = member is self.rollout.candidate
-                self.rollout.stages[-1][0 if mine else 1].append(outcome)
-                self.rollout.order.append((mine, outcome))
+            self._stage(member, outcome)
             self._follow(member)
+
+    def _stage(self, member: Member, outcome: Outcome) -> None:
+        """Count a judged outcome in the present stage of the rollout, if there is one."""
+        if self.rollout is not None and (member is self.rollout.candidate or member.name == self.active):
+            mine = member is self.rollout.candidate
+            self.rollout.stages[-1][0 if mine else 1].append(outcome)
+            self.rollout.order.append((mine, outcome))
 
     def start(self, name: str, *, shares: Iterable[float], needed: int, automatic: bool = False) -> bool:
         """Begin a rollout; return False if it is refused."""
@@ -437,7 +473,7 @@ class Model:
         if rollout is None or target is not rollout.candidate:
             return True
         pairs = [rollout.so_far(metric) for metric in METRICS]
-        history, left = [Estimate.of(target.history, metric) for metric in METRICS], self._delivered(degraded)
+        history, left = [Estimate.of(target.lifetime, metric) for metric in METRICS], self._delivered(degraded)
         control, candidate = [other for _, other in pairs], [one for one, _ in pairs]
         if self._is_better(history, left, Fraction(2)) and not (
             candidate[0].n and self._is_better(control, candidate, Fraction(1))
@@ -460,7 +496,7 @@ class Model:
         The others are judged by their last outcomes: all of them up to 19, or the last 10 to 19 if there are more.
         """
         judged, metric = [o for o in member.window if o.judged], member.verdict()[1]
-        before = member.history if member.frozen is None else member.frozen
+        before = member.lifetime if member.frozen is None else member.frozen
 
         def lost(outcomes: list[Outcome]) -> Fraction:
             if member.is_hopeless and not member.is_degraded_by_rule:
@@ -534,7 +570,7 @@ class Model:
 
         ``without_worst`` leaves the worst outcome of the window out of both.
         """
-        baseline = degraded.history if degraded.frozen is None else degraded.frozen
+        baseline = degraded.lifetime if degraded.frozen is None else degraded.frozen
         judged = [o for o in degraded.window if o.judged]
         if without_worst:
             worst = min(judged, key=lambda o: (o.success, not o.error, o.reward))
@@ -545,7 +581,7 @@ class Model:
     def _is_better_target(self, target: Member, degraded: Member) -> bool:
         """Return whether the target's lifetime and last judged outcomes promise more than the degraded member's."""
         left = self._delivered(degraded)
-        promised = [Estimate.of(target.history, metric) for metric in METRICS]
+        promised = [Estimate.of(target.lifetime, metric) for metric in METRICS]
         if not self._is_better(promised, left, exact(0.5)):
             return False
         if not self._is_better(promised, self._delivered(degraded, without_worst=True), Fraction(0)):
@@ -558,7 +594,7 @@ class Model:
             return True
         was_left = target.left_n is not None and target.n - target.left_at < MIN_RECENT
         is_stale = was_left and self.n - (target.left_n or 0) >= PAROLE
-        history = [Estimate.of(target.history, metric) for metric in METRICS]
+        history = [Estimate.of(target.lifetime, metric) for metric in METRICS]
         return is_stale and self._is_better(history, left, Fraction(2))
 
     def _is_better(self, one: list[Estimate], other: list[Estimate], errors: Fraction) -> bool:
@@ -587,10 +623,10 @@ class Model:
         for m in self.members.values():
             if m is active or m.decision(active=False) != "auto_apply" or m.n - m.left_at < 10 or m.n < 2 * m.declined:
                 continue
-            leads = (m.q - active.q, float(Shares(m.history).avg_reward - Shares(active.history).avg_reward))
+            leads = (m.q - active.q, float(_mean(m.lifetime) - _mean(active.lifetime)))
             self.ambiguous |= any(abs(lead - 0.05) < 1e-9 for lead in leads)
-            promised = [Estimate.of(m.history, metric) for metric in METRICS]
-            present = [Estimate.of(active.history, metric) for metric in METRICS]
+            promised = [Estimate.of(m.lifetime, metric) for metric in METRICS]
+            present = [Estimate.of(active.lifetime, metric) for metric in METRICS]
             tried_by = {o.runtime for o in m.window}
             at_work = {name for name, outcomes in self.reports.items() if outcomes}
             if len(tried_by) == 1 and at_work - tried_by:
@@ -603,13 +639,14 @@ class Model:
         if self.rollout is not None:
             self.steps.append((step or "ended", self.rollout.candidate.name))
         self._leave()
-        to.frozen, to.degraded, to.clean = None, False, 0
+        to.frozen, to.degraded, to.clean = to.level, False, 0
         if self.active is not None:
             old = self.members[self.active]
             old.left_at, old.left_n = old.n, self.n
-            if to.n < MIN_BASELINE:
-                known = old.history if old.frozen is None or len(old.frozen) <= old.n else old.frozen
-                to.frozen = list(known) if len(known) >= MIN_BASELINE else None
+            if to.level is None and len(to.lifetime) < MIN_BASELINE:
+                own = old.lifetime
+                known = own if old.frozen is None or len(old.frozen) <= len(own) else old.frozen
+                to.frozen = [replace(o) for o in known] if len(known) >= MIN_BASELINE else None
         for outcome in to.history:
             outcome.judged = False
         self.active, self.epoch, self.changed_n, self.left = to.name, self.epoch + 1, self.n, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.adoption import RECENT, followers_of
-from crl_stream.core.policy import Limits, Policy
+from crl_stream.core.policy import Limits, Policy, Rollout
 
 from .task import Task, proven
 
@@ -24,7 +25,7 @@ def at_work(*names: str) -> Task:
     return task
 
 
-def works(task: Task, name: str, epoch: int, variant: str | None = None, **fields: Any) -> None:
+def works(task: Task, name: str, epoch: int | None, variant: str | None = None, **fields: Any) -> None:
     variant = variant or task.row.active or "default"
     fields = {"variant_source": "live", "duration_seconds": 1.0} | fields
     task.take(an_invocation(variant, "success", runtime_id=name, active_epoch=epoch, **fields))
@@ -144,6 +145,34 @@ def test_forgetting_the_last_runtime_that_is_waited_for_completes_the_adoption()
     assert len(adoptions(task)) == 1
 
 
+def test_a_runtime_that_has_followed_is_not_stuck_if_it_was_forgotten_and_returns_with_an_older_outcome() -> None:
+    task = at_work("a")
+    task.policy = Policy(limits=Limits(runtimes=2))
+    task.order(m.ActivateVariant, variant_id="v2")
+    works(task, "a", 2)
+    works(task, "b", 2)
+    works(task, "c", 2)
+    assert "a" not in task.row.runtimes
+    for _ in range(8):
+        works(task, "a", 1, "default")
+    assert not stuck(task)
+    works(task, "a", 2)
+    assert [one.runtime_id for one in task.stated(m.Receipt) if one.epoch == 2] == ["a", "b", "c"]
+
+
+def test_a_runtime_that_has_only_named_an_older_epoch_is_expected_to_follow_the_next_change() -> None:
+    task = at_work("a")
+    task.order(m.ActivateVariant, variant_id="v2")
+    works(task, "behind", 1, "default")
+    works(task, "nameless", None, "default")
+    works(task, "a", 2)
+    task.order(m.UndoRollback)
+    works(task, "a", 3)
+    assert followers_of(task.row).waiting == ["behind"]
+    works(task, "behind", 3)
+    assert [(one.epoch, one.expected, one.moved) for one in adoptions(task)] == [(2, 1, 1), (3, 2, 2)]
+
+
 def test_the_alert_names_the_epoch_in_which_a_runtime_works_also_if_it_was_never_up_to_date() -> None:
     task = at_work("a")
     task.order(m.ActivateVariant, variant_id="v2")
@@ -185,19 +214,114 @@ def test_a_runtime_that_only_explores_is_not_followed(source: str) -> None:
     assert not stuck(task)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=80))
-def test_the_figures_agree_with_a_recount_of_the_outcomes(work: list[tuple[str, bool]]) -> None:
+class Runtime:
+    """What is known about one runtime since the change."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.late, self.behind = name, 0, 0
+        self.moved: tuple[int, int] | None = None
+        """Late outcomes before it moved, and milliseconds since the change."""
+        self.stuck = False
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abcdz"), st.booleans(), st.sampled_from([-9_000, 0, 1, 60_000, 120_000, 120_001, None])
+        ),
+        max_size=60,
+    )
+)
+def test_receipts_alerts_and_figures_agree_with_a_recount(work: list[tuple[str, bool, int | None]]) -> None:
+    """``z`` is new.  Each outcome says whether it knows the change, and how long after it its invocation began."""
     task = at_work(*"abcd")
     task.order(m.ActivateVariant, variant_id="v2")
-    late, moved = dict.fromkeys("abcd", 0), dict[str, int]()
-    for name, knows in work:
-        works(task, name, 2 if knows else 1, "v2" if knows else "default")
-        if knows:
-            moved.setdefault(name, late[name])
-        elif name not in moved:
-            late[name] += 1
-    found = followers_of(task.row)
-    assert (found.expected, found.moved) == (4, len(moved))
-    assert found.within_two == sum(number <= 1 for number in moved.values())
-    assert set(found.waiting) | set(found.stuck) == set("abcd") - moved.keys()
-    assert {name for name in late if name not in moved and late[name] > 5} <= set(found.stuck)
+    change, known = task.now, {name: Runtime(name) for name in "abcdz"}
+    receipts, alerts, last = [], [], dict.fromkeys("abcd", change - 1_000) | {"z": 0}
+    for name, knows, began in work:
+        runtime = known[name]
+        task.now = max(task.now, change + (began or 0))
+        now = task.now + 1_000
+        seconds = None if began is None else (now - change - began) / 1_000
+        works(task, name, 2 if knows else 1, "v2" if knows else "default", duration_seconds=seconds)
+        after = last[name] - change if began is None else began
+        last[name] = now
+        if knows and runtime.moved is None:
+            runtime.moved = runtime.late, now - change
+            receipts.append((name, 2, *runtime.moved))
+            if runtime.stuck:
+                alerts.append((name, True))
+            runtime.stuck = False
+        if not knows:
+            runtime.late += 1
+            runtime.behind += after > 0
+            if runtime.moved is None and not runtime.stuck and after > 0 and (runtime.behind > 5 or after > 120_000):
+                runtime.stuck = True
+                alerts.append((name, False))
+    found = [one for one in task.stated(m.Receipt) if one.epoch == 2]
+    assert [(one.runtime_id, one.epoch, one.late_invocations, one.milliseconds) for one in found] == receipts
+    assert [(alert.subject[-1], alert.resolved) for alert in stuck(task)] == alerts
+    check_figures(task, [known[name] for name in "abcd"])
+
+
+def check_figures(task: Task, expected: list[Runtime]) -> None:
+    moved = [runtime.moved for runtime in expected if runtime.moved is not None]
+    found, invocations = followers_of(task.row), [late + 1 for late, _ in moved]
+    assert (found.expected, found.moved) == (len(expected), len(moved))
+    assert found.within_two == sum(number <= 2 for number in invocations)
+    assert found.stuck == [runtime.name for runtime in expected if runtime.stuck]
+    assert found.waiting == [runtime.name for runtime in expected if not runtime.stuck and runtime.moved is None]
+    assert found.invocations == (median(invocations) if moved else None)
+    assert found.milliseconds == (median([passed for _, passed in moved]) if moved else None)
+    assert [one.complete for one in adoptions(task)] == ([] if found.waiting else [True])
+
+
+def test_invocations_under_way_at_the_change_do_not_count_when_a_later_one_began_before_the_news_arrived() -> None:
+    """Otherwise a runtime with many at the same time would be called stuck for one that began a moment too early."""
+    task = at_work("busy")
+    task.order(m.ActivateVariant, variant_id="v2")
+    for number in range(30):
+        works(task, "busy", 1, "default", duration_seconds=30.0 + number)
+    works(task, "busy", 1, "default", duration_seconds=0.5)
+    assert not stuck(task)
+    for _ in range(5):
+        works(task, "busy", 1, "default", duration_seconds=0.5)
+    assert [(alert.subject[-4:], alert.number) for alert in stuck(task)] == [("busy", 36.0)]
+
+
+@pytest.mark.parametrize(("ago", "expected"), [(RECENT, 1), (RECENT + 1, 0)])
+def test_a_runtime_is_expected_if_its_last_outcome_is_recent_and_it_names_an_epoch(ago: int, expected: int) -> None:
+    task = at_work("a")
+    task.take(an_invocation("default", "success", runtime_id="names none", variant_source="live"))
+    task.row.runtimes["a"].seen -= ago - 2_000
+    task.order(m.ActivateVariant, variant_id="v2")
+    assert followers_of(task.row).expected == expected
+    assert task.row.adopting is bool(expected)
+
+
+def test_after_the_end_of_a_rollout_times_count_from_then() -> None:
+    task = at_work("a", "b")
+    task.order(m.RegisterVariant, variant_id="c")
+    task.policy = Policy(rollout=Rollout(stages=(0.5,), min_outcomes=100))
+    task.order(m.StartRollout, variant_id="c")
+    works(task, "a", task.row.epoch)
+    task.pass_time(300_000)
+    task.order(m.AbortRollout)
+    works(task, "a", task.row.epoch)
+    for _ in range(6):
+        works(task, "b", 1, duration_seconds=0.5)
+    [receipt] = [one for one in task.stated(m.Receipt) if one.epoch == task.row.epoch]
+    assert receipt.milliseconds == 1_000
+    assert followers_of(task.row).milliseconds == 1_000.0
+    assert ["7 s and 6 outcomes after" in alert.action for alert in stuck(task)] == [True]
+
+
+def test_a_row_of_an_engine_that_did_not_note_when_the_epoch_began_counts_from_the_change() -> None:
+    task = at_work("a", "b")
+    task.order(m.ActivateVariant, variant_id="v2")
+    task.row.epoch_since = 0
+    works(task, "a", 2)
+    assert followers_of(task.row).milliseconds == 1_000.0
+    for _ in range(6):
+        works(task, "b", 1, "default", duration_seconds=0.5)
+    assert len(stuck(task)) == 1

@@ -9,7 +9,7 @@ import pytest
 from builders import a_command
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.filing import MAX_FILED, MAX_OPEN
+from crl_stream.core.monitor.filing import MAX_FILED, MAX_OPEN, still_open
 from crl_stream.core.monitor.row import decode_row, encode_row
 from crl_stream.core.policy import Limits, Policy, Proposals, Review
 
@@ -228,3 +228,54 @@ def test_without_four_eyes_one_person_may_do_both() -> None:
     propose(task, actor="ada")
     [filed] = listed(task)
     assert approve(task, filed, actor="web:ada").outcome == "applied"
+
+
+def test_a_claim_without_a_number_of_examples_counts_as_none() -> None:
+    task = proven()
+    vague = msgspec.structs.replace(CLAIM, n=None)
+    propose(task, evidence=vague)
+    task.order(m.RejectProposal, proposal_id=listed(task)[0].proposal_id)
+    assert "give at least 1 examples" in propose(task, evidence=vague).detail
+    assert propose(task, evidence=msgspec.structs.replace(CLAIM, n=1)).outcome == "applied"
+
+
+def test_a_refusal_names_who_rejected_this_candidate_as_long_as_the_review_is_known() -> None:
+    task = proven(Policy(limits=Limits(reviews=2)))
+    for name, actor in (("other", "bob"), ("v9", "ada")):
+        propose(task, name)
+        task.order(m.RejectProposal, proposal_id=listed(task)[0].proposal_id, actor=actor, reason="no")
+    assert "and rejected by ada: no; change it" in propose(task).detail
+    for name in ("third", "fourth"):
+        propose(task, name)
+        task.order(m.RejectProposal, proposal_id=listed(task)[0].proposal_id, actor="bob")
+    assert "and rejected; change it" in propose(task).detail
+
+
+def nested(levels: int) -> Any:
+    value: Any = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(("levels", "outcome"), [(1, "applied"), (12, "applied"), (13, "refused")])
+def test_a_configuration_may_be_nested_twelve_levels_deep(levels: int, outcome: str) -> None:
+    assert propose(proven(), configuration=nested(levels)).outcome == outcome
+
+
+def test_reviews_of_other_proposals_do_not_need_a_filed_one() -> None:
+    task = proven()
+    change = m.Change(action="register", variant_id="v9")
+    given = {"proposal_id": "prop-1", "change": change, "expected_epoch": task.row.epoch}
+    assert task.order(m.ApproveProposal, **given).outcome == "applied"
+    assert task.order(m.RejectProposal, proposal_id="prop-2").outcome == "applied"
+
+
+def test_a_filed_proposal_is_open_until_the_moment_it_expires() -> None:
+    task = proven()
+    propose(task)
+    assert task.row.filings is not None
+    task.row.time = task.row.filings.open[0].expires
+    assert len(still_open(task.row)) == 1
+    task.row.time += 1
+    assert still_open(task.row) == []

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from crl_stream.bridges import kinds
+from crl_stream.bridges.kinds import langfuse
 from crl_stream.client import exploration
 from crl_stream.client.exploration import uniform
 from crl_stream.core.folder import Part, is_place, is_text, is_word, load, look_in, only_once, takes
@@ -119,6 +121,7 @@ def test_another_folder_is_listed_too_when_it_is_told_before_the_package_is_impo
             (rules.PARTS, retire_underperforming_variant),
             (channels.PARTS, log),
             (exploration.parts(), uniform),
+            (kinds.PARTS, langfuse),
         )
         for part in parts
     ],
@@ -162,3 +165,15 @@ def test_a_detector_sums_what_outcomes_are_summed_by(sums: Any) -> None:
 def test_a_limit_is_a_name_a_unit_and_a_default_within_its_range(limit: Limit, wrong: str) -> None:
     with pytest.raises(IncompletePart, match=wrong):
         detector_of(a_detector(LIMIT=limit))
+
+
+# -- what a bridge must define ---------------------------------------------------------------------
+@pytest.mark.parametrize("pull", [None, object(), langfuse.PULL.read])
+def test_a_bridge_that_is_polled_says_how(pull: Any) -> None:
+    module = ModuleType("scores")
+    module.__file__ = "scores.py"
+    module.__dict__.update({part.name: getattr(langfuse, part.name) for part in kinds.PARTS} | {"PULL": pull})
+    with pytest.raises(IncompletePart, match=r"scores\.py has ARRIVES = 'pull', but no usable PULL"):
+        kinds.kind_of(module)
+    module.__dict__.update(ARRIVES="push")
+    assert kinds.kind_of(module).arrives == "push"

@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import count
-from math import exp
 from random import Random
-from typing import Any
 
 import msgspec
 import pytest
-from builders import an_invocation
-from hypothesis import given
-from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor import gauges
-from crl_stream.core.monitor.likelihood import CEILING, FADING
-from crl_stream.core.monitor.row import Gauge, Spread, decode_row, encode_row
-from crl_stream.core.policy import Guardrails, Operations, Policy, PolicySet, Rollout
+from crl_stream.core.monitor.row import decode_row, encode_row
+from crl_stream.core.policy import Degradation, Guardrails, Operations, Policy, PolicySet, Rollout
 
-from .task import Task
-
-GUARDED = Policy(guardrails=Guardrails(cost="rollback"))
-ALERTING = Policy()
-
-
-class Work:
-    """Outcomes with a cost that varies around a mean, by half of it."""
-
-    def __init__(self, policy: Policy = ALERTING, seed: int = 1) -> None:
-        self.task, self._luck, self._ids = Task(policy), Random(seed), count()
-
-    def __call__(self, variant: str, outcomes: int, mean: float, *, status: str = "success", **fields: Any) -> Work:
-        for _ in range(outcomes):
-            cost = mean * exp(self._luck.gauss(-0.125, 0.5))
-            given = {"cost": cost, "duration_seconds": None, "invocation_id": f"i{next(self._ids)}"} | fields
-            self.task.take(an_invocation(variant, status, **given))
-        return self
-
-    def alerts(self) -> list[m.Alert]:
-        return self.task.alerts("guardrail")
-
-
-def two(policy: Policy = ALERTING, other: float = 0.01) -> Work:
-    """Return a task whose active variant ``a`` costs .01, and which has explored ``b``."""
-    return Work(policy)("a", 120, 0.01)("b", 30, other, variant_source="explore")
+from .costs import ALERTING, GUARDED, Work, two
 
 
 def test_a_variant_that_becomes_four_times_dearer_is_alerted_once_and_stays_active() -> None:
@@ -232,6 +199,13 @@ def test_an_increase_below_the_floor_is_accepted() -> None:
     assert not two(Policy(guardrails=Guardrails(cost_floor=0.1)))("a", 100, 0.04, active_epoch=1).alerts()
 
 
+@pytest.mark.parametrize("memory", [40, 60, 100])
+def test_a_short_memory_is_enough_to_notice_that_a_variant_becomes_dearer(memory: int) -> None:
+    work = Work(Policy(degradation=Degradation(memory=memory)))("a", 200, 0.01)
+    assert not work.alerts()
+    assert work("a", 40, 0.04).alerts()
+
+
 def test_one_huge_outcome_is_not_enough() -> None:
     for cost in (1.0, 1e3, 1e9):
         work = two()("a", 20, 0.01, active_epoch=1)
@@ -263,6 +237,37 @@ def test_a_person_may_accept_the_level_and_then_it_is_the_baseline() -> None:
     assert [alert.resolved for alert in work.alerts()] == [False, True, False]
     assert work.task.order(m.AcceptLevel).outcome == "applied"
     assert work.task.order(m.AcceptLevel).detail == "a is not degraded, so its baseline stays"
+
+
+def test_accepting_a_level_leaves_metrics_alone_that_are_not_broken() -> None:
+    work = Work()("a", 120, 0.01, duration_seconds=20.0)("a", 40, 0.04, duration_seconds=20.0)
+    assert [alert.subject for alert in work.alerts()] == ["backend-architect/api-design a cost"]
+    assert work.task.order(m.AcceptLevel).detail == "the present cost of a is its new baseline"
+    work("a", 40, 0.04, duration_seconds=80.0)
+    assert [alert.subject[-8:] for alert in work.alerts() if not alert.resolved] == ["n a cost", "duration"]
+
+
+def test_accepting_the_level_of_a_degraded_variant_leaves_its_cost_alone() -> None:
+    work = Work()("a", 120, 0.01)("a", 20, 0.01, status="failure")("a", 10, 0.01)
+    assert work.task.variant("a").degraded
+    assert work.task.order(m.AcceptLevel).outcome == "applied"
+    assert work("a", 40, 0.04).alerts(), "the cost was in order, so its baseline stays"
+
+
+def test_a_newcomer_is_compared_with_the_replaced_variant_also_right_after_a_metric_changed_its_direction() -> None:
+    def policy(direction: str) -> Policy:
+        return Policy(guardrails=Guardrails(metrics=(f"x/alert/{direction}_is_worse/0.5/0",)))
+
+    work = Work(policy("lower"))("a", 60, 0.01, metrics={"x": 0.9})
+    work("b", 60, 0.01, metrics={"x": 0.3}, variant_source="explore")
+    work.task.policy = policy("higher")
+    work("a", 60, 0.01, metrics={"x": 0.1})
+    work.task.order(m.ActivateVariant, variant_id="b")
+    frozen = work.task.variant("b").gauges["x"].frozen
+    assert frozen is not None
+    assert frozen.total / frozen.n == pytest.approx(0.1)
+    [alert] = work("b", 40, 0.01, metrics={"x": 0.3}, active_epoch=2).alerts()
+    assert alert.action.startswith("X rose from 0.1 to 0.3")
 
 
 def test_a_newcomer_is_compared_with_the_variant_it_replaced_even_if_it_was_always_that_dear() -> None:
@@ -355,51 +360,6 @@ def test_healthy_costs_raise_fewer_false_alarms_than_the_budget_allows() -> None
         work = Work(seed=seed)("a", 1_500, 0.01)
         outcomes, alarms = outcomes + 1_500, alarms + len([one for one in work.alerts() if not one.resolved])
     assert alarms <= outcomes / 5_000
-
-
-values = st.lists(st.floats(0.0, 1e9), min_size=1, max_size=120)
-
-
-@given(values, st.floats(0.0, 4.0), st.sampled_from([0.0, 0.5, 100.0]))
-def test_a_gauge_agrees_with_a_recount_of_all_its_values(drawn: list[float], limit: float, floor: float) -> None:
-    """The recount keeps every value, and follows the formulas of the module's text."""
-    gauge, evidence = Gauge(), [0.0, 0.0, 0.0]
-    for at, value in enumerate(drawn):
-        gauges.measure(gauge, value, 20, 10_000, limit, floor)
-        past = [float(gauges.VALUE.unpack(gauges.VALUE.pack(each))[0]) for each in drawn[: max(0, at - 20)]]
-        if len(past) >= 40:
-            mean = _sum(past) / len(past)
-            variance = max(_sum([each * each for each in past]) / len(past) - mean * mean, (0.05 * mean) ** 2)
-            upper = mean + (variance / len(past)) ** 0.5
-            for number, factor in enumerate((1.0, 2.0, 4.0)):
-                shift = max(factor * limit * upper, floor)
-                bet = min(
-                    shift / (variance + shift**2) if shift > 0 else CEILING, 0.9 / upper if upper > 0 else CEILING
-                )
-                grown = (evidence[number] + 1.0) * max(0.0, FADING + bet * (value - upper))
-                evidence[number] = min(grown, CEILING)
-        assert gauge.evidence == pytest.approx(evidence, rel=1e-6, abs=1e-9)
-    assert gauges.values_of(gauge) == pytest.approx(drawn[-20:])
-    level = gauges.level_of(gauge)
-    assert level is not None
-    assert (level.n, level.mean) == (len(drawn), pytest.approx(sum(drawn) / len(drawn), rel=1e-6))
-
-
-def _sum(found: list[float]) -> float:
-    total = 0.0
-    for each in found:
-        total += each
-    return total
-
-
-def test_the_evidence_of_unchanged_values_grows_by_at_most_one_per_value_on_average() -> None:
-    base, ended = Spread(10_000, 10_000.0, 10_000.0 * 1.28), []
-    for seed in range(400):
-        luck, found = Random(seed), [0.0, 0.0, 0.0]
-        for _ in range(100):
-            found = gauges.weigh(found, exp(luck.gauss(-0.125, 0.5)), base, 0.0, 0.5, 0.0)
-        ended.append(sum(found) / 3)
-    assert sum(ended) / len(ended) < 110
 
 
 def test_a_row_of_an_engine_without_guardrails_decodes() -> None:

@@ -31,6 +31,7 @@ from crl_stream.core.monitor.row import (
     Incident,
     Left,
     OneRuntime,
+    Prediction,
     Rollout,
     StandingOrder,
     Sums,
@@ -51,6 +52,8 @@ ALONE = OneRuntime("h3", 30, "success_rate", 900_000, 12, 20, 2, 30, "9 of 10 fa
 CAUSE = Incident("cc-1", "provider:p", 0, 0, 0, 0, 1, 1, 10, "default", Sums(), {})
 ENFORCE = Policy()
 SHADOW = msgspec.structs.replace(ENFORCE, operations=msgspec.structs.replace(ENFORCE.operations, mode="shadow"))
+NOTHING = Promise(0, 0, 0, 0)
+PREDICTION = Prediction(1, "command", "cmd-1", "cmd-1", "other", [0] * 4, [0] * 4, Sums(), Sums())
 
 
 def a_watch(it: Variant, other: Variant) -> Watched:
@@ -80,6 +83,7 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     ),
     c.LookedBack: lambda it, other: c.LookedBack(a_watch(it, other), "right", "why", 50, 40, 0, False, 40, 0),
     c.TakenBack: lambda it, other: c.TakenBack(other, it, "rb-0", "worse"),
+    c.Benefited: lambda *_: c.Benefited(PREDICTION, "open", "why", NOTHING, NOTHING, False, True),
     c.VerificationEnded: lambda *_: c.VerificationEnded(),
     c.CommonCauseFound: lambda *_: c.CommonCauseFound(CAUSE, "a: worse; b: worse"),
     c.CommonCauseEnded: lambda it, _: c.CommonCauseEnded(CAUSE, "recovered", [it]),
@@ -137,6 +141,7 @@ def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
     row.incident = None if states["cause"] == "clear" else CAUSE
     row.latch = states["latch"] == "latched"
     row.watched = None if states["hindsight"] == "nothing" else a_watch(it, row.variants["other"])
+    row.prediction = None if states["benefit"] == "settled" else PREDICTION
     row.pinned = ORDER if states["pin"] == "pinned" else None
     row.held = StandingOrder("ann", "", 0, until=1) if states["hold"] == "held" else None
     return row, it
@@ -156,7 +161,8 @@ def expected(before: dict[str, str], event: type, mode: str) -> dict[str, str]:
 
 
 _NOT_TRIED = "by a person, or because it had no lead"
-_OTHER_MODE = {"enforce": {"shadow mode", _NOT_TRIED}, "shadow": {"enforced", _NOT_TRIED}}
+_NOR_THIS = "with a return"
+_OTHER_MODE = {"enforce": {"shadow mode", _NOT_TRIED, _NOR_THIS}, "shadow": {"enforced", _NOT_TRIED, _NOR_THIS}}
 
 
 @pytest.mark.parametrize("mode", ["enforce", "shadow"])
@@ -168,6 +174,8 @@ def test_in_every_state_a_change_does_what_the_table_says_and_no_more(event: typ
             continue
         if before["activation"] == "none" and before["rollout"] != "none":
             continue  # without an active variant, a rollout has nothing to replace
+        if before["activation"] == "none" and before["benefit"] != "settled":
+            continue  # and no change is judged
         row, it = a_task(before)
         assert states_of(row, it) == before
         apply(turn_of(row, ENFORCE if mode == "enforce" else SHADOW), [EVENTS[event](it, row.variants["other"])])
@@ -175,6 +183,8 @@ def test_in_every_state_a_change_does_what_the_table_says_and_no_more(event: typ
         if event in (c.Recovered, c.LevelAccepted, c.CommonCauseEnded) and before["activation"] == "none":
             # Latch and verification belong to the active variant.
             wanted |= {name: before[name] for name in ("latch", "verification")}
+        if event is c.Activated and before["activation"] == "none":
+            wanted["benefit"] = "settled"  # the first variant replaces none
         assert states_of(row, it) == wanted, before
 
 

@@ -9,10 +9,12 @@ import pytest
 from builders import an_invocation
 
 from crl_stream.core import messages as m
+from crl_stream.core.instant import to_text
 from crl_stream.core.monitor.row import decode_row, encode_row
 from crl_stream.core.monitor.runtimes import STRANGERS
+from crl_stream.core.policy import Limits, Operations, Policy
 
-from .task import Task
+from .task import NOON, Task
 
 
 def work(task: Task, names: list[str], epoch: int) -> tuple[Counter[str], int]:
@@ -86,3 +88,30 @@ def test_a_task_with_few_runtimes_pays_for_none_of_this() -> None:
     work(task, pods(64) * 3, 1)
     row = decode_row(encode_row(task.row))
     assert (len(row.receipted), row.forgotten, row.strangers) == (0, 0, 0)
+
+
+def test_a_forgotten_runtime_has_the_same_places_in_the_filter_in_every_release_because_rows_keep_it() -> None:
+    task = Task(Policy(limits=Limits(runtimes=1)))
+    work(task, ["pod-1", "pod-2"], 1)
+    found = task.row.receipted
+    places = [8 * at + bit for at, byte in enumerate(found) for bit in range(8) if byte >> bit & 1]
+    assert (len(found), places) == (2_048, [2_958, 3_518, 6_111, 7_896])
+    work(task, ["pod-1"], 1)
+    assert len(task.stated(m.Receipt)) == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "ahead", "count"), [(30, 30, 0), (30, 31, 1), (30, -31, 1), (120, 120, 0), (120, 121, 1)]
+)
+def test_a_clock_is_wrong_if_it_differs_by_more_than_the_limit_even_within_a_minute(
+    limit: int, ahead: int, count: int
+) -> None:
+    task = Task(Policy(operations=Operations(max_skew_seconds=limit)))
+    task.now = NOON + 27_000 if ahead < 31 else NOON
+    task.take(an_invocation(timestamp=to_text(task.now + 1_000 + ahead * 1_000)))
+    assert (task.row.skewed, len(task.alerts("clock_skew"))) == (count, count)
+    for _ in range(999):
+        task.take(an_invocation(timestamp=to_text(task.now + 1_000 + ahead * 1_000)))
+    assert (task.row.skewed, len(task.alerts("clock_skew"))) == (1_000 * count, count), "it is told once"
+    task.take(*[an_invocation(timestamp=to_text(task.now + 1_000 + ahead * 1_000))])
+    assert len(task.alerts("clock_skew")) == 2 * count, "and again after a thousand outcomes"

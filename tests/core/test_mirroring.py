@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.mirrored import KEY, REFS, START, STRANGE, World, a_catalogue, a_want, an_active
+from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.mirroring import store as store_state
-from crl_stream.core.mirroring.label import Seen, refuse_move, step
+from crl_stream.core.mirroring.label import Seen, messages_of, published, refuse_move, step
 from crl_stream.core.mirroring.refs import PromptRef, parse_ref, write_ref
 from crl_stream.core.mirroring.wants import wants
 
@@ -218,6 +220,160 @@ def test_a_move_that_was_applied_and_rolled_back_before_the_mirror_looked_is_fol
     assert (world.label, world.alerts) == ("1", {})
 
 
+def test_a_move_is_announced_once_however_often_it_must_be_repeated() -> None:
+    want = a_want(an_active("v2", 2))
+    before = step(None, a_want(an_active("v1", 1)), Seen("1"), START).record
+    announced = step(before, want, Seen("1"), START + 20_000)
+    assert announced.move == "2"
+    assert step(announced.record, want, Seen("1"), START + 30_000) == announced, "a process that takes over repeats it"
+
+
+def test_a_move_that_was_overtaken_is_announced_again_when_it_is_wanted_again() -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.failing = "lost"
+    world.round()
+    world.rollback("v1")
+    world.round()
+    assert world.record is not None and world.record.moving is not None and world.record.moving.overtaken
+    again = step(world.record, a_want(an_active("v2", 4)), Seen("1"), world.now + 60_000)
+    assert again.move == "2" and again.record is not None and again.record.moving is not None
+    assert (again.record.moving.overtaken, from_text(again.record.moving.at)) == (False, world.now + 60_000)
+
+
+@pytest.mark.parametrize("ahead", [0, 5_000])
+def test_a_clock_that_is_behind_the_monitors_gives_a_receipt_of_no_time(ahead: int) -> None:
+    world = World()
+    world.round()
+    world.active = an_active("v2", 2, since=to_text(world.now + ahead))
+    world.round()
+    world.round()
+    assert [receipt.milliseconds for receipt in world.receipts.values()] == [0]
+
+
+def test_a_conflict_ends_when_the_label_is_back_and_what_was_there_before_the_last_change_is_still_known() -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.round()
+    world.person(STRANGE)
+    world.round(seconds=20)
+    assert len(world.open_alerts) == 1
+    world.person("2")
+    world.round(seconds=20)
+    assert (world.open_alerts, len(world.receipts)) == (set(), 1)
+    world.label = "1"  # a replica that is far behind
+    world.round(seconds=5)
+    assert (world.commands, world.open_alerts) == ({}, set())
+
+
+def test_the_correction_of_a_late_move_is_repeated_if_it_is_lost() -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.failing = "late"
+    world.round()
+    world.rollback("v1")
+    world.round()
+    world.arrive()
+    world.failing = "lost"
+    world.round(seconds=1)
+    assert world.label == "2"
+    world.round(seconds=20)
+    assert (world.label, world.commands, world.alerts) == ("1", {}, {})
+
+
+def test_a_label_that_moved_while_it_could_not_follow_is_left_alone() -> None:
+    want = a_want(an_active("v1", 1))
+    record = step(None, want, Seen("1"), START).record
+    told = step(record, want._replace(version=None, problem="two tasks name it"), Seen("1"), START).record
+    after = step(told, want, Seen("3"), START + 20_000).record
+    assert after is not None and after.alert is not None and after.command is None
+    assert "it pointed to version 3 of refund although the mirror had left version 1 of refund" in after.alert.text
+
+
+def asking(version: str = "3") -> World:
+    """Return a world in which a person's move was turned into a command."""
+    world = World()
+    world.round()
+    world.person(version)
+    world.round(seconds=20)
+    assert len(world.commands) == 1
+    return world
+
+
+def test_a_second_move_of_a_person_is_asked_for_after_the_first_was_applied() -> None:
+    world = asking("3")
+    world.answer()
+    world.person("2")
+    world.round(seconds=20)
+    assert [(command.variant_id, command.expected_epoch) for command in world.commands.values()] == [
+        ("v3", 1),
+        ("v2", 2),
+    ]
+    world.answer()
+    world.round(seconds=20)
+    assert (world.active.variant_id, world.label, world.alerts) == ("v2", "2", {})
+
+
+def test_a_second_move_is_asked_for_if_the_first_was_refused() -> None:
+    world = asking("3")
+    world.refusing = "the task is held"
+    world.person("2")
+    world.answer()
+    world.round(seconds=20)
+    assert [command.variant_id for command in world.commands.values()] == ["v3", "v2"]
+    assert world.alerts == {}
+
+
+def test_a_second_move_that_did_not_see_a_change_by_others_is_left_alone() -> None:
+    world = asking("3")
+    world.rollback("v3")
+    world.person("2")
+    world.round(seconds=20)
+    [alert] = world.alerts.values()
+    assert "it pointed to version 2 of refund although the mirror had left version 1 of refund" in alert.text
+    assert "v3 (version 3 of refund) is active" in alert.text
+    assert len(world.commands) == 1
+
+
+def test_a_change_by_others_ends_the_wait_for_an_answer() -> None:
+    world = asking("3")
+    world.rollback("v2")
+    world.round(seconds=1)
+    [alert] = world.alerts.values()
+    assert "v3 was not activated: another variant became active first" in alert.text
+
+
+def test_a_refused_move_to_what_became_active_by_other_means_is_right() -> None:
+    world = asking("3")
+    world.rollback("v3")
+    world.answer()
+    world.round(seconds=1)
+    world.round(seconds=1)
+    assert (world.label, world.alerts, world.moves) == ("3", {}, 0)
+    assert [receipt.epoch for receipt in world.receipts.values()] == [2]
+
+
+def test_an_answer_that_comes_before_the_change_is_waited_for() -> None:
+    world = asking("3")
+    world.answer()
+    [answer] = world.answers.values()
+    assert step(world.record, a_want(an_active("v1", 1)), Seen("3"), world.now, answer) == (world.record, None)
+
+
+def test_a_move_that_was_applied_but_whose_label_cannot_follow_is_not_settled_in_its_epoch() -> None:
+    world = asking("3")
+    world.answer()
+    [answer] = world.answers.values()
+    problem = a_want(world.active)._replace(version=None, problem="its variants name several prompts")
+    after = step(world.record, problem, Seen("3"), world.now, answer).record
+    assert after is not None and (after.epoch, after.left, after.asked) == (1, "3", None)
+    told = step(after, problem, Seen("3"), world.now).record
+    assert told is not None and told.conflict is not None and told.conflict.problem
+
+
 def test_a_command_that_no_worker_answers_is_given_up_with_an_alert() -> None:
     world = World()
     world.round()
@@ -228,6 +384,78 @@ def test_a_command_that_no_worker_answers_is_given_up_with_an_alert() -> None:
     world.round(seconds=61)
     [alert] = world.alerts.values()
     assert "v3 was not activated: no worker has answered" in alert.text
+
+
+@pytest.mark.parametrize(("passed", "commands"), [(9_999, 0), (10_000, 1)])
+def test_what_was_there_before_a_move_counts_as_a_persons_choice_after_ten_seconds(passed: int, commands: int) -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.round()
+    world.label = "1"
+    world.round(seconds=passed / 1_000)
+    assert len(world.commands) == commands
+
+
+@pytest.mark.parametrize(("passed", "commands"), [(9_999, 0), (10_000, 1)])
+def test_a_move_of_our_own_counts_as_a_persons_choice_if_it_arrives_ten_seconds_late(
+    passed: int, commands: int
+) -> None:
+    world = World()
+    world.round()
+    world.rollback("v2")
+    world.failing = "late"
+    world.round()
+    world.rollback("v1")
+    world.round(seconds=0)
+    world.now += passed
+    world.arrive()
+    world.round()
+    assert len(world.commands) == commands
+
+
+def test_the_command_of_a_move_expires_after_ten_minutes_and_the_answer_is_waited_for_one_more() -> None:
+    world = World()
+    world.round()
+    world.person("3")
+    world.round(seconds=20)
+    [command] = world.commands.values()
+    assert from_text(str(command.expires_at)) - from_text(command.timestamp) == 600_000
+    world.round(seconds=659.999)
+    assert world.alerts == {}
+    world.round(seconds=0.001)
+    assert len(world.alerts) == 1
+
+
+def test_of_many_people_a_bounded_number_of_names_is_kept() -> None:
+    world = World()
+    world.round()
+    for number in range(12):
+        world.person("3" if number % 2 else "2")
+        world.names = tuple(f"person {number}.{one}" for one in range(10))
+        for _ in range(2):
+            world.round(seconds=20)
+            world.answer()
+        assert world.record is not None
+        assert len(world.record.credited) <= 30, "the last twenty, and those who are named now"
+    assert all(len(command.actor) <= 200 for command in world.commands.values())
+    assert next(iter(world.commands.values())).actor.startswith("person 0.0 and person 0.1 and person 0.2")
+    assert {"person 10.9", "person 11.0"} <= world.record.credited.keys()
+
+
+def test_every_change_of_a_record_has_the_next_revision_and_its_messages_are_published_once() -> None:
+    want = a_want(an_active("v1", 1))
+    first = step(None, want, Seen("2"), START).record
+    assert first is not None and first.revision == 1
+    [alert] = messages_of(first)
+    assert isinstance(alert, m.Alert)
+    done = published(first)
+    assert (done.revision, messages_of(done)) == (2, [])
+    refused = refuse_move(done, want, Seen("2"), "no such version", START)
+    assert refused.revision == 3
+    assert refuse_move(None, want, Seen(None), "no answer", START, problem=True).revision == 1
+    other = step(refused, a_want(an_active("v1", 1))._replace(label="staging"), Seen("1"), START).record
+    assert other is not None and (other.revision, other.label, other.conflict) == (4, "staging", None)
 
 
 def test_what_the_store_still_shows_just_after_a_move_is_no_persons_move() -> None:
@@ -331,6 +559,7 @@ def wanted(refs: dict[str, str | None], others: dict[str, str | None] | None = N
 def test_tasks_without_refs_in_the_store_are_not_mirrored() -> None:
     assert wanted({"v1": "langfuse:refund@1", "v2": None, "v3": "6f1ed002"}) == {}
     assert wanted({"v2": "prompts:/refund/1"}) == {}, "the catalogue does not have the active variant yet"
+    assert wants("mlflow", "production", {}, {KEY: a_catalogue(REFS)}) == {}, "no variant is active yet"
     want = wanted({"v1": None, "v2": "prompts:/refund/2"})[KEY]
     assert want.problem == "its active variant v1 has no ref there"
     assert step(None, want, Seen("1"), START) == (None, None), "nothing was ever mirrored, so no alert is due"
@@ -351,6 +580,31 @@ def test_a_task_with_two_prompts_is_left_alone() -> None:
     assert (
         wanted({"v1": "prompts:/a/1", "v2": "prompts:/b/1"})[KEY].problem == "its variants name several prompts: a, b"
     )
+
+
+def test_the_problem_names_up_to_three_prompts_and_counts_the_others() -> None:
+    def problem(count: int) -> str:
+        return str(wanted({f"v{n}": f"prompts:/p{n}/1" for n in range(1, count + 1)})[KEY].problem)
+
+    assert problem(3) == "its variants name several prompts: p1, p2, p3"
+    assert problem(5) == "its variants name several prompts: p1, p2, p3 and 2 more"
+
+
+def test_what_is_wanted_of_a_label_is_the_version_of_the_active_variant_and_what_the_others_are() -> None:
+    refs = REFS | {"w1": "prompts:/refund/1", "w0": "prompts:/refund/1", "x": "langfuse:refund@1", "y": None}
+    want = a_want(an_active("v2", 4, incarnation=3), refs)
+    assert (want.version, want.problem, want.without_ref, want.epoch) == ("2", "", False, (3, 4))
+    assert want.variants == {"1": ("v1", "w0", "w1"), "2": ("v2",), "3": ("v3",)}
+    assert (want.ref("2"), want.ref(None)) == ("version 2 of refund", "no version of refund")
+
+
+def test_a_problem_of_several_prompts_or_tasks_is_told_even_before_the_label_was_mirrored_if_it_is_there() -> None:
+    problem = wanted({"v1": "prompts:/a/1", "v2": "prompts:/b/1"})[KEY]
+    assert step(None, problem, Seen(None), START) == (None, None), "there is no label that could be wrong"
+    told = step(None, problem, Seen("1"), START).record
+    assert told is not None and told.alert is not None and "several prompts" in told.alert.text
+    assert not problem.without_ref
+    assert not wanted({"v1": None, "v2": "prompts:/refund/2"}, {"v1": "prompts:/refund/7"})[KEY].without_ref
 
 
 def test_an_active_variant_without_a_ref_leaves_the_label_until_the_next_one() -> None:
@@ -385,6 +639,10 @@ def test_people_are_told_once_that_a_store_does_not_answer_and_once_that_it_does
     assert store_state.answers(up, START + 902_000) is up
     again = store_state.silent(up, "langfuse", START + 902_000, "no answer", START + 999_000, patience)
     assert again is not None and again.alert_id != down.alert_id
+    assert [record.revision for record in (down, told, back, up, again)] == [1, 2, 3, 4, 5]
+    assert (told.alert, up.alert, up.alert_id) == (None, None, None)
+    assert down.alert.action == "does not answer since 2025-11-19T14:30:00Z: no answer; labels follow when it is back"
+    assert store_state.answers(None, START) is None
 
 
 def test_the_same_fact_has_the_same_id_whoever_writes_it() -> None:

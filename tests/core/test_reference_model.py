@@ -21,7 +21,7 @@ from crl_stream.core.monitor.window import outcomes
 from crl_stream.core.policy import Policy, Rollout
 
 from .reference_common_cause import TaggedModel
-from .reference_model import Model
+from .reference_model import Model, added
 from .task import Task
 
 ROLLOUT = "rollout"
@@ -82,7 +82,7 @@ def assert_same(task: Task, model: Model, touched: Iterable[str]) -> None:
         assert life.n == member.n
         assert life.successes == sum(o.success for o in member.history)
         assert life.errors == sum(o.error for o in member.history)
-        assert life.reward == sum(o.reward for o in member.history) * MICRO
+        assert life.reward == added(o.reward for o in member.history) * MICRO
         assert variant.q == pytest.approx(member.q, abs=1e-6)
         verdict = judge(variant, rules)
         kind, metric = member.verdict()

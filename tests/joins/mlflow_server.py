@@ -92,7 +92,7 @@ class MLflowServer:
 
 
 class Prompt:
-    """One prompt in the server, as a person sees and moves its alias with the real client."""
+    """One prompt in the server, whose alias a person reads and moves with the real client."""
 
     def __init__(self, server: MLflowServer, name: str) -> None:
         self.server, self.name = server, name

@@ -7,14 +7,12 @@ import base64
 import json
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
-from builders import a_command
 from installation import Installation
 
 from crl_stream.bridges.kinds import KINDS
@@ -23,48 +21,30 @@ from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text
 from crl_stream.wire.codec import encode
 from crl_stream.wire.dead_letter import read_letter
-from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, RECEIPTS, ROLLBACKS, TASKS
+from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, DECISIONS, INVOCATIONS, RECEIPTS, ROLLBACKS, TASKS
 from joins.collector import collector, program, running
 from joins.environments import ROOT, python_of
 from joins.langfuse_double import PASSWORD, USER, Langfuse, langfuse
+from joins.proof import prove_that_it_moved
+from joins.story import (
+    AGENT,
+    PROGRAMS,
+    RUNTIME,
+    TASK,
+    Agent,
+    agent,
+    collapse_and_rollback,
+    outcomes,
+    the_story_of_a_rollback,
+)
 
 pytestmark = pytest.mark.integration
 
-PROGRAMS = Path(__file__).resolve().parent / "programs"
-AGENT, TASK = "refund-agent", "refund"
 
-
-class Agent:
-    """An agent in a process of its own; each line that it reads is answered with one."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    async def do(self, turns: int, **order: Any) -> list[list[Any]]:
-        """Do turns; return the variant and the epoch of each."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"turns": turns} | order).encode() + b"\n")
-        await self.process.stdin.drain()
-        async with asyncio.timeout(90):
-            line = await self.process.stdout.readline()
-        found: list[list[Any]] = json.loads(line)
-        return found
-
-
-@asynccontextmanager
-async def agent(installation: Installation, *arguments: str) -> AsyncIterator[Agent]:
+def agent_with_spans(installation: Installation, *options: str) -> AbstractAsyncContextManager[Agent]:
     """Start the program ``otel_agent.py`` with the packages of its environment."""
-    environment = installation.environment() | {"XDG_CACHE_HOME": str(installation.folder)}
-    words = [str(PROGRAMS / "otel_agent.py"), "--kafka", installation.kafka.bootstrap_servers, *arguments]
-    process = await asyncio.create_subprocess_exec(
-        python_of("bridges"), *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-    )
-    try:
-        yield Agent(process)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    words = (PROGRAMS / "otel_agent.py", "--kafka", installation.kafka.bootstrap_servers, *options)
+    return agent(installation, python_of("bridges"), *words)
 
 
 async def a_bridge(installation: Installation, name: str, **options: Any) -> Any:
@@ -77,58 +57,71 @@ async def a_bridge(installation: Installation, name: str, **options: Any) -> Any
     return worker
 
 
-async def outcomes(installation: Installation, count: int, seconds: float = 60.0) -> list[m.Invocation]:
-    """Wait until the log has so many outcomes, and return them."""
-    found: list[m.Invocation] = []
-    async with asyncio.timeout(seconds):
-        while len(found) < count:
-            found = [one for one in await installation.messages(INVOCATIONS) if isinstance(one, m.Invocation)]
-            await asyncio.sleep(0.1)
-    return found
-
-
-async def the_story_of_a_rollback(installation: Installation, told: Agent) -> None:
-    """Let the active variant of an agent collapse, and check that its next turn uses the other one."""
-    await told.do(25)
-    await told.do(25, variant="bold")
-    await outcomes(installation, 50)
-    await installation.order(a_command(m.ActivateVariant, agent_name=AGENT, task_type=TASK, variant_id="bold"))
-    done = await told.do(12, epoch=2)
-    assert done == [["bold", 2]] * 12
-    await outcomes(installation, 62)
-    rolled_back = asyncio.create_task(installation.wait_for(ROLLBACKS, m.RollbackEvent, seconds=120))
-    for number in range(63, 93):
-        await told.do(1, fails=["bold"])
-        await outcomes(installation, number)
-        await installation.settled()
-        await asyncio.wait({rolled_back}, timeout=0.2)
-        if rolled_back.done():
-            break
-    rollback = await rolled_back
-    assert (rollback.from_variant, rollback.to_variant) == ("bold", "steady")
-    assert await told.do(1, epoch=rollback.epoch) == [["steady", rollback.epoch]]
-    receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda one: one.epoch == rollback.epoch)
-    assert receipt.runtime_id == "runtime-1"
-    assert await installation.records(DEAD_LETTERS) == []
-
-
-@pytest.mark.parametrize("encoding", ["otlp_json", "otlp_proto"])
-async def test_an_agent_that_only_emits_spans_collapses_and_its_next_turn_uses_the_other_variant(
-    installation: Installation, encoding: str
-) -> None:
-    topic = f"{installation.id}-spans"
+@asynccontextmanager
+async def bridged(installation: Installation, kind: str) -> AsyncIterator[str]:
+    """Start a worker, and a bridge that reads a topic; yields the name of the topic, and deletes it in the end."""
+    topic = f"{installation.id}-source"
     await installation.worker(profile="guide")
-    await a_bridge(installation, "otel", kind="otlp", topic=topic)
+    await a_bridge(installation, "source", kind=kind, topic=topic)
     try:
-        async with agent(installation, "--topic", topic, "--encoding", encoding) as told:
-            await the_story_of_a_rollback(installation, told)
+        yield topic
     finally:
         await remove(installation, topic)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "attributes"),
+    [("otlp_json", "opentelemetry"), ("otlp_proto", "opentelemetry"), ("otlp_proto", "openinference")],
+)
+async def test_an_agent_that_only_emits_spans_collapses_and_its_next_turn_uses_the_other_variant(
+    installation: Installation, encoding: str, attributes: str
+) -> None:
+    async with bridged(installation, "otlp") as topic:
+        options = ("--topic", topic, "--encoding", encoding, "--attributes", attributes)
+        async with agent_with_spans(installation, *options) as told:
+            await the_story_of_a_rollback(installation, told)
     found = await outcomes(installation, 60)
     assert {(one.tokens_input, one.provider, one.model, one.session_id) for one in found} == {
         (120, "local", "model-1", "conversation-1")
     }
     assert all(one.trace_id == one.invocation_id.partition("-")[0] for one in found)
+
+
+@pytest.mark.parametrize("runtime", [None, RUNTIME])
+async def test_spans_that_name_no_epoch_prove_the_move_by_their_variant_and_by_no_receipt(
+    installation: Installation, runtime: str | None
+) -> None:
+    options = ("--no-epoch",) if runtime else ("--no-epoch", "--no-runtime")
+    async with (
+        bridged(installation, "otlp") as topic,
+        agent_with_spans(installation, "--topic", topic, *options) as told,
+    ):
+        rollback = await collapse_and_rollback(installation, told)
+        before = len(await outcomes(installation, 1))
+        assert await told.do(3, epoch=rollback.epoch) == [["steady", rollback.epoch]] * 3
+        found = await outcomes(installation, before + 3)
+        await installation.settled()
+    # These are what there is: the first outcomes after the rollback name the other variant.
+    assert [one.variant_id for one in found[before:]] == [rollback.to_variant] * 3
+    assert {(one.runtime_id, one.active_epoch) for one in found} == {(runtime, None)}
+    # Nobody is expected, nobody is called stuck, and nothing claims that somebody has moved.
+    assert await installation.messages(RECEIPTS) == []
+    assert [one for one in await installation.messages(DECISIONS) if isinstance(one, m.Adoption)] == []
+    assert [one for one in await installation.messages(ALERTS) if one.kind == "rollback_stuck"] == []
+    code, out, err = await installation.run_crl("runtimes", f"{AGENT}/{TASK}")
+    assert code == 0, err
+    assert ("NAMES NO EPOCH" if runtime else "No runtime has sent a runtime_id with an outcome yet.") in out + err
+    assert await installation.messages(DEAD_LETTERS) == []
+
+
+@pytest.mark.parametrize("mode", ["structured", "binary"])
+async def test_an_agent_that_only_sends_cloudevents_collapses_and_its_next_turn_uses_the_other_variant(
+    installation: Installation, mode: str
+) -> None:
+    async with bridged(installation, "cloudevents") as topic:
+        words = (PROGRAMS / "cloudevents_agent.py", installation.kafka.bootstrap_servers, topic, mode)
+        async with agent(installation, python_of("bridges"), *words) as told:
+            await the_story_of_a_rollback(installation, told)
 
 
 @pytest.mark.parametrize("encoding", ["otlp_json", "otlp_proto"])
@@ -141,7 +134,7 @@ async def test_what_the_real_collector_writes_is_read(installation: Installation
     try:
         async with (
             collector(installation.kafka.bootstrap_servers, installation.folder, exporter) as url,
-            agent(installation, "--to", url) as told,
+            agent_with_spans(installation, "--to", url) as told,
         ):
             await the_story_of_a_rollback(installation, told)
     finally:
@@ -182,11 +175,13 @@ async def test_the_example_that_uses_opentelemetry_only_does_what_its_readme_say
                 assert code == 0, err
             assert await turns("30") == ["bold"] * 30
             await outcomes(installation, 60)
-            await turns("20", "--breaks", "bold")
-            rollback = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
+            rolled_back = asyncio.create_task(installation.wait_for(ROLLBACKS, m.RollbackEvent, seconds=120.0))
+            while not rolled_back.done():
+                await turns("3", "--breaks", "bold")
+            rollback = await rolled_back
             assert (rollback.from_variant, rollback.to_variant) == ("bold", "careful")
             assert await turns("1") == ["careful"]
-        assert await installation.records(DEAD_LETTERS) == []
+            await prove_that_it_moved(installation, rollback, "refunds-1")
     finally:
         await remove(installation, "otlp_spans")
 

@@ -1,4 +1,4 @@
-"""One outcome by each way of joining lands in the same window: clients in four languages, bridges and OpenFeature."""
+"""Every way of joining leads to the same window, and agents with nothing but a Kafka client tell the whole story."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import confluent_kafka
@@ -20,7 +21,8 @@ from crl_stream.wire.codec import encode
 from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, TASKS
 from joins.environments import python_of
 from joins.programs import install_packages, program
-from joins.test_bridges import PROGRAMS, a_bridge, remove, the_forms_of_an_outcome
+from joins.story import PROGRAMS, agent, the_story_of_a_rollback
+from joins.test_bridges import a_bridge, remove, the_forms_of_an_outcome
 
 pytestmark = pytest.mark.integration
 AGENT, TASK, VARIANT = "refund-agent", "refund", "steady"
@@ -62,17 +64,28 @@ def by_librdkafka(broker: str, topic: str) -> None:
 
 async def by_node(broker: str, topic: str, folder: Path) -> None:
     """Publish with kafkajs."""
-    node = shutil.copytree(PROGRAMS / "node_producer", folder / "node_producer")
-    await asyncio.to_thread(install_packages, Path(node))
-    await run(program("node"), Path(node) / "produce.mjs", broker, topic, KEY, an_outcome("node").decode())
+    node = await node_programs(folder)
+    await run(program("node"), node / "produce.mjs", broker, topic, KEY, an_outcome("node").decode())
+
+
+async def node_programs(folder: Path) -> Path:
+    """Copy the programs that use kafkajs, with its package beside them."""
+    node = Path(shutil.copytree(PROGRAMS / "node_producer", folder / "node_producer"))
+    await asyncio.to_thread(install_packages, node)
+    return node
 
 
 async def by_go(broker: str, topic: str, folder: Path) -> None:
-    """Publish with kafka-go, or skip the test if its modules cannot be had."""
-    built = folder / "produce"
+    """Publish with kafka-go."""
+    await run(await go_program(folder, "."), broker, topic, KEY, an_outcome("go").decode())
+
+
+async def go_program(folder: Path, source: str) -> Path:
+    """Build a program that uses kafka-go, or skip the test if its modules cannot be had."""
+    built = folder / "built-with-go"
     done = await asyncio.to_thread(
         subprocess.run,
-        [program("go"), "build", "-o", str(built), "."],
+        [program("go"), "build", "-o", str(built), source],
         cwd=PROGRAMS / "go_producer",
         env={**os.environ, "GOFLAGS": "-mod=readonly"},
         capture_output=True,
@@ -81,7 +94,7 @@ async def by_go(broker: str, topic: str, folder: Path) -> None:
     )
     if done.returncode:
         pytest.skip(f"go cannot build the program: {done.stderr.strip()[-300:]}")
-    await run(built, broker, topic, KEY, an_outcome("go").decode())
+    return built
 
 
 async def test_one_outcome_by_each_way_lands_in_the_same_window(installation: Installation) -> None:
@@ -112,3 +125,18 @@ async def test_one_outcome_by_each_way_lands_in_the_same_window(installation: In
     [variant] = snapshot.variants
     assert (variant.variant_id, variant.window.outcomes) == (VARIANT, "S" * ways)
     assert await installation.records(DEAD_LETTERS) == []
+
+
+@pytest.mark.parametrize("client", ["librdkafka", "node", "go"])
+async def test_an_agent_with_a_plain_kafka_client_collapses_and_its_next_turn_uses_the_other_variant(
+    installation: Installation, client: str
+) -> None:
+    words: tuple[str | Path, ...] = (sys.executable, PROGRAMS / "librdkafka_agent.py")
+    if client == "node":
+        words = (program("node"), await node_programs(installation.folder) / "agent.mjs")
+    if client == "go":
+        words = (await go_program(installation.folder, "./agent"),)
+    await installation.worker(profile="guide")
+    where = (installation.kafka.bootstrap_servers, installation.kafka.topic_prefix)
+    async with agent(installation, *words, *where) as told:
+        await the_story_of_a_rollback(installation, told)

@@ -10,9 +10,10 @@ from builders import AGENT, TASK, a_command, invocations
 from installation import Installation
 
 from crl_stream.core import messages as m
-from crl_stream.wire.topics import ACTIVE_VARIANTS, DEAD_LETTERS, RECEIPTS, ROLLBACKS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, ROLLBACKS
 from joins.environments import python_of
 from joins.hook_running import CHECKS
+from joins.proof import prove_that_it_moved
 
 pytestmark = pytest.mark.integration
 NAME = f"{AGENT}/{TASK}"
@@ -77,7 +78,5 @@ async def tell(installation: Installation, framework: str) -> None:
 
     event = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
     assert (event.from_variant, event.to_variant, event.epoch) == ("brave", "careful", 3)
-    receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda receipt: receipt.epoch == 3)
-    assert (receipt.runtime_id, receipt.variant_id) == ("joined-agent", "careful")
     await installation.settled()
-    assert await installation.messages(DEAD_LETTERS) == []
+    await prove_that_it_moved(installation, event, "joined-agent")

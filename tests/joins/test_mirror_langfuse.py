@@ -16,8 +16,11 @@ from crl_stream.core.mirroring.label import Seen
 from crl_stream.mirrors.langfuse import LangfuseLabels
 from crl_stream.mirrors.store import Refused, Silent
 from crl_stream.settings.model import Langfuse
-from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, DECISIONS, MIRRORS, RECEIPTS, ROLLBACKS, VARIANTS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, DECISIONS, MIRRORS, RECEIPTS, VARIANTS
+from joins.environments import python_of
 from joins.langfuse_fake import PUBLIC, SECRET, LangfuseFake
+from joins.proof import prove_that_it_moved
+from joins.story import PROGRAMS, RUNTIME, agent, fail_until_rolled_back
 
 PROMPT = "support/refund"
 GOOD, BAD = "default", "api-optimized"
@@ -125,11 +128,18 @@ async def test_a_rollback_and_a_persons_move_go_through_langfuse(
     await installation.wait_for(RECEIPTS, m.Receipt, lambda r: (r.runtime_id, r.epoch) == ("mirror:langfuse", 2))
     assert langfuse.moves == 2, "the mirror has not moved it"
 
-    # The variant collapses, and the label goes back.
-    await installation.publish(*invocations(BAD, "S" * 10 + "F" * 12, active_epoch=2))
-    event = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
-    proof = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == event.epoch)
-    assert (proof.runtime_id, proof.variant_id) == ("mirror:langfuse", GOOD)
+    # The variant collapses; the agent's next turn uses the other version, and the label goes back.
+    words = (python_of("mirrors"), PROGRAMS / "prompt_agent.py", "langfuse", langfuse.url, AGENT, TASK)
+    keys = {"LANGFUSE_PUBLIC_KEY": PUBLIC, "LANGFUSE_SECRET_KEY": SECRET, "HOME": str(tmp_path)}
+    async with agent(installation, *words, **keys) as told:
+        assert await told.do(12, epoch=2) == [[BAD, 2, "Version 2"]] * 12
+        event = await fail_until_rolled_back(installation, told, BAD)
+        assert await told.do(1, epoch=event.epoch) == [[GOOD, event.epoch, "Version 1"]]
+        await prove_that_it_moved(installation, event, RUNTIME)
+    proof = await installation.wait_for(
+        RECEIPTS, m.Receipt, lambda r: (r.runtime_id, r.epoch) == ("mirror:langfuse", event.epoch)
+    )
+    assert proof.variant_id == GOOD
     [read] = await langfuse.client(tmp_path, by_label())
     assert read["version"] == 1
     assert langfuse.moves == 3

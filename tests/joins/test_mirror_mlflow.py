@@ -11,8 +11,11 @@ from installation import Installation, WorkerProcess
 
 from crl_stream.core import messages as m
 from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, COMMANDS, DECISIONS, MIRRORS, RECEIPTS, ROLLBACKS, VARIANTS
+from joins.environments import python_of
 from joins.gate import Gate
 from joins.mlflow_server import MLflowServer, Prompt
+from joins.proof import prove_that_it_moved
+from joins.story import PROGRAMS, RUNTIME, agent, fail_until_rolled_back
 
 pytestmark = pytest.mark.integration
 
@@ -119,6 +122,20 @@ async def test_a_rollback_moves_the_alias_within_seconds_and_a_receipt_proves_it
     assert await mirror.stop() == 0
 
 
+async def test_an_agent_whose_prompts_are_in_mlflow_collapses_and_its_next_turn_uses_the_other_version(
+    installation: Installation, prompt: Prompt
+) -> None:
+    await a_mirrored_task(installation, prompt)
+    words = (python_of("mirrors"), PROGRAMS / "prompt_agent.py", "mlflow", prompt.server.url, AGENT, TASK)
+    async with agent(installation, *words, HOME=str(installation.folder)) as told:
+        assert await told.do(12, epoch=2) == [[BAD, 2, "Version 2"]] * 12
+        rollback = await fail_until_rolled_back(installation, told, BAD)
+        assert await told.do(1, epoch=rollback.epoch) == [[GOOD, rollback.epoch, "Version 1"]]
+        await prove_that_it_moved(installation, rollback, RUNTIME)
+    assert (await receipt(installation, rollback.epoch)).variant_id == GOOD
+    assert await prompt.alias() == 1
+
+
 async def test_a_person_moves_the_alias_and_the_active_variant_follows_with_the_name_in_the_audit(
     installation: Installation, prompt: Prompt
 ) -> None:
@@ -218,7 +235,7 @@ async def test_a_store_that_is_down_during_a_rollback_gets_its_move_when_it_is_b
     prompt.server.stop()
     event = await collapse(installation)
     down = await installation.wait_for(ALERTS, m.Alert, lambda a: a.kind == "mirror_unreachable")
-    assert "does not answer" in down.text
+    assert "has not answered since" in down.text
     # A new process finds the store down as well, but people have been told.
     mirror.kill()
     await a_mirror(installation, prompt, mirrors_mlflow_alert_after_seconds="1")

@@ -24,9 +24,10 @@ from source_tree import ROOT
 from crl_stream.client import Client
 from crl_stream.core import messages as m
 from crl_stream.settings import Settings, load_settings
-from crl_stream.wire.topics import ACTIVE_VARIANTS, DEAD_LETTERS, DECISIONS, PROPOSALS, RECEIPTS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, DEAD_LETTERS, DECISIONS, PROPOSALS, RECEIPTS, ROLLBACKS
 
 from .environments import python_of
+from .proof import prove_that_it_moved
 
 pytestmark = pytest.mark.integration
 
@@ -48,10 +49,11 @@ def settings_of(installation: Installation) -> Settings:
     return load_settings(environment={}, flags=flags | {"client.cache_dir": str(installation.folder / "cache")})
 
 
-def serve(client: Client, *, until_epoch: int = 0, times: int = 10_000) -> set[str]:
+def serve(client: Client, *, until_epoch: int = 0, times: int = 10_000, fails: str = "") -> set[str]:
     """Run the agent with the prompt that it gets; it is better if the prompt names the refund policy.
 
-    Returns the variants that it used, once its runtime follows ``until_epoch`` or after ``times`` invocations.
+    ``fails`` is a variant whose invocations all fail. Returns the variants that it used, once its runtime follows
+    ``until_epoch`` or after ``times`` invocations.
     """
     used: set[str] = set()
     end = time.monotonic() + 90
@@ -59,6 +61,8 @@ def serve(client: Client, *, until_epoch: int = 0, times: int = 10_000) -> set[s
         assert time.monotonic() < end, f"epoch {until_epoch} was not reached"
         with client.invocation(AGENT, KIND, default=OLD) as running:
             running.quality = 0.9 if "Deny" in (running.configuration or SEED)["prompt"] else 0.6
+            if running.variant_id == fails:
+                running.failed()
             time.sleep(0.005)
         used.add(running.variant_id)
         if until_epoch and (running.epoch or 0) >= until_epoch:
@@ -111,10 +115,17 @@ async def test_what_an_optimiser_proposes_is_approved_by_a_person_and_carried_to
         answer = await crl(installation, "proposals", "approve", proposal_id, "--rollout", "--actor", "ada")
         assert "began with 30 % of the invocations" in answer["rollout"]["detail"]
         assert await asyncio.to_thread(serve, client, until_epoch=2) == {OLD, NEW}
+        # A person approved it and its first outcomes were good, but it collapses later.
+        assert await asyncio.to_thread(serve, client, times=20) == {NEW}
+        assert await asyncio.to_thread(serve, client, until_epoch=3, fails=NEW) == {OLD, NEW}
+        rollback = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
+        assert (rollback.from_variant, rollback.to_variant) == (NEW, OLD)
     active = await installation.wait_for(ACTIVE_VARIANTS, m.ActiveVariant, lambda a: a.epoch == 2)
     assert (active.variant_id, active.cause) == (NEW, "rollout")
     receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == 2)
     assert (receipt.runtime_id, receipt.variant_id) == ("r1", NEW)
+    assert rollback.epoch == 3
+    await prove_that_it_moved(installation, rollback, "r1")
     await assert_the_ledger(installation, proposal_id)
 
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from installation import Installation
-from source_tree import ROOT
+from source_tree import ROOT, environment_of_this_checkout
 
 from crl_stream.core import messages as m
-from crl_stream.wire.topics import ACTIVE_VARIANTS, DEAD_LETTERS, RECEIPTS, ROLLBACKS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, RECEIPTS, ROLLBACKS
 from crl_stream.wire.weights import variant_of
 from tests.joins.environments import python_of
 from tests.joins.programs import end, install_packages, program
+from tests.joins.proof import prove_that_it_moved
 
 pytestmark = pytest.mark.integration
 TASK = "refund-agent/answer"
@@ -70,8 +73,6 @@ async def activate(installation: Installation, variant: str) -> None:
 
 async def run(words: list[str], folder: Path, **environment: str) -> list[Any]:
     """Run a program of another language and return the JSON lines that it prints."""
-    import os
-
     done = await asyncio.to_thread(
         subprocess.run,
         words,
@@ -140,34 +141,112 @@ async def test_flagds_provider_adopts_a_rewritten_file_and_gives_sessions_the_sh
             await end(reader)
 
 
-async def test_an_agent_in_node_without_kafka_collapses_and_its_next_session_uses_the_other_variant(
-    installation: Installation,
+async def publish(installation: Installation, outcomes: Path) -> None:
+    """Publish what an agent has written since the last call."""
+    code, _, err = await installation.run_crl("publish", "--file", str(outcomes))
+    assert code == 0 or "were published before" in err, err
+
+
+@pytest.mark.parametrize("language", ["node", "go"])
+async def test_an_agent_that_reads_the_plain_file_collapses_and_its_next_session_uses_the_other_variant(
+    installation: Installation, language: str
 ) -> None:
-    node = program("node")
+    file, outcomes = installation.folder / "variants.json", installation.folder / "outcomes.jsonl"
+    command = [program(language), str(NODE / "plain_agent.mjs"), str(file), str(outcomes)]
+    if language == "go":
+        built = str(installation.folder / "plain_go")
+        await run([program("go"), "build", "-o", built, "."], GO)
+        command = [built, "-outcomes", str(outcomes), str(file), TASK]
+    numbers = count()
+
+    async def work(times: int) -> set[tuple[str, int]]:
+        """Let the agent serve new sessions, and publish what it wrote; return the variants and epochs that it used."""
+        rest = [f"session-{next(numbers)}" for _ in range(times)] if language == "go" else [str(times)]
+        done = await run([*command, *rest], installation.folder, CRL_CLIENT_RUNTIME_ID="plain-1")
+        await publish(installation, outcomes)
+        return {
+            (one.get("variantId", one.get("variant_id")), one.get("epoch", one.get("active_epoch"))) for one in done
+        }
+
     await installation.worker()
     await register(installation, calm=0.2, wild=1.8)
-    file, outcomes = installation.folder / "variants.json", installation.folder / "outcomes.jsonl"
-    agent = [node, str(NODE / "plain_agent.mjs"), str(file), str(outcomes)]
-
-    async def work(count: int) -> set[str]:
-        """Let the agent work, and publish what it wrote."""
-        done = await run([*agent, str(count)], installation.folder, CRL_CLIENT_RUNTIME_ID="node-1")
-        code, _, err = await installation.run_crl("publish", "--file", str(outcomes))
-        assert code == 0, err
-        return {one["variantId"] for one in done}
-
     async with syncing(installation, "--to", str(file)) as sync:
         await told(sync, "wrote")
-        assert await work(60) == {"calm"}
+        assert await work(60) == {("calm", 1)}
         await activate(installation, "wild")
         assert "uses wild" in await told(sync, "wrote")
-        assert await work(40) == {"wild"}
-        rollback = await installation.wait_for(ROLLBACKS, m.RollbackEvent, seconds=120.0)
+        rolled_back = asyncio.create_task(installation.wait_for(ROLLBACKS, m.RollbackEvent, seconds=150.0))
+        while not rolled_back.done():
+            assert await work(3) <= {("wild", 2), ("calm", 3)}
+        rollback = await rolled_back
+        assert (rollback.from_variant, rollback.to_variant) == ("wild", "calm")
         assert f"uses calm, epoch {rollback.epoch} ({rollback.rollback_id})" in await told(sync, "wrote")
-        assert await work(1) == {"calm"}
-        receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == rollback.epoch, 120.0)
-        assert (receipt.runtime_id, receipt.variant_id) == ("node-1", "calm")
-    assert await installation.messages(DEAD_LETTERS) == []
+        assert await work(1) == {("calm", rollback.epoch)}
+        await prove_that_it_moved(installation, rollback, "plain-1")
+
+
+@asynccontextmanager
+async def answering(words: list[str], folder: Path, environment: dict[str, str]) -> AsyncIterator[Callable[..., Any]]:
+    """Run an agent until the end of the block; yields a function that waits until it uses a variant in an epoch."""
+    agent = await asyncio.create_subprocess_exec(*words, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE)
+    assert agent.stdout is not None
+    stdout = agent.stdout
+    queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def read() -> None:
+        while line := await stdout.readline():
+            queue.put_nowait(json.loads(line))
+
+    async def uses(variant: str, epoch: int) -> None:
+        async with asyncio.timeout(150):
+            while ((line := await queue.get())["variantId"], line["epoch"]) != (variant, epoch):
+                pass
+
+    reading = asyncio.create_task(read())
+    try:
+        yield uses
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+        await end(agent)
+
+
+@pytest.mark.parametrize("language", ["python", "node"])
+async def test_an_agent_joined_by_flagds_own_provider_collapses_and_its_next_session_uses_the_other_variant(
+    installation: Installation, language: str
+) -> None:
+    folder = ROOT
+    if language == "python":
+        command = [str(python_of("openfeature")), str(ROOT / "examples" / "flagd_python.py")]
+    else:
+        folder = installation.folder / "07_flagd_node"
+        shutil.copytree(NODE, folder, ignore=shutil.ignore_patterns("node_modules"))
+        await asyncio.to_thread(install_packages, folder)
+        command = [program("node"), "flagd_agent.mjs"]
+    file, outcomes = installation.folder / "flags.json", installation.folder / "outcomes.jsonl"
+    command += [str(file), str(outcomes)]
+    environment = environment_of_this_checkout() | {"CRL_CLIENT_RUNTIME_ID": "flagd-1"}
+    await installation.worker()
+    await register(installation, calm=0.2, wild=1.8)
+    async with syncing(installation, "--to", str(file), "--format", "flagd") as sync:
+        await told(sync, "wrote")
+        done = await run([*command, "60", "0"], folder, **environment)
+        assert {(one["variantId"], one["epoch"]) for one in done} == {("calm", 1)}
+        await publish(installation, outcomes)
+        # Slow enough that few outcomes are published after the change; many look like a runtime that is stuck.
+        slowly = {"python": "0.4", "node": "400"}[language]
+        async with answering([*command, "100000", slowly], folder, environment) as uses:
+            await uses("calm", 1)
+            await activate(installation, "wild")
+            await uses("wild", 2)
+            rolled_back = asyncio.create_task(installation.wait_for(ROLLBACKS, m.RollbackEvent, seconds=150.0))
+            while not rolled_back.done():
+                await publish(installation, outcomes)
+            rollback = await rolled_back
+            assert (rollback.from_variant, rollback.to_variant) == ("wild", "calm")
+            await uses("calm", rollback.epoch)
+            await publish(installation, outcomes)
+            await prove_that_it_moved(installation, rollback, "flagd-1")
 
 
 async def test_node_and_go_choose_the_variant_that_every_other_runtime_chooses(installation: Installation) -> None:
@@ -244,6 +323,12 @@ async def test_an_agent_in_node_follows_through_flagds_provider(installation: In
         assert code == 0, err
     receipt = await installation.wait_for(RECEIPTS, m.Receipt, lambda r: r.epoch == 3, 120.0)
     assert (receipt.runtime_id, receipt.variant_id) == ("node-agent", "wild")
+    written = [json.loads(line) for line in outcomes.read_text().splitlines()]
+    sources = {
+        epoch: {(one["variant_id"], one["variant_source"]) for one in written if one["active_epoch"] == epoch}
+        for epoch in (1, 3)
+    }
+    assert sources == {1: {("calm", "file"), ("wild", "explore")}, 3: {("wild", "file")}}
 
 
 async def test_a_task_that_kafka_no_longer_knows_does_not_empty_the_file(installation: Installation) -> None:

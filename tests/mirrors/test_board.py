@@ -72,7 +72,7 @@ def test_a_late_write_of_a_paused_process_is_noticed_and_not_believed() -> None:
     board = Board()
     board.take_record(a_label(5), 10)
     board.take_record(a_label(3), 7)
-    assert not board.stale, "an older record before the newest is how every topic looks"
+    assert not board.stale, "an older record before the newest is normal on every topic"
     board.take_record(a_label(4), 11)
     assert board.stale == {b"mlflow:" + KEY.encode()}
     newest = board.label("mlflow", KEY)

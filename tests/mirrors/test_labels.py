@@ -99,7 +99,9 @@ async def test_every_label_is_moved_and_each_move_is_announced_before_and_proved
     assert [one.topic for one in of_one] == [MIRRORS, MIRRORS, RECEIPTS, MIRRORS]
 
 
-async def test_one_prompt_that_fails_delays_no_other_and_is_told_after_a_while() -> None:
+async def test_one_prompt_that_fails_delays_no_other_and_is_told_after_a_while(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     place = Place(20, alert_after_seconds=0.1)
     place.store.silent, place.store.broken, place.store.refused = {"p3"}, {"p4"}, {"p5"}
     await place.labels._work(None)
@@ -111,6 +113,10 @@ async def test_one_prompt_that_fails_delays_no_other_and_is_told_after_a_while()
     told = {a.task_type: a for a in place.outlet.on(ALERTS)}
     assert set(told) == {"t3", "t4", "t5"} and len(place.outlet.on(ALERTS)) == 3
     assert "no usable answer about it: no answer" in told["t3"].text
+    assert caplog.messages.count("mlflow: no usable answer about p3: no answer") == 1, "and not at every look"
+    assert [str(one.exc_info[1]) for one in caplog.records if one.exc_info] == [
+        "'a bug of ours that this answer shows'"
+    ]
     place.store.silent = place.store.broken = set()
     await place.labels._work(None)
     assert place.store.at["p3"] == place.store.at["p4"] == "1"

@@ -1,4 +1,4 @@
-"""A prompt store is a stranger: whatever it answers, or fails to, there is one clear error without a secret."""
+"""Whatever a prompt store answers, and even if it does not, there is one clear error without a secret."""
 
 from __future__ import annotations
 

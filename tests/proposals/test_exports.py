@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from telemetry.events import GUIDE_PROPOSAL
 
@@ -63,6 +63,7 @@ def test_a_row_says_what_the_guide_s_proposal_says() -> None:
 
 
 @given(texts, texts)
+@example("\x0c@", "\u2003=")
 def test_no_cell_of_a_csv_is_a_formula_and_its_text_is_all_there(reasoning: str, why: str) -> None:
     [row] = rows(written("csv", the_guide_s(reasoning=reasoning, why=why, status="rejected")))
     for name, text in (("reasoning", reasoning), ("status_reason", why)):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crl_stream.contract import contract_root
+from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.proposals.digest import WEEK_MS, digest, digest_text
@@ -143,3 +148,35 @@ def test_what_ran_out_this_week_is_closed_whether_or_not_that_was_written_yet() 
 
 def test_a_quiet_week_is_told_too() -> None:
     assert digest_text(digest([], NOW)) == "Generated 0 proposals this week: none\nPending: 0, deferred: 0"
+
+
+def benefit(epoch: int, finding: str, at: int = NOW, cause: str = "approval") -> m.Benefit:
+    """Return a judgement of the change that began an epoch."""
+    path = contract_root() / "examples" / "crl.decisions" / "Benefit-helped.json"
+    fields = json.loads(path.read_bytes()) | {
+        "epoch": epoch,
+        "finding": finding,
+        "cause": cause,
+        "timestamp": to_text(at),
+    }
+    return msgspec.convert(fields, m.Benefit)
+
+
+def test_the_review_says_how_many_changes_of_the_week_helped_each_counted_once_as_it_was_last_judged() -> None:
+    benefits = [
+        benefit(1, "no_change"),
+        benefit(1, "helped"),
+        benefit(2, "hurt"),
+        benefit(3, "helped", NOW - WEEK_MS),
+        benefit(4, "open", cause="undo"),
+    ]
+    review = digest([], NOW, benefits)
+    assert review.helped == {"approval": {"helped": 1, "hurt": 1}, "undo": {"open": 1}}
+    text = digest_text(review)
+    assert "  approval: 1 of 2 helped, 1 hurt" in text.splitlines()
+    assert "  undo: 1 had too few outcomes to tell" in text.splitlines()
+
+
+def test_the_review_says_how_long_the_oldest_proposal_has_waited() -> None:
+    waiting = [another(1, timestamp=to_text(NOW - 5 * 3_600_000)), another(2, timestamp=to_text(NOW - 60_000))]
+    assert "Pending: 2, deferred: 0; the oldest has waited 5 h" in digest_text(digest(waiting, NOW))

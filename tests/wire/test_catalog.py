@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -191,3 +192,10 @@ def test_the_readme_promises_of_each_topic_what_the_catalog_promises() -> None:
     }
     said = {spec.name: lines[spec.name].endswith(f". {spec.guarantee}") for spec in load_catalog().topics}
     assert {name for name, right in said.items() if not right} == set()
+
+
+def test_the_table_of_the_readme_lists_the_messages_of_each_topic() -> None:
+    text = (contract_root() / "README.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `crl.")]
+    listed = {topic.strip(" `"): set(re.findall(r"`(\w+)`", messages)) for topic, messages in rows}
+    assert listed == {topic: {kind.__name__ for kind in kinds} for topic, kinds in MESSAGES.items()}

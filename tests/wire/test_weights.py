@@ -58,3 +58,14 @@ def test_shares_are_kept_over_many_invocations() -> None:
     counts = Counter(variant_of(weights, "active", f"invocation {number}") for number in range(20_000))
     assert abs(counts["a"] - 1_000) < 150
     assert abs(counts["b"] - 5_000) < 300
+
+
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=4), st.text(max_size=20))
+def test_each_variant_takes_exactly_its_buckets_in_the_order_of_the_ids(shares: list[int], invocation_id: str) -> None:
+    """The shares end just before, at and just after the bucket of the invocation."""
+    bucket, names = bucket_of(invocation_id), "abcd"
+    for end in (bucket, bucket + 1, bucket + 2):
+        weights = {"0": end} | dict(zip(names, shares, strict=False)) | {"active": 1_000}
+        spread = [name for name in sorted(weights) if name != "active" for _ in range(weights[name])]
+        expected = spread[bucket] if bucket < len(spread) else "active"
+        assert variant_of(weights, "active", invocation_id) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -115,8 +116,17 @@ async def test_a_bridge_reads_only_its_own_records_of_the_inbox() -> None:
         assert sum(len(value) for what, value in member.done if what == "written") == count
 
 
-async def test_a_large_record_is_mapped_beside_the_event_loop() -> None:
+class CountersOfOneThread(Counters):
+    """Counters that refuse to be changed by another thread, which could lose a count."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        super().__setattr__(name, value)
+
+
+async def test_a_large_record_is_mapped_beside_the_event_loop_and_counted_in_it() -> None:
     member = Member()
+    member.counters = CountersOfOneThread()
     stage = a_stage(member)
     large = as_proto([span(n, {"filler": "x" * 1_000}) for n in range(1, 150)] + [agent_span(150)])
     await stage.work(a_batch(large))

@@ -2,18 +2,20 @@
 
 Each file defines the ``PARTS`` below. A kind whose ``ARRIVES`` is ``kafka`` reads the topic that its options name.
 The input of the others arrives over HTTP and is first written to the topic ``crl.bridge-inbox``, so that it is on
-disk before it is mapped: ``pull`` kinds also define ``PULL``, and ``push`` kinds have options with a port and a secret.
+disk before it is mapped: ``pull`` kinds also define ``PULL`` (``bridges.polling.Pull``), and ``push`` kinds have
+options with a port and a secret.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 
 from crl_stream.bridges.mapping import Mapped
 from crl_stream.bridges.options import BridgeOptions
-from crl_stream.core.folder import Part, load, takes
+from crl_stream.bridges.polling import Pull
+from crl_stream.core.folder import Part, load, misfit, takes
 from crl_stream.wire.records import Record
 
 Arrives = Literal["kafka", "pull", "push"]
@@ -23,7 +25,7 @@ class Map(Protocol):
     """A mapping: pure, and never raises."""
 
     def __call__(self, options: Any, record: Record) -> Mapped:
-        """Return what a record becomes."""
+        """Return the messages and faults of one record."""
 
 
 class Kind(NamedTuple):
@@ -32,8 +34,8 @@ class Kind(NamedTuple):
     options: type[BridgeOptions]
     map: Map
     arrives: Arrives
-    pull: Any = None
-    """For kinds that poll: an object with ``request`` and ``read``; see ``bridges.polling``."""
+    pull: Pull | None = None
+    """For kinds that poll."""
 
 
 PARTS: Final = (
@@ -48,15 +50,17 @@ PARTS: Final = (
 """The names that every file of the folder must define."""
 
 
+def kind_of(module: ModuleType) -> Kind:
+    """Return the kind of bridge that a file of the folder defines; raise ``IncompletePart`` if it lacks ``PULL``."""
+    pull = getattr(module, "PULL", None)
+    if module.ARRIVES == "pull" and not isinstance(pull, Pull):
+        raise misfit(module, "has ARRIVES = 'pull', but no usable PULL", "PULL must be a bridges.polling.Pull")
+    return Kind(module.OPTIONS, module.MAP, module.ARRIVES, pull)
+
+
 def _discover() -> Mapping[str, Kind]:
-    return MappingProxyType(
-        {
-            module.__name__.rpartition(".")[2]: Kind(
-                module.OPTIONS, module.MAP, module.ARRIVES, getattr(module, "PULL", None)
-            )
-            for module in load(__name__, __path__, PARTS)
-        }
-    )
+    modules = load(__name__, __path__, PARTS)
+    return MappingProxyType({module.__name__.rpartition(".")[2]: kind_of(module) for module in modules})
 
 
 KINDS: Final[Mapping[str, Kind]] = _discover()

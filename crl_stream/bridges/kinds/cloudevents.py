@@ -1,7 +1,7 @@
 """CloudEvents in Kafka's structured and binary modes: one event in, one outcome or score out.
 
-The event's data is a message of crl-stream. What is missing in it comes from the event: the id, the time, and from the
-subject ``agent_name/task_type``.
+The event's data is a message of crl-stream. If the data lacks the id, the time, the agent or the task, the event
+supplies it; its subject is ``agent_name/task_type``.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from pydantic import Field, field_validator
 from crl_stream.bridges.mapping import Fault, Mapped, Message, fault
 from crl_stream.bridges.names import derived_id, mended, text_in
 from crl_stream.bridges.options import BridgeOptions, TopicName
+from crl_stream.bridges.scores import milliseconds
 from crl_stream.core import messages as m
 from crl_stream.core.identity import is_identifier
-from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.instant import to_text
 from crl_stream.wire import reasons
 from crl_stream.wire.complaints import explain, plain
 from crl_stream.wire.records import Headers, Record, UnreadBatch
 from crl_stream.wire.strict_json import Bad, parse_object
 
 Types = Annotated[tuple[str, ...], Field(min_length=1, max_length=20)]
-_STRUCTURED: Final = "application/cloudevents+json"
+_STRUCTURED: Final = "application/cloudevents"
 _BATCHED: Final = "application/cloudevents-batch"
-_SUFFIX: Final = ("json", "+json")
+_JSON: Final = "+json"
 _FEEDBACK: Final = "feedback"
 
 
@@ -54,7 +55,7 @@ class CloudEventsOptions(BridgeOptions):
 
 
 class _Event(NamedTuple):
-    """A CloudEvent, whatever its mode was."""
+    """A CloudEvent, read from either mode."""
 
     id: str
     source: str
@@ -95,8 +96,8 @@ def _read(headers: Headers, value: bytes) -> _Event | Fault:
         found.setdefault(name.lower(), (content or b"").decode("utf-8", "replace"))
     kind = found.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith(_BATCHED):
-        return Fault(reasons.NOT_A_CLOUDEVENT, "a batch of events; in Kafka each event is a record")
-    if kind == _STRUCTURED or (kind.startswith("application/cloudevents") and kind.endswith(_SUFFIX)):
+        return Fault(reasons.NOT_A_CLOUDEVENT, "the record is a batch of events; write each event as its own record")
+    if kind.startswith(_STRUCTURED) and kind.endswith(_JSON):
         return _structured(value)
     if "ce_specversion" in found:
         return _binary(found, kind, value)
@@ -132,7 +133,7 @@ def _event(attributes: Mapping[str, Any], data: Any) -> _Event | Fault:
         return Fault(reasons.NOT_A_CLOUDEVENT, f"specversion: expected 1.0, not {version!r:.40}")
     for name in ("id", "source", "type"):
         if not isinstance(text := attributes.get(name), str) or not text:
-            return Fault(reasons.MISSING_FIELD, f"{name}: every CloudEvent has it")
+            return Fault(reasons.MISSING_FIELD, f"{name}: required in every CloudEvent")
     if not isinstance(data, dict):
         return Fault(reasons.NOT_AN_OBJECT, "data: expected a JSON object")
     time, subject = attributes.get("time"), attributes.get("subject")
@@ -172,13 +173,11 @@ def _score(event: _Event, received: int) -> dict[str, Any]:
 
 
 def _utc(time: Any, received: int) -> Any:
-    """Return a time with any offset as UTC; the time of arrival if there is none, and a wrong one as it is."""
+    """Return a time as UTC, also one without an offset; the time of arrival if there is none; a wrong one unchanged."""
     if time is None:
         return to_text(max(0, received))
-    try:
-        return time if time.endswith("Z") else to_text(from_text(time))
-    except (ValueError, AttributeError, OverflowError, TypeError):
-        return time
+    found = None if isinstance(time, str) and time.endswith("Z") else milliseconds(time)
+    return time if found is None else to_text(found)
 
 
 OPTIONS = CloudEventsOptions

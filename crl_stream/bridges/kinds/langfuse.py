@@ -1,7 +1,7 @@
 """Langfuse: scores of its public API, fetched page by page, as feedback.
 
-Langfuse has no webhook per score. The shapes are those of its API, version 3 of ``scores``, as in release 5 of its
-Python package; the older field names ``traceId`` and ``observationId`` of version 2 are read too.
+Langfuse has no webhook per score. The fields are those of version 3 of ``scores`` in its API, as in release 5 of its
+Python package. The older field names ``traceId`` and ``observationId`` of version 2 are read too.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class LangfuseOptions(ScoreOptions):
     poll_seconds: Annotated[float, Field(ge=0.2, le=3_600.0)] = 10.0
     """Seconds between two polls."""
     overlap_minutes: Annotated[float, Field(ge=0.0, le=10_080.0)] = 60.0
-    """How much older than the newest score a score may be when it appears; an older one is never fetched."""
+    """A score that appears late is fetched only if it is at most this much older than the newest one."""
     start: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z)?$")] = ""
-    """Time of the first score that counts, when the bridge runs for the first time; empty means that moment."""
+    """At its first start, the bridge reads scores from this time on; empty: from the moment of the start."""
     timeout_seconds: Annotated[float, Field(gt=0.0, le=300.0)] = 20.0
     invocation_id: Literal["auto", "trace"] = "auto"
-    """auto: ids of trace and observation, or the trace's if the score is about the trace. trace: always the trace's."""
+    """auto: trace id and observation id, or the trace id if the score is about a trace. trace: always the trace id."""
 
     def first_time(self, now: int) -> int:
         """Return the time of the first score that counts, in milliseconds."""
@@ -142,4 +142,4 @@ def _invocation(score: Mapping[str, Any], options: LangfuseOptions) -> str | Non
 OPTIONS = LangfuseOptions
 MAP = map_record
 ARRIVES: Final = "pull"
-PULL: Final = _Pull
+PULL: Final = _Pull()

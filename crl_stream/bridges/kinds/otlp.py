@@ -24,7 +24,7 @@ class OtlpOptions(ScoredOptions):
     """``kind = "otlp"``."""
 
     signal: Literal["traces", "logs"] = "traces"
-    """What the topic carries: spans, or log records, of which the evaluation results are read."""
+    """What the topic contains: spans, or log records with evaluation results."""
     topic: TopicName | None = None
     """The Collector's topic; by default otlp_spans for traces and otlp_logs for logs."""
     encoding: Literal["auto", "otlp_json", "otlp_proto"] = "auto"
@@ -34,11 +34,11 @@ class OtlpOptions(ScoredOptions):
     task_attribute: AttributeName = "crl.task_type"
     """Attribute with the task type; if it is absent, the workflow's name, then default_task_type."""
     variant_attribute: AttributeName = "crl.variant_id"
-    """Attribute with the variant; if it is absent, the version of the agent, of the prompt, then default_variant."""
+    """Attribute with the variant; if it is absent, the version of agent or prompt, then default_variant."""
     default_task_type: OwnName = ""
     default_variant: OwnName = ""
     invocation_id: Literal["span", "trace"] = "span"
-    """span: the ids of trace and span. trace: the trace id alone, which fits if a trace has one invocation per task."""
+    """span: the ids of trace and span. trace: the trace id, if a trace has one invocation per task."""
 
     def source(self) -> str:
         """Return the Collector's topic."""

@@ -12,16 +12,17 @@ import typer
 from crl_stream.cli.clock import now_ms
 from crl_stream.cli.proposals.exporting import export
 from crl_stream.cli.proposals.reviewing import approve, defer, reject
-from crl_stream.cli.proposals.source import catalogue_of, find, read_all, wanted_statuses
+from crl_stream.cli.proposals.source import catalogue_of, find, read_all, read_benefits, wanted_statuses
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.messages import ActiveVariant, Proposal, VariantCatalogue
+from crl_stream.core.instant import from_text
+from crl_stream.core.messages import ActiveVariant, Benefit, Proposal, VariantCatalogue
 from crl_stream.errors import CrlError, UsageError
 from crl_stream.kafka.commands import active_variant
 from crl_stream.kafka.session import KafkaSession
 from crl_stream.proposals.digest import digest, digest_text
 from crl_stream.proposals.page import effect, page
-from crl_stream.proposals.standing import TYPES, select, status_at
+from crl_stream.proposals.standing import TYPES, age_of, select, status_at
 from crl_stream.settings.model import Kafka
 
 app = typer.Typer(help="Review proposed changes: list, show, approve, reject, defer, export.", no_args_is_help=True)
@@ -61,11 +62,12 @@ def list_proposals(
             "proposer" if proposal.filing is None else proposal.filing.source,
             f"{proposal.confidence:.0%}",
             status_at(proposal, now),
+            age_of(from_text(proposal.timestamp), now),
             proposal.expires_at,
         )
         for proposal in found
     ]
-    columns = ("id", "task", "type", "target", "source", "confidence", "status", "expires")
+    columns = ("id", "task", "type", "target", "source", "confidence", "status", "age", "expires")
     show_table(columns, rows, empty="No proposal is waiting." if status is None else "No proposal matches.")
 
 
@@ -104,11 +106,18 @@ async def _look(kafka: Kafka, proposal_id: str) -> tuple[Proposal, ActiveVariant
 @app.command("digest")
 def show_digest(context: typer.Context, json: Json = False) -> None:
     """Show the weekly review: what is new, what is waiting, and the five most confident proposals."""
-    review = digest(asyncio.run(read_all(context.obj.kafka)), now_ms())
+    proposals, benefits = asyncio.run(_read(context.obj.kafka))
+    review = digest(proposals, now_ms(), benefits)
     if json:
         show_json(review)
     else:
         show(digest_text(review))
+
+
+async def _read(kafka: Kafka) -> tuple[list[Proposal], list[Benefit]]:
+    """Return all proposals, and the judgements of changes."""
+    async with KafkaSession(kafka) as session:
+        return await read_all(session), await read_benefits(session)
 
 
 for function in (approve, reject, defer, export):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +12,7 @@ import typer
 from crl_stream.cli.clock import now_ms
 from crl_stream.cli.proposals.source import read_all, wanted_statuses
 from crl_stream.cli.talk import say, show_file, show_json
+from crl_stream.cli.whole_file import WholeFile
 from crl_stream.errors import UsageError
 from crl_stream.proposals.export import FORMATS
 from crl_stream.proposals.standing import select
@@ -55,20 +54,7 @@ def export(
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    """Write a file atomically: a reader sees either the old file or the new one."""
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(name).chmod(0o666 & ~mask)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        WholeFile(path).replace(data)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.", hint="name another file") from error

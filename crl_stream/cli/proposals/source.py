@@ -6,16 +6,21 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.errors import NotFound, UsageError
-from crl_stream.kafka.commands import home_of
+from crl_stream.kafka.commands import newest_of
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.proposals.standing import STATUSES, latest
-from crl_stream.wire.topics import PROPOSALS, TASKS, VARIANTS
+from crl_stream.wire.topics import DECISIONS, PROPOSALS, TASKS, VARIANTS
 
 
 async def read_all(access: Access) -> list[m.Proposal]:
     """Return every proposal in its latest revision."""
     return latest(received.message for received in await TopicReader(access).read(PROPOSALS))
+
+
+async def read_benefits(access: Access) -> list[m.Benefit]:
+    """Return the judgements of changes of the active variant, as far as the topic still has them."""
+    return [one.message for one in await TopicReader(access).read(DECISIONS) if isinstance(one.message, m.Benefit)]
 
 
 async def find(access: Access, proposal_id: str) -> m.Proposal:
@@ -30,25 +35,15 @@ async def find(access: Access, proposal_id: str) -> m.Proposal:
 
 async def catalogue_of(access: Access, key: TaskKey) -> m.VariantCatalogue | None:
     """Return the newest catalogue of a task's variants; None if there is none."""
-    newest = None
-    for received in await TopicReader(access).read(VARIANTS, home_of(access, key)):
-        found = received.message
-        if isinstance(found, m.VariantCatalogue) and (found.agent_name, found.task_type) == key:
-            place = found.incarnation, found.position.offset
-            if newest is None or place >= (newest.incarnation, newest.position.offset):
-                newest = found
-    return newest
+    return await newest_of(
+        access, VARIANTS, m.VariantCatalogue, key, lambda one: (one.incarnation, one.position.offset)
+    )
 
 
 async def deciding_review(access: Access, proposal: m.Proposal) -> m.ReviewResult | None:
     """Return the review that closed a proposal, from the monitor's own list; None if the list has none."""
-    key, newest = TaskKey(proposal.agent_name, proposal.task_type), None
-    for received in await TopicReader(access).read(TASKS):
-        task = received.message
-        if isinstance(task, m.TaskSnapshot) and (task.agent_name, task.task_type) == key:
-            place = task.incarnation, task.as_of.offset
-            if newest is None or place >= (newest.incarnation, newest.as_of.offset):
-                newest = task
+    key = TaskKey(proposal.agent_name, proposal.task_type)
+    newest = await newest_of(access, TASKS, m.TaskSnapshot, key, lambda one: (one.incarnation, one.as_of.offset))
     for review in newest.reviews if newest is not None else []:
         closes = review.outcome == "applied" and review.review != "deferred"
         if review.proposal_id == proposal.proposal_id and closes:

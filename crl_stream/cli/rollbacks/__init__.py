@@ -2,6 +2,4 @@
 
 command   the group: list, show
 source    the rollbacks on the topic
-fates     what became of each: confirmed, undone, taken back, followed by another change; right or wrong in shadow mode
-page      one rollback in full
 """

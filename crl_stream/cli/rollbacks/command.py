@@ -9,16 +9,14 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from crl_stream.cli.rollbacks.fates import read_fates
-from crl_stream.cli.rollbacks.page import page
-from crl_stream.cli.rollbacks.source import find_rollback, newest_rollbacks
-from crl_stream.cli.session import Session
+from crl_stream.cli.explain_text import page
+from crl_stream.cli.rollbacks.source import newest_rollbacks
 from crl_stream.cli.talk import show, show_json, show_table
-from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import RollbackEvent
-from crl_stream.core.policy import Policy
-from crl_stream.dashboard.fates import Event, status_of
-from crl_stream.kafka.policy_history import find_policies, known_policies
+from crl_stream.errors import NotFound
+from crl_stream.explaining.documents import Explanation
+from crl_stream.explaining.fates import Event, status_of
+from crl_stream.explaining.reading import read_explanation, read_fates
 from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings.model import Kafka
 
@@ -66,13 +64,32 @@ def show_rollback(
     rollback_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the rollback, as listed by crl rollbacks.")],
     json: Json = False,
 ) -> None:
-    """Show one rollback: figures and limits, judged outcomes, evidence, candidates, and what became of it."""
-    event, fate, policy = asyncio.run(_look(context.obj, rollback_id))
+    """Show one rollback: figures and limits, judged outcomes, evidence, candidates, and what became of it.
+
+    The same as `crl explain ID`.
+    """
+    session = context.obj
+    found = asyncio.run(read_explanation(session.connected, session.kafka, rollback_id))
+    if found.kind != "rollback":
+        hint = f"`crl rollbacks` lists the ids; `crl explain {rollback_id}` explains this one"
+        raise NotFound(f"{rollback_id} is no rollback.", hint=hint)
     if json:
-        limits = None if policy is None else msgspec.to_builtins(policy.degradation)
-        show_json(document(event, fate) | {"limits": limits})
+        show_json(_shown(found))
     else:
-        show(page(event, fate, policy))
+        show(page(found))
+
+
+def _shown(found: Explanation) -> dict[str, Any]:
+    """Return the rollback's message from the topic, with what became of it and the whole explanation."""
+    limits = None if found.policy is None else found.policy.limits
+    explanation = {name: value for name, value in msgspec.to_builtins(found).items() if name != "fact"}
+    became = [
+        {"what": step.what, "actor": step.actor, "timestamp": step.timestamp, "reason": step.words, "id": step.id}
+        | ({} if step.detail is None else {"hindsight": step.detail})
+        for step in found.since
+        if step.id.partition("-")[0] not in {"rcpt", "ben"}
+    ]
+    return found.fact | {"review": found.review, "became": became, "limits": limits, "explanation": explanation}
 
 
 def document(event: RollbackEvent, fate: Sequence[Event]) -> dict[str, Any]:
@@ -85,17 +102,3 @@ async def _list(kafka: Kafka, agent: str | None, limit: int) -> tuple[list[Rollb
     async with KafkaSession(kafka) as session:
         newest = await newest_rollbacks(session, agent, limit)
         return newest, await read_fates(session, newest) if newest else {}
-
-
-async def _look(crl: Session, rollback_id: str) -> tuple[RollbackEvent, list[Event], Policy | None]:
-    async with KafkaSession(crl.kafka) as session:
-        event = await find_rollback(session, rollback_id)
-        fates = await read_fates(session, [event])
-        return event, fates[rollback_id], await _policy_of(crl, session, event)
-
-
-async def _policy_of(crl: Session, session: KafkaSession, event: RollbackEvent) -> Policy | None:
-    policies = known_policies(crl.settings, event.policy_hash)
-    if policies is None:
-        policies = await find_policies(session, event.policy_hash)
-    return None if policies is None else policies.for_task(TaskKey(event.agent_name, event.task_type))

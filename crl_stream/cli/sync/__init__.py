@@ -4,5 +4,4 @@ command     follows the topics until it is stopped, or once
 follower    what the topics say now, as it is read
 documents   the content of the file: plain JSON, YAML, or flagd's flags
 yaml_text   a JSON value as YAML
-whole_file  replaces a file, so that readers always find a whole one
 """

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from crl_stream.cli.silence import KafkaSilence
 from crl_stream.cli.sync.documents import FORMATS, without_configuration
 from crl_stream.cli.sync.follower import Follower, stopped
-from crl_stream.cli.sync.whole_file import WholeFile
 from crl_stream.cli.talk import say
+from crl_stream.cli.whole_file import WholeFile
 from crl_stream.client.following import View
 from crl_stream.client.resolver import STALE_SECONDS
 from crl_stream.core.identity import TaskKey
@@ -48,11 +48,12 @@ def sync(
 ) -> None:
     """Write the active variants, their weights and configurations to a file, and keep it up to date until Ctrl-C.
 
-    The file is replaced as a whole, and only when something has changed. While Kafka does not answer, it keeps the
-    last state. Runtimes without Kafka read it themselves or through flagd; crl publish sends their outcomes.
+    The file is replaced as a whole, and only when something has changed. While Kafka does not answer, the file keeps
+    its last state. Runtimes without Kafka read the file themselves or through flagd. Send their outcomes with crl
+    publish.
     """
     if str(to) == "-":
-        raise UsageError("--to names a file, and - is none.", hint="write it to a file with --once, then print that")
+        raise UsageError("--to names a file; - is not one.", hint="write a file with --once, and print it")
     writer = _Writer(to, kind.value)
     asyncio.run(_sync(context.obj.connected, writer, once=once, timeout=timeout))
 
@@ -107,7 +108,7 @@ class _Writer:
         for key, one in sorted(view.active.items()):
             before = self._before.get(key)
             if before is None or before[0] != one.variant_id:
-                why = f" ({one.cause_id})" if one.cause == "rollback" else ""
+                why = "" if one.rollback_id is None else f" ({one.rollback_id})"
                 changed.append(f"{key} uses {one.variant_id}, epoch {one.epoch}{why}")
             elif before[1] != one.weights:
                 changed.append(f"{key} has other weights")

@@ -70,7 +70,7 @@ FORMATS: Final[dict[str, Callable[[View], str]]] = {
 
 
 def _tasks(view: View) -> list[tuple[TaskKey, m.ActiveVariant]]:
-    """Return the tasks of runtimes in the order of their names."""
+    """Return the tasks that runtimes work on, without drill tasks, sorted by name."""
     return sorted((key, active) for key, active in view.active.items() if not is_drill(key.agent_name))
 
 
@@ -97,8 +97,8 @@ def _task(active: m.ActiveVariant, variants: dict[str, m.RegisteredVariant]) -> 
     }
     if active.weights is not None:
         found["weights"] = dict(sorted(active.weights.items()))
-    if active.cause == "rollback":
-        found["rollback_id"] = active.cause_id
+    if active.rollback_id is not None:
+        found["rollback_id"] = active.rollback_id
     return found
 
 
@@ -108,9 +108,10 @@ def _variant(variant: m.RegisteredVariant) -> dict[str, Any]:
 
 
 def _flag(active: m.ActiveVariant, values: dict[str, Any]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"epoch": active.epoch, "source": "file"}
-    if active.cause == "rollback":
-        metadata["rollback_id"] = active.cause_id
+    # A rule answers TARGETING_MATCH for every variant, so only this tells a runtime whether it has got the active one.
+    metadata: dict[str, Any] = {"epoch": active.epoch, "source": "file", "active_variant": active.variant_id}
+    if active.rollback_id is not None:
+        metadata["rollback_id"] = active.rollback_id
     flag: dict[str, Any] = {
         "state": "ENABLED",
         "variants": values,

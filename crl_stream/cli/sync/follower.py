@@ -27,7 +27,7 @@ class Follower:
         """What has been read to the end; None before that. After a failure, it is what was known before."""
         self.changed = asyncio.Event()
         self.failure = ""
-        """Why the last attempt failed; Kafka's silence is reported anyway."""
+        """Why the last attempt failed; that Kafka does not answer is reported separately."""
         self._heard = self._beaten = time.monotonic()
         self._troubles = Troubles()
         self._following = Following(settings, self, self._troubles, self._beat)

@@ -16,6 +16,7 @@ from crl_stream.core.messages.parts import (
     DecisionKind,
     Delivered,
     Evidence,
+    Gain,
     Identifier,
     Judged,
     Position,
@@ -217,6 +218,56 @@ class Hindsight(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     schema_version: int = 1
 
 
+BenefitFinding = Literal["helped", "no_change", "hurt", "open"]
+
+
+class Benefit(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="benefit"):
+    """Whether a change of the active variant helped, by what the new one delivered since (topic ``crl.decisions``).
+
+    Published after 20 and after 50 outcomes of the new variant, and when the next change comes earlier.
+    """
+
+    benefit_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier
+    task_type: Identifier
+    from_variant: Identifier
+    variant_id: Identifier
+    """The variant that the change made active."""
+    cause: ActivationCause
+    cause_id: Identifier
+    """Id of the rollback, decision or command that made the change."""
+    finding: BenefitFinding
+    """Whether the new variant delivered more (``helped``), less (``hurt``), or neither for sure (``no_change``).
+
+    ``open`` if there were too few outcomes to tell."""
+    reasoning: str
+    outcomes: int
+    """Number of outcomes of the new variant since the change."""
+    final: bool
+    """Whether this is the last judgement of the change."""
+    expected: Delivered
+    """What the new variant had delivered when the change was made."""
+    before: Delivered
+    """What the replaced variant delivers: what it had delivered before, or its outcomes over the same time."""
+    delivered: Delivered
+    """What the new variant has delivered since."""
+    compared_with: Literal["promise", "outcomes"]
+    """Whether ``before`` is what the replaced variant had delivered, or its own outcomes over the same time."""
+    success_gain: Gain | None
+    """Gain in the success rate; None if there is nothing to compare with."""
+    reward_gain: Gain | None
+    """Gain in the mean reward; None if there is nothing to compare with."""
+    epoch: int
+    """The epoch that the change began."""
+    position: Position
+    policy_hash: str
+    engine_version: str
+    proposal_id: Identifier | None = None
+    """The proposal whose approval made the change; absent for every other change."""
+    schema_version: int = 1
+
+
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="command_result"):
     """The result of a command (topic ``crl.decisions``)."""
 
@@ -323,8 +374,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 class Adoption(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="adoption"):
     """How the runtimes followed a change of the active variant (topic ``crl.decisions``).
 
-    Published once every expected runtime has followed or is stuck, at the latest with the next change. Expected are the
-    runtimes whose last outcome came within the ten minutes before the change.
+    Published once every expected runtime has followed or is stuck, at the latest with the next change. The runtimes
+    whose last outcome came within the ten minutes before the change are expected to follow.
     """
 
     adoption_id: Identifier
@@ -337,15 +388,15 @@ class Adoption(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     cause_id: str
     """Id of the rollback, command or decision that changed the active variant."""
     complete: bool
-    """Whether no expected runtime is missing in ``moved`` and ``stuck``."""
+    """Whether every expected runtime has moved or is stuck; false if the next change came first."""
     expected: int
     moved: int
     within_two: int
     """How many runtimes moved with their first or second invocation after the change."""
     stuck: list[str]
-    """Runtimes that went on with an older epoch."""
+    """Runtimes that still worked in an older epoch."""
     waiting: list[str]
-    """Runtimes that had sent nothing yet, or too little to call them stuck."""
+    """Runtimes that had sent no outcome yet, or too few to call them stuck."""
     median_invocations: float | None
     """Median number of invocations that a runtime needed to move, the first new one included; absent if none moved."""
     median_milliseconds: float | None
@@ -363,6 +414,7 @@ Fact = (
     | Activation
     | RolloutStep
     | Hindsight
+    | Benefit
     | CommandResult
     | Adoption
     | Alert

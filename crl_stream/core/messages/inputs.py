@@ -71,7 +71,7 @@ class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     metrics: Metrics | None = None
     """Up to four further numbers to watch, by name."""
     evaluator: ForeignText | None = None
-    """The judge that gave reward and quality, as ``name@version``. Figures of different judges are not compared."""
+    """The judge of reward and quality, as ``name@version``; scores of different judges are brought to one scale."""
 
 
 class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="feedback"):

@@ -1,8 +1,8 @@
-"""What the role ``mirror`` keeps about the labels of prompt stores (topic ``crl.mirrors``), so that a restart knows it.
+"""What the role ``mirror`` knows about the labels of prompt stores; it is kept on the topic ``crl.mirrors``.
 
-A record is written before what it announces is done: the label is moved after ``moving`` is on the topic, and the
-messages in ``receipt``, ``alert`` and ``command`` are published after the record that holds them.  A process that takes
-over publishes them again with the same bytes.
+A record is written before what it announces is done. The label is moved after ``moving`` is on the topic. The messages
+in ``receipt``, ``alert`` and ``command`` are published after the record that holds them.  A process that takes over
+publishes them again with the same bytes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Version = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
 class Moving(msgspec.Struct, frozen=True, kw_only=True):
-    """A move of the label that has been announced; whether it has arrived is seen in the store."""
+    """An announced move of the label; only the store shows whether it has happened."""
 
     version: Version
     at: Timestamp
     overtaken: bool = False
-    """Whether the label was later right at another version; the move may still arrive late."""
+    """Whether the label was correct at another version since then; the move may still happen late."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

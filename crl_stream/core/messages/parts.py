@@ -118,6 +118,18 @@ class Delivered(msgspec.Struct, frozen=True):
     """Share of the outcomes with an error, 0 to 1."""
 
 
+class Gain(msgspec.Struct, frozen=True):
+    """How much more a variant delivered than the one that it replaced, as the difference of two means."""
+
+    expected: float | None
+    """The gain that the figures promised when the change was made; None if they promised nothing."""
+    observed: float
+    low: float
+    """Lower limit of the 90 % interval."""
+    high: float
+    """Upper limit of the 90 % interval."""
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A variant that a rollback considered as its target; if it was not chosen, ``why_not`` gives the reason."""
 
@@ -129,7 +141,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class CandidateEvidence(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What the source of a candidate claims about it. crl-stream shows this to the reviewer and decides nothing by it.
+    """What the source of a candidate claims about it. The reviewer sees these claims; no decision is based on them.
 
     Scores are on the source's own scale.
     """
@@ -139,7 +151,7 @@ class CandidateEvidence(msgspec.Struct, frozen=True, omit_defaults=True, kw_only
     metric: ForeignText | None = None
     """What the scores measure."""
     score_before: Measure | None = None
-    """Score of the parent, or of whatever the candidate was made from."""
+    """Score of what the candidate was made from, such as the parent."""
     score_after: Measure | None = None
     """Score of the candidate."""
     dataset: ForeignText | None = None

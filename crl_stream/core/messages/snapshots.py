@@ -81,11 +81,16 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     weights: dict[str, int] | None = None
     """Each variant's share of the sessions in thousandths, which add up to 1,000; absent: all get ``variant_id``.
 
-    A rollout or exploration determines it. ``topics/README.md`` says how to choose."""
+    They come from a rollout or from exploration. ``topics/README.md`` says how to choose."""
     rollout: ActiveRollout | None = None
     on_change: OnChange = "next_turn"
-    """When a session follows a change of its variant: at its ``next_turn``, or never, so only the ``next_session``."""
+    """``next_turn``: a session follows a change at once. ``next_session``: only new sessions follow it."""
     schema_version: int = 1
+
+    @property
+    def rollback_id(self) -> str | None:
+        """The rollback that made the variant the active one; None if something else did."""
+        return self.cause_id if self.cause == "rollback" else None
 
 
 class RegisteredVariant(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,7 +202,7 @@ class GuardrailLevel(msgspec.Struct, frozen=True, kw_only=True):
     baseline: float | None
     """The mean that the window is compared with; absent if there are too few values."""
     e_value: float
-    """The evidence that the metric became worse; it must reach 1.25 times ``degradation.false_alarm_budget``."""
+    """The evidence that the metric became worse; an alarm needs 1.25 times ``degradation.false_alarm_budget``."""
     broken: bool
     """Whether an alert about the metric is open."""
 
@@ -296,7 +301,7 @@ class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: Timestamp | None
     """Append time of the runtime's last outcome; absent if it has sent none since the engine began to record this."""
     stuck: bool = False
-    """Whether the runtime goes on with an older epoch, so that operators were alerted."""
+    """Whether the runtime is stuck: it still works in an older epoch, and operators were alerted."""
 
 
 class AdoptionSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -383,6 +388,15 @@ class RollbackScorecard(msgspec.Struct, frozen=True, kw_only=True):
     """Number of outcomes so far by which the rollback ``watched`` will be judged."""
     outcomes_needed: int = 0
     """Number of outcomes needed to judge the rollback ``watched``."""
+
+
+class KeptPromises(msgspec.Struct, frozen=True, kw_only=True):
+    """How many promotions of a task kept their promise, by the last ``Benefit`` of each; open ones are not counted."""
+
+    judged: int
+    helped: int
+    no_change: int
+    hurt: int
 
 
 class OneRuntime(msgspec.Struct, frozen=True, kw_only=True):
@@ -496,6 +510,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """How far the runtimes have followed the latest change; absent if none was expected to."""
     judges: list[JudgeScale] | None = None
     """The judges of the task, the latest last; absent if no outcome has named one."""
+    promotions: KeptPromises | None = None
+    """How many promotions of the task helped; absent before the first one is judged."""
     filed: list[FiledProposal] = []
     """Open proposals that were filed with ``ProposeVariant``, oldest first; at most 4."""
     schema_version: int = 1

@@ -1,11 +1,11 @@
 """One step for the label of one task in one prompt store.
 
-The topics are the only truth; the label follows them.  The laws:
+Only the topics decide; the label follows them. The laws:
 
 * **The mirror writes only over what it left itself.**  Anything else that the label points to was chosen by a person.
   So a label never goes back and forth between the mirror and a person.
-* **A person's move is asked for once.**  It becomes an ``ActivateVariant`` with the epoch that the person saw.  If that
-  is refused, people are alerted, and the label is left alone.
+* **A person's move leads to one command.** It is an ``ActivateVariant`` with the current epoch. If it is refused,
+  people are alerted, and the label stays.
 * **Nothing is done before it is on the topic.**  A step returns the next record first; then the label is moved, or the
   record's messages are published.  A process that takes over repeats the same step, so alerts are not doubled.
 
@@ -14,7 +14,7 @@ The topics are the only truth; the label follows them.  The laws:
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -22,14 +22,14 @@ from crl_stream.core import messages as m
 from crl_stream.core.ids import fact_id
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.messages.mirrors import Asked, Conflict, MirrorLabel, Moving, Version
+from crl_stream.core.mirroring.alerts import alert
 from crl_stream.core.mirroring.refs import PromptRef, write_ref
 from crl_stream.core.mirroring.wants import Wanted
-from crl_stream.core.version import ENGINE_VERSION
 
 SETTLE_MS: Final = 10_000
 """How long after a move the store may still show what was there before, or accept a late write, in milliseconds."""
 ANSWER_MS: Final = 600_000
-"""How long a command that a person's move became is valid, in milliseconds."""
+"""How long the command for a person's move is valid, in milliseconds."""
 GRACE_MS: Final = 60_000
 """How long after its expiry an answer to the command is still expected, in milliseconds."""
 CREDITED: Final = 20
@@ -158,7 +158,7 @@ def _within(since: str | None, milliseconds: int, now: int) -> bool:
 
 
 def _move(record: MirrorLabel, want: Wanted, now: int) -> Step:
-    """Announce the move, unless the same one is announced, and make it."""
+    """Announce the move, unless it is announced already, and make it."""
     assert want.version is not None
     moving = record.moving
     if moving is None or moving.version != want.version or moving.overtaken:
@@ -167,14 +167,14 @@ def _move(record: MirrorLabel, want: Wanted, now: int) -> Step:
 
 
 def _overtaken(moving: Moving | None, version: Version) -> Moving | None:
-    """Return what is left of an announced move once the label is right at ``version``."""
+    """Return the announced move, marked as overtaken, once the label is correct at another ``version``; else None."""
     return None if moving is None or moving.version == version else replace(moving, overtaken=True)
 
 
 def _settled(record: MirrorLabel, want: Wanted, now: int) -> MirrorLabel:
     """Record that the label points to the active variant; a new epoch gives a receipt, the end of a conflict an alert.
 
-    A label that was right when the mirror began gives no receipt, because nothing followed anything.
+    A label that was correct when the mirror began gives no receipt, because nothing was moved.
     """
     is_new = (record.incarnation, record.epoch) != want.epoch
     if not is_new and record.conflict is None:
@@ -299,37 +299,15 @@ def _conflict(
         f"the label {want.label} of {want.prompt} in {want.store} is left alone: {reason}; {wanted} is active; "
         f"move the label there, or activate the variant you want: crl activate {want.key} VARIANT"
     )
-    return replace(record, conflict=conflict, alert=_alert(want, "warning", action, alert_id, first, now))
+    return replace(record, conflict=conflict, alert=_alert(want, action, alert_id, first, now))
 
 
 def _end_of(conflict: Conflict, record: MirrorLabel, want: Wanted, now: int) -> m.Alert:
     alert_id = fact_id("alert", now, "mirror_conflict", want.store, want.key, record.revision)
     action = f"the label {want.label} in {want.store} points to {want.ref(want.version)} and follows again"
-    return _alert(want, "info", action, alert_id, conflict.alert_id, now, resolved=True)
+    return _alert(want, action, alert_id, conflict.alert_id, now, resolved=True)
 
 
-def _alert(
-    want: Wanted,
-    severity: Literal["info", "warning"],
-    action: str,
-    alert_id: str,
-    cause_id: str,
-    now: int,
-    *,
-    resolved: bool = False,
-) -> m.Alert:
+def _alert(want: Wanted, action: str, alert_id: str, cause_id: str, now: int, *, resolved: bool = False) -> m.Alert:
     subject = f"{want.key} {want.store}"
-    return m.Alert(
-        alert_id=alert_id,
-        timestamp=to_text(now),
-        kind="mirror_conflict",
-        severity=severity,
-        subject=subject,
-        action=action,
-        text=f"{subject}: {action}",
-        cause_id=cause_id,
-        agent_name=want.key.agent_name,
-        task_type=want.key.task_type,
-        resolved=resolved,
-        engine_version=ENGINE_VERSION,
-    )
+    return alert("mirror_conflict", subject, action, alert_id, cause_id, now, resolved=resolved, task=want.key)

@@ -1,4 +1,4 @@
-"""Which version of which prompt a variant is, as its ``ref`` says: ``langfuse:refund@12`` or ``prompts:/refund/12``."""
+"""The version of a prompt that a variant's ``ref`` names: ``langfuse:refund@12`` or ``prompts:/refund/12``."""
 
 from __future__ import annotations
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
-from crl_stream.core import messages as m
 from crl_stream.core.ids import fact_id
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages.mirrors import MirrorStore, PromptStore
-from crl_stream.core.version import ENGINE_VERSION
+from crl_stream.core.mirroring.alerts import alert
 
 
 def silent(
@@ -24,9 +21,9 @@ def silent(
         return record
     revision = 0 if record is None else record.revision
     alert_id = fact_id("alert", now, "mirror_unreachable", store, revision)
-    action = f"does not answer since {to_text(since)[:19]}Z: {why}; labels follow when it is back"
-    alert = _alert(store, "warning", action, alert_id, alert_id, now, resolved=False)
-    return MirrorStore(store=store, revision=revision + 1, alert_id=alert_id, alert=alert)
+    action = f"has not answered since {to_text(since)[:19]}Z: {why}; labels follow when it answers again"
+    told = alert("mirror_unreachable", _subject(store), action, alert_id, alert_id, now)
+    return MirrorStore(store=store, revision=revision + 1, alert_id=alert_id, alert=told)
 
 
 def answers(record: MirrorStore | None, now: int) -> MirrorStore | None:
@@ -34,8 +31,10 @@ def answers(record: MirrorStore | None, now: int) -> MirrorStore | None:
     if record is None or record.alert_id is None:
         return record
     alert_id = fact_id("alert", now, "mirror_unreachable", record.store, record.revision)
-    alert = _alert(record.store, "info", "answers again", alert_id, record.alert_id, now, resolved=True)
-    return MirrorStore(store=record.store, revision=record.revision + 1, alert_id=None, alert=alert)
+    told = alert(
+        "mirror_unreachable", _subject(record.store), "answers again", alert_id, record.alert_id, now, resolved=True
+    )
+    return MirrorStore(store=record.store, revision=record.revision + 1, alert_id=None, alert=told)
 
 
 def published(record: MirrorStore) -> MirrorStore:
@@ -43,26 +42,5 @@ def published(record: MirrorStore) -> MirrorStore:
     return msgspec.structs.replace(record, revision=record.revision + 1, alert=None)
 
 
-def _alert(
-    store: PromptStore,
-    severity: Literal["info", "warning"],
-    action: str,
-    alert_id: str,
-    cause_id: str,
-    now: int,
-    *,
-    resolved: bool,
-) -> m.Alert:
-    subject = f"prompt store {store}"
-    return m.Alert(
-        alert_id=alert_id,
-        timestamp=to_text(now),
-        kind="mirror_unreachable",
-        severity=severity,
-        subject=subject,
-        action=action,
-        text=f"{subject}: {action}",
-        cause_id=cause_id,
-        resolved=resolved,
-        engine_version=ENGINE_VERSION,
-    )
+def _subject(store: PromptStore) -> str:
+    return f"prompt store {store}"

@@ -1,4 +1,4 @@
-"""What the topics want of each label: the version of the active variant, and the variants that other versions are."""
+"""Where each label should be, as the topics say; and which variants the other versions are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crl_stream.core.mirroring.refs import parse_ref
 
 
 class Wanted(NamedTuple):
-    """What the topics want of the label of one task in one store."""
+    """Where the label of one task in one store should be, as the topics say."""
 
     store: PromptStore
     key: TaskKey
@@ -23,7 +23,7 @@ class Wanted(NamedTuple):
     version: str | None
     """The version of the active variant; None if the label cannot follow it."""
     variants: Mapping[str, tuple[str, ...]]
-    """The variants that a version is, without retired ones."""
+    """The variants of each version, without retired ones."""
     problem: str = ""
     """Why the label cannot follow the active variant; empty if it can."""
     without_ref: bool = False
@@ -91,15 +91,14 @@ def _want(
         if variant.state != "retired":
             versions[ref.version].append(variant.variant_id)
     others = sorted(str(other) for other in claims[prompt] if other != key)
-    problem = ""
+    problem, without_ref = "", False
     if len(prompts) > 1:
         problem = f"its variants name several prompts: {_listed(prompts)}"
     elif others:
         problem = f"variants of {_listed(others)} name the same prompt"
     elif version is None:
-        problem = f"its active variant {active.variant_id} has no ref there"
+        problem, without_ref = f"its active variant {active.variant_id} has no ref there", True
     found = {version: tuple(sorted(names)) for version, names in versions.items()}
-    without_ref = problem != "" and version is None and len(prompts) == 1 and not others
     return Wanted(store, key, prompt, label, active, None if problem else version, found, problem, without_ref)
 
 

@@ -17,6 +17,7 @@ Read the modules in the order in which an outcome passes through them:
     likelihood         the arithmetic behind the evidence
     window             the last outcomes of a variant, their sums, and Q
     staging            what the candidate of a rollout and the active variant deliver over the same time
+    benefit            whether the latest change helped
     adoption           how the runtimes have followed the latest change
     runtimes           which runtimes follow which epoch
     sources            which runtime each outcome came from, and what each runtime reported last
@@ -30,6 +31,7 @@ Read the modules in the order in which an outcome passes through them:
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines
     detectors/         one file for each metric
+    why_not/           why nothing happens: every condition of the next step
     grounds            the reason for a verdict, with figures and outcomes
     witnesses          whether a change rests on one runtime alone, and others contradict it
     promise            what a variant can be expected to deliver, and whether one variant promises more than another

@@ -1,7 +1,7 @@
 """Which runtimes have followed the latest change of the active variant, how fast, and which are stuck.
 
 When the active variant changes, the runtimes that worked recently are expected to follow.  A runtime follows with its
-first outcome that names the new epoch; a runtime is stuck if it goes on with an older one.
+first outcome that names the new epoch. It is stuck if it still works in an older one for too long.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Followers(NamedTuple):
     """How many of them moved with their first or second invocation after the change."""
     stuck: list[str]
     waiting: list[str]
-    """Runtimes that have sent nothing since the change, or too little to call them stuck."""
+    """Runtimes that have sent no outcome since the change, or too few to call them stuck."""
     invocations: float | None
     """Median number of invocations that the runtimes needed, the first new one included."""
     milliseconds: float | None
@@ -56,5 +56,5 @@ def expect(row: TaskRow) -> None:
     """Expect the runtimes that worked recently to follow the change that is being made."""
     for runtime in row.runtimes.values():
         runtime.expected = runtime.epoch > 0 and row.time - runtime.seen <= RECENT
-        runtime.late, runtime.moved_after, runtime.moved_ms, runtime.stuck = 0, -1, 0, ""
+        runtime.late, runtime.behind, runtime.moved_after, runtime.moved_ms, runtime.stuck = 0, 0, -1, 0, ""
     row.adopting = any(runtime.expected for runtime in row.runtimes.values())

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from crl_stream.core.messages import Candidate
-from crl_stream.core.messages.facts import HindsightFinding
+from crl_stream.core.messages.facts import BenefitFinding, HindsightFinding
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import Promise
-from crl_stream.core.monitor.row import Configuration, Incident, OneRuntime, StandingOrder, Variant, Watched
+from crl_stream.core.monitor.row import Configuration, Incident, OneRuntime, Prediction, StandingOrder, Variant, Watched
 
 
 # -- a variant's condition: healthy or degraded ------------------------------------------------------
@@ -161,6 +161,20 @@ class LookedBack(NamedTuple):
     """Bad outcomes that the rollback would have avoided."""
     caused: int
     """Bad outcomes that the rollback would have caused."""
+
+
+class Benefited(NamedTuple):
+    """The latest change of the active variant is judged by what the new variant has delivered since."""
+
+    prediction: Prediction
+    finding: BenefitFinding
+    words: str
+    delivered: Promise
+    before: Promise
+    """What the replaced variant delivers."""
+    meanwhile: bool
+    """Whether ``before`` comes from its own outcomes over the same time, not from its promise."""
+    final: bool
 
 
 class TakenBack(NamedTuple):
@@ -364,6 +378,7 @@ Change = (
     | RolledBack
     | TakenBack
     | LookedBack
+    | Benefited
     | VerificationEnded
     | CommonCauseFound
     | CommonCauseEnded

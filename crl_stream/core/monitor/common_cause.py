@@ -64,7 +64,7 @@ def fell_together(turn: Turn, target: Variant, back: Variant) -> Sequence[Change
 
 def found_cause(turn: Turn, incident: Incident) -> CommonCauseFound:
     """Return the change that begins the incident, with the figures of each variant that fell."""
-    row, report = turn.row, _report_on(turn, incident.tag)
+    row, report = turn.row, report_on(turn, incident.tag)
     told = [] if report is None else [report.words]
     for variant in covered(row, incident.tag):
         before, came = incident.before.get(variant.variant_id), since(variant, incident.began)
@@ -77,7 +77,7 @@ def found_cause(turn: Turn, incident: Incident) -> CommonCauseFound:
 def follow(turn: Turn, variant: Variant) -> Sequence[Change]:
     """Return the end of the task's incident if ``variant``, which has just had an outcome, has recovered."""
     incident = turn.row.incident
-    if incident is None or not covers(incident, variant) or not _is_back(variant, incident):
+    if incident is None or not covers(incident, variant) or not is_back(variant, incident):
         return _NOTHING
     lately = promise_of(latest(variant, incident))
     why = f"{variant.variant_id} recovered: {describe(lately)} in its last {lately.n} outcomes"
@@ -111,7 +111,7 @@ def end_of(turn: Turn, incident: Incident, why: str, *, stays: bool = False) -> 
     cleared = [
         variant
         for variant in covered(turn.row, incident.tag)
-        if latest(variant, incident).n < incident.clean or _is_back(variant, incident)
+        if latest(variant, incident).n < incident.clean or is_back(variant, incident)
     ]
     back = None if stays else _detour_from(turn, incident, cleared)
     return CommonCauseEnded(incident, why, cleared, *(back or (None, None)))
@@ -138,7 +138,7 @@ def _detour_from(turn: Turn, incident: Incident, cleared: Sequence[Variant]) -> 
     return (first, delivers) if is_better(promise_of(before), delivers, turn.rules.confidence) else None
 
 
-def _is_back(variant: Variant, incident: Incident) -> bool:
+def is_back(variant: Variant, incident: Incident) -> bool:
     """Return whether the variant's last outcomes are as good as before the fall, and clearly better than in the fall.
 
     With only one of these conditions, an incident could end by chance: in a few outcomes, a small fall is hard to tell
@@ -147,8 +147,17 @@ def _is_back(variant: Variant, incident: Incident) -> bool:
     before, lately = incident.before.get(variant.variant_id), latest(variant, incident)
     if before is None or lately.n < incident.clean:
         return False
-    delivers = promise_of(lately)
-    return not is_better(promise_of(before), delivers, 1.0) and is_better(delivers, promise_of(incident.fall), CLEARLY)
+    return is_as_before(lately, before) and is_over(lately, incident)
+
+
+def is_as_before(lately: Sums, before: Sums) -> bool:
+    """Return whether the last outcomes are as good as those before the fall."""
+    return not is_better(promise_of(before), promise_of(lately), 1.0)
+
+
+def is_over(lately: Sums, incident: Incident) -> bool:
+    """Return whether the last outcomes are clearly better than those in the fall."""
+    return is_better(promise_of(lately), promise_of(incident.fall), CLEARLY)
 
 
 def find_incident(turn: Turn, fallen: Variant, *, reported: bool = False) -> Incident | None:
@@ -168,7 +177,7 @@ def find_incident(turn: Turn, fallen: Variant, *, reported: bool = False) -> Inc
         other = row.variants[name]
         if other is not fallen and (shared := set(tags).intersection(tags_of(other))):
             (near if any(tag.startswith("model:") for tag in shared) else far).append(other)
-    report = next((tag for tag in tags if _report_on(turn, tag) is not None), None) if reported else None
+    report = next((tag for tag in tags if report_on(turn, tag) is not None), None) if reported else None
     if report is not None:
         tag = report
     elif fell(far, began):
@@ -204,7 +213,7 @@ def find_incident(turn: Turn, fallen: Variant, *, reported: bool = False) -> Inc
     )
 
 
-def _report_on(turn: Turn, tag: str) -> TagReport | None:
+def report_on(turn: Turn, tag: str) -> TagReport | None:
     """Return the report that the tag is failing; None if there is none or it has expired."""
     report = turn.at.tags.get(tag)
     return report if report is not None and report.until > turn.row.time else None

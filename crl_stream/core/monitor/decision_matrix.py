@@ -188,19 +188,43 @@ def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
             continue
         if decide(variant, active=False, policy=policy) != "auto_apply":
             continue
-        if variant.life.n - variant.left_at < auto.min_outcomes_since_active or variant.life.n < 2 * variant.declined:
+        if since_active(variant) < auto.min_outcomes_since_active or not may_try_again(variant):
             continue
-        if variant.q - active.q < auto.min_lead:
+        if lead_in_q(variant, active) < auto.min_lead or lead_in_reward(variant, active) < auto.min_lead:
             continue
-        if mean_reward(variant) - mean_reward(active) < auto.min_lead:
-            continue
-        if not is_better(promise_of(lifetime_of(variant)), promise_of(lifetime_of(active)), auto.confidence):
+        if not promises_more(variant, active, policy):
             continue
         if sole_source(row, variant, rules_of(policy)) is not None:
             continue
         if best is None or rank(variant) < rank(best):
             best = variant
     return best
+
+
+def since_active(variant: Variant) -> int:
+    """Return how many outcomes a variant has had since it was last the active one."""
+    return variant.life.n - variant.left_at
+
+
+def may_try_again(variant: Variant) -> bool:
+    """Return whether enough outcomes have passed since the variant's rollout ended without a degradation."""
+    return variant.life.n >= 2 * variant.declined
+
+
+def lead_in_q(variant: Variant, active: Variant) -> float:
+    """Return how far a candidate is ahead of the active variant in Q; negative if it is behind."""
+    return variant.q - active.q
+
+
+def lead_in_reward(variant: Variant, active: Variant) -> float:
+    """Return how far a candidate is ahead of the active variant in mean reward; negative if it is behind."""
+    return mean_reward(variant) - mean_reward(active)
+
+
+def promises_more(variant: Variant, active: Variant, policy: Policy) -> bool:
+    """Return whether a candidate's lifetime is better than the active variant's by ``auto_apply.confidence``."""
+    promised, present = promise_of(lifetime_of(variant)), promise_of(lifetime_of(active))
+    return is_better(promised, present, policy.auto_apply.confidence)
 
 
 def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
@@ -210,20 +234,20 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
     if decide(variant, active=False, policy=policy) != "auto_apply":
         return None
     auto, active = policy.auto_apply, row.variants[row.active]
-    since, needed = variant.life.n - variant.left_at, auto.min_outcomes_since_active
+    since, needed = since_active(variant), auto.min_outcomes_since_active
     if since < needed:
         return f"{since} outcomes since it was last active, {needed} needed"
-    if variant.life.n < 2 * variant.declined:
+    if not may_try_again(variant):
         return f"its rollout ended at {variant.declined} outcomes; it may be promoted again at {2 * variant.declined}"
-    leads = (("Q-value", variant.q - active.q), ("mean reward", mean_reward(variant) - mean_reward(active)))
+    leads = (("Q-value", lead_in_q(variant, active)), ("mean reward", lead_in_reward(variant, active)))
     for name, lead in leads:
         if lead < auto.min_lead:
             what = "ahead of" if lead >= 0 else "behind"
             far = show(abs(lead), auto.min_lead)
             return f"{far} {what} {active.variant_id} in {name}, {auto.min_lead:g} ahead needed"
-    promised, present, errors = promise_of(lifetime_of(variant)), promise_of(lifetime_of(active)), auto.confidence
-    if not is_better(promised, present, errors):
-        return f"not better than {active.variant_id} by {errors:g} standard errors: {compare(promised, present)}"
+    if not promises_more(variant, active, policy):
+        words = compare(promise_of(lifetime_of(variant)), promise_of(lifetime_of(active)))
+        return f"not better than {active.variant_id} by {auto.confidence:g} standard errors: {words}"
     alone = sole_source(row, variant, rules_of(policy))
     if alone is not None:
         return alone

@@ -16,9 +16,11 @@ from crl_stream.core.messages import (
     Activation,
     Adoption,
     Alert,
+    Benefit,
     CommandResult,
     Decision,
     DegradationAlert,
+    Gain,
     Hindsight,
     Position,
     Receipt,
@@ -31,8 +33,9 @@ from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.adoption import Followers, followers_of
+from crl_stream.core.monitor.benefit import conclude
 from crl_stream.core.monitor.grounds import Grounds
-from crl_stream.core.monitor.promise import delivered_as, promise_of
+from crl_stream.core.monitor.promise import Promise, delivered_as, gain, promise_of
 from crl_stream.core.monitor.row import MICRO, Rollout, Runtime, Sums, Variant
 from crl_stream.core.monitor.staging import delivered_so_far, takes_part
 from crl_stream.core.monitor.tags import tags_of
@@ -237,7 +240,7 @@ def _end_of_one_runtime(turn: Turn, words: str, cause_id: str) -> list[Any]:
 
 
 def guardrail_broken(turn: Turn, change: c.GuardrailBroken) -> Sequence[Any]:
-    """Return the alert that the variant became dearer, slower or worse in a named metric.
+    """Return the alert that the variant became more expensive, slower or worse in a named metric.
 
     If a rollback follows, the degradation is published as its cause, and an alert about an enforced rollback takes the
     place of this one.
@@ -368,6 +371,52 @@ def looked_back(turn: Turn, change: c.LookedBack) -> Sequence[Any]:
     )
 
 
+def benefited(turn: Turn, change: c.Benefited) -> Sequence[Any]:
+    """Return whether the latest change of the active variant helped."""
+    row, prediction = turn.row, change.prediction
+    seen, before, expected = change.delivered, change.before, Promise(*prediction.expected)
+    proposal_id = next((one.proposal_id for one in row.reviews if one.command_id == prediction.command_id), None)
+    success = reward = None
+    if seen.n and before.n:
+        known = before if change.meanwhile else Promise(*prediction.before)
+        success = Gain(
+            expected.success_rate - known.success_rate if expected.n else None,
+            *gain(seen.success_rate, seen.n, before.success_rate, before.n),
+        )
+        # Rewards reach from -1 to 1, twice as far as the values that ``gain`` takes.
+        halves = gain((seen.reward + 1.0) / 2.0, seen.n, (before.reward + 1.0) / 2.0, before.n)
+        promised = expected.reward - known.reward if expected.n else None
+        reward = Gain(promised, *(2.0 * half for half in halves))
+    return (
+        Benefit(
+            benefit_id=turn.identify("ben", "benefit", f"{prediction.epoch} {seen.n}"),
+            from_variant=prediction.from_variant,
+            variant_id=row.active or "",
+            cause=prediction.cause,  # type: ignore[arg-type]
+            cause_id=prediction.cause_id,
+            finding=change.finding,
+            reasoning=change.words,
+            outcomes=seen.n,
+            final=change.final,
+            expected=delivered_as(expected),
+            before=delivered_as(before),
+            delivered=delivered_as(seen),
+            compared_with="outcomes" if change.meanwhile else "promise",
+            success_gain=success,
+            reward_gain=reward,
+            epoch=prediction.epoch,
+            proposal_id=proposal_id,
+            **common(turn),
+        ),
+    )
+
+
+def _end_of_prediction(turn: Turn) -> Sequence[Any]:
+    """Return the last judgement of the latest change, because another one follows."""
+    judged = conclude(turn)
+    return () if judged is None else benefited(turn, judged)
+
+
 def verification_ended(turn: Turn, _: c.VerificationEnded) -> Sequence[Any]:
     """Return the announcements that the task has recovered with another variant, unless it has an incident."""
     row = turn.row
@@ -432,6 +481,7 @@ def _activation(
         action, about = f"resolved: {to.variant_id} is now active", row.active or ""
         told.append(alert(turn, "no_target", "info", action, about=about, cause_id=cause_id, resolved=True))
     told += _end_of_adoption(turn)
+    told += _end_of_prediction(turn)
     told += _end_of_rollout(turn, to, cause, words)
     told += _end_of_one_runtime(turn, f"resolved: {to.variant_id} is now active", cause_id)
     candidate = to.variant_id if row.rollout is None else row.rollout.variant_id
@@ -727,7 +777,7 @@ def _conditions(turn: Turn, variant: Variant, state: Literal["fell", "recovered"
 
 
 def stuck(turn: Turn, runtime_id: str, runtime: Runtime, epoch: int) -> Alert:
-    """Return the alert that a runtime goes on with an older ``epoch``."""
+    """Return the alert that a runtime still works in an older ``epoch``."""
     row = turn.row
     since = (row.time - (row.epoch_since or row.since)) / 1_000
     action = (
@@ -742,7 +792,7 @@ def stuck(turn: Turn, runtime_id: str, runtime: Runtime, epoch: int) -> Alert:
 
 
 _PROTECTIVE: Final = frozenset(("rollback", "rollout_aborted"))
-"""Causes of a change that takes a bad variant away: who does not follow goes on with it."""
+"""Causes of a change that removes a bad variant: a runtime that does not follow still uses it."""
 
 
 def no_longer_stuck(turn: Turn, runtime_id: str, why: str, cause_id: str) -> Alert:

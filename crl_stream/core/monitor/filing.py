@@ -25,7 +25,7 @@ MAX_OPEN: Final = 4
 MAX_FILED: Final = 24_576
 """Maximum bytes of a filed proposal as JSON: its change, and what its source says about it."""
 MAX_NESTED: Final = 12
-"""Maximum depth of what a candidate contains; an approval wraps it in more objects, no message is deeper than 16."""
+"""Maximum nesting of a candidate: an approval wraps it in more objects, and messages have at most 16 levels."""
 _REMEMBERED: Final = 16
 """How many rejected candidates are remembered."""
 _DAY: Final = 86_400_000

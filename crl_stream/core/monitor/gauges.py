@@ -1,10 +1,11 @@
 """The level of a guardrail metric for one variant: cost, duration, tokens, or a number that runtimes name.
 
 A gauge keeps the latest values in a window and the sums of older values, which fade.  The e-SR statistic (see
-``likelihood``) shows whether the mean has become worse: with m for the baseline's mean, increased by one standard
-error, v for its variance and s for the shift that an alternative claims, an outcome x multiplies it by
-``FADING + min(s / (v + s^2), .9 / (m - least)) (x - m)``.  This is a bet on the mean of values that are never below
-``least`` (Waudby-Smith, Ramdas, arXiv 2010.09686), so a few huge values prove little, but need no upper limit.
+``likelihood``) shows whether the mean has become worse.  An outcome x multiplies it by
+``FADING + min(s / (v + s^2), .9 / (m - least)) (x - m)``.  Here m is the baseline's mean, increased by one standard
+error, v is its variance, and s is the shift that an alternative claims.  This is a bet on the mean of values that are
+never below ``least`` (Waudby-Smith, Ramdas, arXiv 2010.09686).  A few huge values prove little, and values need no
+upper limit.
 
 Values are floats in the metric's own unit, negated if lower is worse, so that higher is always worse.
 """
@@ -23,9 +24,9 @@ VALUE: Final = Layout("<f")
 FEWEST: Final = 20
 """How many outcomes of the replaced variant a newcomer needs as a baseline."""
 OWN: Final = 40
-"""How many outcomes a variant's own past needs as a baseline."""
+"""How many outcomes a variant's own past needs as a baseline; half of a memory that is shorter than two of these."""
 STEADY: Final = 0.05
-"""The smallest standard deviation to assume, as a share of the mean: constant values would prove anything."""
+"""The smallest standard deviation to assume, as a share of the mean: constant values would otherwise prove anything."""
 
 
 class Level(NamedTuple):
@@ -45,7 +46,7 @@ class Change(NamedTuple):
 
 
 def measure(gauge: Gauge, value: float, size: int, memory: int, limit: float, floor: float) -> float:
-    """Add a value, and return the e-value: the mean of the three alternatives.
+    """Add a value, and return the e-value.
 
     Args:
         gauge: Updated in place.
@@ -62,9 +63,14 @@ def measure(gauge: Gauge, value: float, size: int, memory: int, limit: float, fl
         gauge.least = value
     window = gauge.window
     if len(window) >= size * VALUE.size:
-        _leave(gauge, memory, len(window) // VALUE.size - size + 1)
+        _drop_oldest(gauge, memory, len(window) // VALUE.size - size + 1)
     gauge.window += VALUE.pack(value)
     gauge.seen, gauge.since_alert = gauge.seen + 1, gauge.since_alert + 1
+    return e_value(gauge)
+
+
+def e_value(gauge: Gauge) -> float:
+    """Return the evidence that the mean is higher now: the mean of the three alternatives."""
     r1, r2, r3 = gauge.evidence
     return (r1 + r2 + r3) / 3.0
 
@@ -94,18 +100,19 @@ def _grown(statistic: float, gap: float, shift: float, floor: float, variance: f
     """Return one statistic after a value that is ``gap`` above the mean."""
     shift = shift if shift > floor else floor
     bet = shift / (variance + shift * shift) if shift > 0.0 else CEILING
-    ratio = FADING + (bet if bet < most else most) * gap
-    grown = (statistic + 1.0) * ratio if ratio > 0.0 else 0.0
+    ratio = FADING + (bet if bet < most else most) * gap  # above zero: no gap costs more than .9
+    grown = (statistic + 1.0) * ratio
     return grown if grown < CEILING else CEILING
 
 
 def baseline_of(gauge: Gauge, memory: int) -> Spread | None:
-    """Return what values are compared with: the replaced variant's, then the variant's own past; None if too few."""
+    """Return the baseline: the replaced variant's values, then the variant's own past; None if there are too few."""
     frozen: Spread | None = gauge.frozen
     if frozen is not None and (gauge.open_alert or 2 * gauge.seen < memory):
         return frozen
     past: Spread = gauge.past
-    return past if past.n >= OWN else None
+    # Halving leaves half of the memory, which must be enough, or a short memory would never give a baseline.
+    return past if past.n >= OWN or 2 * past.n >= memory else None
 
 
 def change_of(gauge: Gauge, memory: int, least: int, limit: float, floor: float) -> Change | None:
@@ -120,11 +127,10 @@ def change_of(gauge: Gauge, memory: int, least: int, limit: float, floor: float)
     for value in values:
         total += value
     mean = total / len(values)
-    spared = (total - max(values)) / (len(values) - 1)
-    allowed = max(limit * abs(before), floor)
-    if spared - before <= allowed or mean - before <= allowed:
+    spared = (total - max(values)) / (len(values) - 1)  # never more than the mean
+    if spared - before <= max(limit * abs(before), floor):
         return None
-    relative = (mean - before) / abs(before) if before else mean - before
+    relative = (mean - before) / abs(before) if before else mean
     return Change(Level(base.n, before), Level(len(values), mean), relative)
 
 
@@ -155,12 +161,11 @@ def values_of(gauge: Gauge) -> list[float]:
 
 def restart(gauge: Gauge, memory: int, frozen: Spread | None = None, head_start: float = 0.0) -> None:
     """Judge only new values from here on; ``frozen`` is the baseline of a newcomer."""
-    _leave(gauge, memory, len(gauge.window) // VALUE.size)
+    _drop_oldest(gauge, memory, len(gauge.window) // VALUE.size)
     gauge.open_alert, gauge.seen, gauge.frozen = "", 0, frozen
     gauge.evidence = [head_start] * 3
-    if frozen is not None and frozen.n:
-        mean = frozen.total / frozen.n
-        gauge.least = min(gauge.least, mean)
+    if frozen is not None:
+        gauge.least = min(gauge.least, frozen.total / frozen.n)
 
 
 def accept(gauge: Gauge) -> None:
@@ -178,7 +183,7 @@ def left_behind(gauge: Gauge, memory: int) -> Spread | None:
     return None if base is None or base.n < FEWEST else Spread(base.n, base.total, base.squares)
 
 
-def _leave(gauge: Gauge, memory: int, count: int) -> None:
+def _drop_oldest(gauge: Gauge, memory: int, count: int) -> None:
     """Drop the oldest values of the window; they enter the past unless an alert is open."""
     past = gauge.past
     if not gauge.open_alert:

@@ -1,4 +1,4 @@
-"""Guardrail metrics: what follows if the active variant, or a rollout's candidate, becomes dearer or slower.
+"""Guardrail metrics: what follows if the active variant, or a rollout's candidate, costs more or is slower.
 
 Quality decides which variant is used (``protection``); guardrails only notice that the same quality now costs more.
 This module decides; ``lifecycle`` makes the changes.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from crl_stream.core.messages.parts import BaselineSource, Evidence, Judged
+from crl_stream.core.messages.parts import BaselineSource, Candidate, Evidence, Judged
 from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.changes import (
     Change,
@@ -44,7 +44,9 @@ def keep(turn: Turn, variant: Variant) -> Sequence[Change]:
         )
         is_open = bool(gauge.open_alert)
         if is_open and found is None and gauge.since_alert >= turn.rules.size:
-            changes.append(GuardrailKept(variant, guardrail.name, gauge.open_alert, _kept(gauge, guardrail, turn)))
+            changes.append(
+                GuardrailKept(variant, guardrail.name, gauge.open_alert, _level_in_words(gauge, guardrail, turn))
+            )
         if found is None or (is_open and not _tries_again(turn, guardrail, gauge)):
             continue
         alert_id = turn.identify("gr", "guardrail", f"{variant.variant_id} {guardrail.name}")
@@ -66,12 +68,7 @@ def _tries_again(turn: Turn, guardrail: Guardrail, gauge: Gauge) -> bool:
 
     The evidence starts from zero with the alert, and must have become sufficient again.
     """
-    return guardrail.action == "rollback" and turn.rules.enforced and _e_value(gauge) >= turn.rules.threshold
-
-
-def _e_value(gauge: Gauge) -> float:
-    r1, r2, r3 = gauge.evidence
-    return (r1 + r2 + r3) / 3.0
+    return guardrail.action == "rollback" and turn.rules.enforced and gauges.e_value(gauge) >= turn.rules.threshold
 
 
 def _roll_back(
@@ -90,18 +87,22 @@ def _roll_back(
         return [RolloutAborted(variant, MONITOR, grounds.reason, rollback_id, grounds, alert_id)]
     if not rules.enforced and row.latch:
         return ()
-    ranked = candidates(row, rules, dearer=lambda other: _objection(turn, other, guardrail, found))
+    ranked = ways_out(turn, guardrail, found)
     target = next((each.variant_id for each in ranked if each.chosen), None)
     if target is None:
         return ()
     chosen = row.variants[target]
-    left = delivered(variant, rules) if turn.policy.rollback.verify else None
     lifted = [QuarantineLifted(chosen)] if chosen.quarantined and rules.enforced else []
-    return [*lifted, RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left)]
+    return [*lifted, RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, delivered(variant, rules))]
+
+
+def ways_out(turn: Turn, guardrail: Guardrail, found: gauges.Change) -> list[Candidate]:
+    """Return every other variant, best first; at most one is chosen as the way out of a broken guardrail."""
+    return candidates(turn.row, turn.rules, dearer=lambda other: _objection(turn, other, guardrail, found))
 
 
 def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.Change) -> str | None:
-    """Return why another variant is no way out of a broken guardrail; None if its level is better by the limit."""
+    """Return why another variant does not help against a broken guardrail; None if it is better by the limit."""
     gauge = other.gauges.get(guardrail.name)
     level = None if gauge is None or gauge.sign != guardrail.sign else gauges.level_of(gauge)
     if level is None or level.n < turn.policy.rollback.min_samples:
@@ -117,22 +118,24 @@ def _objection(turn: Turn, other: Variant, guardrail: Guardrail, found: gauges.C
 def _words(guardrail: Guardrail, change: gauges.Change) -> str:
     before, after = guardrail.sign * change.baseline.mean, guardrail.sign * change.recent.mean
     verb, noun = ("rose", "increase") if guardrail.sign > 0 else ("fell", "drop")
-    by = f"{change.relative:.1%} {noun}" if change.baseline.mean else f"{noun} of {abs(after - before):.4g}"
+    by = f"{change.relative:.1%} {noun}" if change.baseline.mean else f"{noun} of {abs(after):.4g}"
     label = guardrail.name[:1].upper() + guardrail.name[1:].replace("_", " ")
     return f"{label} {verb} from {before:.4g} to {after:.4g} ({by}) over {change.recent.n} outcomes"
 
 
-def _kept(gauge: Gauge, guardrail: Guardrail, turn: Turn) -> str:
+def _level_in_words(gauge: Gauge, guardrail: Guardrail, turn: Turn) -> str:
     base, recent = gauges.baseline_of(gauge, turn.rules.gauge_memory), gauges.recent_of(gauge)
+    assert base is not None, "an alert opens only with a baseline, which stays until it ends"
     assert recent is not None
-    against = "" if base is None else f", baseline {guardrail.sign * base.total / base.n:.4g}"
-    return f"{guardrail.name} is {guardrail.sign * recent.mean:.4g} over the last {recent.n} outcomes{against}"
+    usual = guardrail.sign * base.total / base.n
+    is_now = f"{guardrail.name} is {guardrail.sign * recent.mean:.4g} over the last {recent.n} outcomes"
+    return f"{is_now}, baseline {usual:.4g}"
 
 
 def _grounds(turn: Turn, variant: Variant, guardrail: Guardrail, gauge: Gauge, change: gauges.Change) -> Grounds:
     """Return what facts report about a broken guardrail."""
     rules, name = turn.rules, guardrail.name
-    e_value = _e_value(gauge)
+    e_value = gauges.e_value(gauge)
     evidence = Evidence(
         rule="DEGRADED",
         guard="evidence",
@@ -142,7 +145,7 @@ def _grounds(turn: Turn, variant: Variant, guardrail: Guardrail, gauge: Gauge, c
         e_values={name: e_value},
     )
     outcomes = judged_outcomes(variant)
-    replaced = gauge.frozen is not None and gauges.baseline_of(gauge, rules.gauge_memory) is gauge.frozen
+    replaced = gauges.baseline_of(gauge, rules.gauge_memory) is gauge.frozen
     source: BaselineSource = "replaced_variant" if replaced else "recent"
     judged = Judged(
         offsets=[outcome.offset for outcome in outcomes],

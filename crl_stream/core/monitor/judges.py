@@ -1,6 +1,7 @@
 """Scores of different judges on one scale: a new version of a judge says nothing about the variants.
 
-The first judge of a task (``evaluator``) sets the scale.  The first scores of another judge count as the usual level of
+The first judge (``evaluator``) that gives a task a quality sets the scale of quality, and likewise for the reward.  The
+first scores of another judge count as the usual level of
 the task, so they change nothing.  After ``ENOUGH`` of them, the difference between that level and their mean is added
 to every later score of this judge.  Outcomes that name no judge are taken as they are.
 """
@@ -34,7 +35,7 @@ def on_scale(
 
 
 def as_known(row: TaskRow, evaluator: str, quality: int | None, reward: int | None) -> tuple[int | None, int | None]:
-    """Like ``on_scale``, but learn nothing: scores of a judge whose shift is not known yet are taken as they are."""
+    """Like ``on_scale``, but learn nothing: if the shift of a judge is not known yet, its scores stay as they are."""
     judge = row.judges.get(evaluator, Judge())
     if quality is not None:
         quality = min(max(quality + (judge.quality.shift or 0), 0), MICRO)
@@ -44,23 +45,24 @@ def as_known(row: TaskRow, evaluator: str, quality: int | None, reward: int | No
 
 
 def _judge(row: TaskRow, evaluator: str) -> Judge:
-    """Return the judge with this name, as the one used last."""
+    """Return the judge with this name, after noting that it was used last."""
     judges = row.judges
     judge = judges.pop(evaluator, None)
     if judge is None:
         if not judges:
             row.judges, row.level = {}, Judge()
-            judges, judge = row.judges, Judge(Scores(shift=0), Scores(shift=0))
-        else:
-            judge = Judge()
-            if len(judges) >= MOST:
-                del judges[next(iter(judges))]
+            judges = row.judges
+        elif len(judges) >= MOST:
+            del judges[next(iter(judges))]
+        judge = Judge()
     judges[evaluator] = judge
     return judge
 
 
 def _shifted(own: Scores, level: Scores, value: int) -> int:
     """Return a score on the task's scale; ``own`` are the judge's first scores, ``level`` those of the task."""
+    if own.shift is None and not level.n:
+        own.shift = 0  # the task has no such score yet, so this judge sets the scale
     if own.shift is not None:
         value += own.shift
         level.n, level.total = level.n + 1, level.total + value
@@ -68,7 +70,7 @@ def _shifted(own: Scores, level: Scores, value: int) -> int:
             level.n, level.total = level.n >> 1, level.total >> 1
         return value
     own.n, own.total = own.n + 1, own.total + value
-    usual = level.total // level.n if level.n else value
-    if own.n >= ENOUGH or not level.n:
+    usual = level.total // level.n
+    if own.n >= ENOUGH:
         own.shift = usual - own.total // own.n
     return usual

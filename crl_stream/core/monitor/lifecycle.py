@@ -18,6 +18,7 @@ from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import facts
 from crl_stream.core.monitor.adoption import expect
 from crl_stream.core.monitor.baseline import lifetime_of
+from crl_stream.core.monitor.benefit import PROMOTIONS, conclude, predict
 from crl_stream.core.monitor.evidence import PLACES
 from crl_stream.core.monitor.gauges import accept, left_behind, restart
 from crl_stream.core.monitor.row import (
@@ -28,6 +29,7 @@ from crl_stream.core.monitor.row import (
     Card,
     Frozen,
     Gauge,
+    Kept,
     Left,
     PastRollback,
     Rollout,
@@ -101,8 +103,7 @@ def _accept_level(turn: Turn, change: c.LevelAccepted) -> None:
     variant.origin, variant.past = msgspec.structs.replace(variant.life), Sums()
     variant.degraded, variant.alerted, variant.clean, variant.degraded_at = False, False, 0, -1
     restart_judging(variant)
-    for gauge in variant.gauges.values():
-        accept(gauge)
+    _accept_broken(variant)
     if variant.variant_id == row.active:
         row.latch, row.held_n, row.no_target_n, row.left = False, -1, -1, None
         row.one_runtime = None
@@ -139,8 +140,14 @@ def _break_guardrail(turn: Turn, change: c.GuardrailBroken) -> None:
 
 
 def _accept_guardrails(_: Turn, change: c.GuardrailsAccepted) -> None:
-    for gauge in change.variant.gauges.values():
-        accept(gauge)
+    _accept_broken(change.variant)
+
+
+def _accept_broken(variant: Variant) -> None:
+    """Accept the level of the broken metrics only: a person was told nothing about the others."""
+    for gauge in variant.gauges.values():
+        if gauge.open_alert:
+            accept(gauge)
 
 
 def _keep_guardrail(_: Turn, change: c.GuardrailKept) -> None:
@@ -184,6 +191,24 @@ def _look_back(turn: Turn, change: c.LookedBack) -> None:
         card.outcomes += change.outcomes
 
 
+def _judge_benefit(turn: Turn, change: c.Benefited) -> None:
+    change.prediction.told = change.delivered.n
+    if change.final:
+        turn.row.prediction = None
+        _count_benefit(turn.row, change)
+
+
+def _count_benefit(row: TaskRow, change: c.Benefited) -> None:
+    """Count the last judgement of a promotion."""
+    if change.prediction.cause not in PROMOTIONS or change.finding == "open":
+        return
+    kept = Kept() if row.promotions is None else row.promotions
+    kept.helped += change.finding == "helped"
+    kept.no_change += change.finding == "no_change"
+    kept.hurt += change.finding == "hurt"
+    row.promotions = kept
+
+
 def _take_back(turn: Turn, change: c.TakenBack) -> None:
     past = find_past(turn.row, change.rollback_id)
     if past is not None:
@@ -221,8 +246,12 @@ def _activate_for(turn: Turn, change: c.Activated) -> None:
 def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) -> None:
     """Begin a new epoch with another active variant, and reset latch, judging and alerts; no other function does so."""
     row = turn.row
-    _leave_rollout(row)
     old = row.variants.get(row.active) if row.active is not None else None
+    judged = conclude(turn)
+    if judged is not None:
+        _count_benefit(row, judged)
+    row.prediction = None if old is None else predict(row, old, to, cause, cause_id, turn.rules)
+    _leave_rollout(row)
     # A level that a person accepted stays the baseline until the variant has one of its own.
     if to.baseline is not None and (to.origin is None or to.baseline.variant_id != to.variant_id):
         to.baseline = None
@@ -260,8 +289,10 @@ def _restart_gauges(turn: Turn, to: Variant, old: Variant | None, *, as_newcomer
             name: left_behind(gauge, memory) for name, gauge in old.gauges.items() if gauge.sign == signs.get(name)
         }
         frozen = {name: level for name, level in found.items() if level is not None}
-    if frozen.keys() - to.gauges.keys():
-        to.gauges = to.gauges | {name: Gauge(sign=signs[name]) for name in frozen if name not in to.gauges}
+    # A gauge of a metric that has changed its direction is about to be forgotten, so it cannot take the level.
+    missing = [name for name in frozen if name not in to.gauges or to.gauges[name].sign != signs[name]]
+    if missing:
+        to.gauges = to.gauges | {name: Gauge(sign=signs[name]) for name in missing}
     for name, gauge in to.gauges.items():
         restart(gauge, memory, frozen.get(name), turn.rules.head_start if name in frozen else 0.0)
 
@@ -477,6 +508,7 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.RolledBack: (facts.rolled_back, _roll_back),
     c.TakenBack: (facts.taken_back, _take_back),
     c.LookedBack: (facts.looked_back, _look_back),
+    c.Benefited: (facts.benefited, _judge_benefit),
     c.VerificationEnded: (facts.verification_ended, _end_verification),
     c.CommonCauseFound: (facts.common_cause_found, _find_common_cause),
     c.CommonCauseEnded: (facts.common_cause_ended, _end_common_cause),
@@ -526,6 +558,7 @@ MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "cause": ("Is something failing that variants of the task share?", ("clear", "failing")),
     "latch": ("Has shadow mode already reported that the active variant would be rolled back?", ("armed", "latched")),
     "hindsight": ("Is a rollback that shadow mode reported waiting to be judged?", ("nothing", "watching")),
+    "benefit": ("Is it still open whether the latest change helped?", ("settled", "open")),
     "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
     "hold": ("Does anything happen automatically?", ("automatic", "held")),
 }
@@ -558,7 +591,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("guardrail", "broken", c.GuardrailKept, "kept", "the last one"),
     Transition("guardrail", "broken", c.GuardrailsAccepted, "kept"),
     Transition("guardrail", "broken", c.LevelAccepted, "kept"),
-    Transition("guardrail", "broken", c.Activated, "kept", "of the variant, or of another one in its place"),
+    Transition("guardrail", "broken", c.Activated, "kept", "of this variant, or of another variant in its place"),
     Transition("guardrail", "broken", c.RolledBack, "kept", "enforced"),
     Transition("guardrail", "broken", c.TakenBack, "kept"),
     Transition("guardrail", "broken", c.RolloutStarted, "kept", "of the variant"),
@@ -620,6 +653,14 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("hindsight", "nothing", c.RolledBack, "watching", "shadow mode"),
     Transition("hindsight", "watching", c.RolledBack, "watching", "shadow mode"),
     Transition("hindsight", "watching", c.LookedBack, "nothing", "enough outcomes, or nothing more to learn"),
+    Transition("benefit", "settled", c.RolledBack, "open", "enforced"),
+    Transition("benefit", "settled", c.TakenBack, "open"),
+    Transition("benefit", "settled", c.Activated, "open", "another variant was active"),
+    Transition("benefit", "settled", c.CommonCauseEnded, "open", "with a return"),
+    Transition("benefit", "open", c.RolledBack, "open", "enforced"),
+    Transition("benefit", "open", c.TakenBack, "open"),
+    Transition("benefit", "open", c.Activated, "open"),
+    Transition("benefit", "open", c.Benefited, "settled", "enough outcomes, or another change"),
     Transition("pin", "unpinned", c.Pinned, "pinned"),
     Transition("pin", "pinned", c.Pinned, "pinned"),
     Transition("pin", "pinned", c.Unpinned, "unpinned", "released or expired"),
@@ -646,6 +687,7 @@ def states_of(row: TaskRow, variant: Variant) -> dict[str, str]:
         "cause": "clear" if row.incident is None else "failing",
         "latch": "latched" if row.latch else "armed",
         "hindsight": "nothing" if row.watched is None else "watching",
+        "benefit": "settled" if row.prediction is None else "open",
         "pin": "unpinned" if row.pinned is None else "pinned",
         "hold": "automatic" if row.held is None else "held",
     }

@@ -9,6 +9,7 @@ after half a good and half a bad outcome are added (Laplace's rule with weight 1
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Final, NamedTuple
 
 from crl_stream.core.messages.parts import Delivered
@@ -17,6 +18,8 @@ from crl_stream.core.monitor.row import MICRO, Sums, Variant
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.verdict import baseline_of, includes_window
 
+_WIDTH: Final = 1.6448536269514722
+"""Half the width of a 90 % interval, in standard errors."""
 _CLEAR: Final = 1.0
 """Square of the number of standard errors beyond which a loss is never considered chance."""
 
@@ -115,6 +118,20 @@ def leads(one: Promise, other: Promise, errors: float) -> bool:
         _distance(one.n, one.flawless, other.n, other.flawless),
     )
     return most >= errors * errors
+
+
+def gain(one: float, n: int, other: float, other_n: int) -> tuple[float, float, float]:
+    """Return the difference of two means of values from 0 to 1 over ``n`` outcomes each, and its 90 % interval.
+
+    The variance of a mean is the one that ``is_better`` uses, so an interval is never too narrow for few outcomes.
+
+    >>> [round(figure, 2) for figure in gain(0.9, 20, 0.5, 20)]
+    [0.4, 0.19, 0.61]
+    """
+    both = _variance(n, round(min(max(one, 0.0), 1.0) * n * MICRO))
+    both += _variance(other_n, round(min(max(other, 0.0), 1.0) * other_n * MICRO))
+    spread = _WIDTH * sqrt(both)
+    return one - other, one - other - spread, one - other + spread
 
 
 def describe(one: Promise) -> str:

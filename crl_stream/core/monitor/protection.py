@@ -7,7 +7,7 @@ stays degraded, so a hold or a missing target does not use up the one rollback o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import Candidate
@@ -29,7 +29,7 @@ from crl_stream.core.monitor.common_cause import find_incident, found_cause
 from crl_stream.core.monitor.grounds import grounds_of
 from crl_stream.core.monitor.promise import delivered
 from crl_stream.core.monitor.rollout import abort
-from crl_stream.core.monitor.row import Variant
+from crl_stream.core.monitor.row import Incident, Variant
 from crl_stream.core.monitor.scorecard import watch
 from crl_stream.core.monitor.staging import takes_part
 from crl_stream.core.monitor.tags import covers
@@ -39,6 +39,19 @@ from crl_stream.core.monitor.verdict import DEGRADED, HEALTHY, Verdict, is_suspe
 from crl_stream.core.monitor.witnesses import one_runtime
 
 _NOTHING: Final[Sequence[Change]] = ()
+
+
+class Way(NamedTuple):
+    """Where a rollback leads."""
+
+    ranked: list[Candidate]
+    """Every other variant, best first."""
+    target: str | None
+    """The variant that is chosen; None if none qualifies."""
+    incident: Incident | None
+    """The incident that covers the degraded variant, so that only a variant without its tag is chosen."""
+    is_new: bool
+    """Whether the incident is found only now."""
 
 
 def protect(turn: Turn, variant: Variant, *, outcome: bool) -> Sequence[Change]:
@@ -62,7 +75,7 @@ def protect(turn: Turn, variant: Variant, *, outcome: bool) -> Sequence[Change]:
 def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change]:
     row = turn.row
     target = incident = None
-    tries = _may_roll_back(turn, variant)
+    tries = may_roll_back(turn, variant)
     # Grounds are expensive to compute, and most outcomes of a degraded variant do not need them.
     started, alert_id, grounds = not variant.degraded, variant.alert_id, None
     changes: list[Change] = [StayedDegraded(variant)]
@@ -78,17 +91,9 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
         if _is_time(turn, row.held_n):
             changes.append(HeldBack(variant, _who_holds(turn), alert_id))
     elif tries:
-        incident = row.incident if covers(row.incident, variant) else None
-        ranked = candidates(row, turn.rules, verdict.worst)
-        target = _chosen(ranked)
-        if (
-            target is not None
-            and incident is None
-            and (incident := find_incident(turn, variant, reported=True)) is not None
-        ):
+        ranked, target, incident, is_new = find_way(turn, variant, verdict)
+        if incident is not None and is_new:
             changes.append(found_cause(turn, incident))
-            ranked = candidates(row, turn.rules, verdict.worst, incident.tag)
-            target = _chosen(ranked)
         if target is not None:
             rollback_id = turn.identify("rb", "rollback", variant.variant_id)
             grounds = grounds or grounds_of(variant, verdict, turn.rules)
@@ -115,11 +120,27 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
     return changes
 
 
-def _chosen(ranked: Sequence[Candidate]) -> str | None:
+def find_way(turn: Turn, variant: Variant, verdict: Verdict) -> Way:
+    """Return where a rollback of the degraded active ``variant`` leads, and the incident that restricts the choice."""
+    row = turn.row
+    incident = row.incident if covers(row.incident, variant) else None
+    ranked = candidates(row, turn.rules, verdict.worst)
+    target = chosen_in(ranked)
+    if target is None or incident is not None:
+        return Way(ranked, target, incident, is_new=False)
+    incident = find_incident(turn, variant, reported=True)
+    if incident is None:
+        return Way(ranked, target, None, is_new=False)
+    ranked = candidates(row, turn.rules, verdict.worst, incident.tag)
+    return Way(ranked, chosen_in(ranked), incident, is_new=True)
+
+
+def chosen_in(ranked: Sequence[Candidate]) -> str | None:
+    """Return the variant that was chosen as the target; None if none was."""
     return next((candidate.variant_id for candidate in ranked if candidate.chosen), None)
 
 
-def _may_roll_back(turn: Turn, variant: Variant) -> bool:
+def may_roll_back(turn: Turn, variant: Variant) -> bool:
     """Return whether to try to roll back ``variant``: it must be active, and the mode must allow a rollback.
 
     In shadow mode, the latch prevents the same rollback from being reported twice.  If rollbacks are enforced, the

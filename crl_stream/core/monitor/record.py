@@ -130,7 +130,7 @@ def _on_scale(
 
 
 def _drop_gauges(turn: Turn, variant: Variant) -> None:
-    """Forget metrics that are no longer watched, or in the other direction, and end the alerts about them."""
+    """Forget metrics that are no longer watched, or whose direction has changed, and end the alerts about them."""
     signs, known = turn.rules.signs, variant.gauges
     gone = [name for name, gauge in known.items() if signs.get(name) != gauge.sign]
     if not gone:

@@ -33,7 +33,7 @@ def configuration_of(command: m.RegisterVariant | m.Change) -> Configuration:
 
 
 def keep(old: Configuration | None, new: Configuration) -> str | None:
-    """Let ``new`` keep what must not change, if it leaves that out; return which of it ``new`` would change, else None.
+    """Fill in what ``new`` leaves out; return the name of the field that ``new`` would change, else None.
 
     Runtimes and outcomes name a variant only by its id, so an id must always mean the same configuration.
     """

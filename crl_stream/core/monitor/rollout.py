@@ -21,9 +21,9 @@ from crl_stream.core.monitor.changes import (
 )
 from crl_stream.core.monitor.decision_matrix import barred
 from crl_stream.core.monitor.grounds import Grounds
-from crl_stream.core.monitor.promise import compare, is_better, leads
+from crl_stream.core.monitor.promise import Promise, compare, is_better, leads
 from crl_stream.core.monitor.row import RETIRED, SEEN, Rollout, StandingOrder, TaskRow, Variant
-from crl_stream.core.monitor.rules import shares_of
+from crl_stream.core.monitor.rules import Rules, shares_of
 from crl_stream.core.monitor.staging import control_of, delivered_lately, delivered_so_far
 from crl_stream.core.monitor.targets import CLEARLY
 from crl_stream.core.monitor.turn import Turn
@@ -73,19 +73,24 @@ def advance(turn: Turn) -> Sequence[Change]:
     row, policy = turn.row, turn.policy
     rollout = row.rollout
     assert rollout is not None
-    is_long = (row.n - rollout.stage_n) * rollout.shares[rollout.stage] >= policy.rollout.patience * WHOLE
+    is_long = takes_long(row, rollout, policy)
     if rollout.candidate.n < rollout.min_outcomes and (not is_long or rollout.stalled):
         return ()
     why = waits_for(row, policy, turn.at.fleet)
     if why is None:
         better = "better" if needs_lead(rollout) else "not worse"
         return [next_stage(row, MONITOR, f"{better} in {delivered_so_far(row)[0].n} outcomes: {_compared(row)}")]
-    if rollout.stalled or not is_long or not turn.rules.enforced or _is_held(turn):
+    if rollout.stalled or not is_long or not turn.rules.enforced or is_held(turn):
         return ()
     if rollout.cause == "auto_apply" and rollout.paused is None:
         step_id = turn.identify("step", "aborted", rollout.variant_id)
         return [RolloutAborted(row.variants[rollout.variant_id], MONITOR, f"it waited too long: {why}", step_id)]
     return [RolloutStalled(why)]
+
+
+def takes_long(row: TaskRow, rollout: Rollout, policy: Policy) -> bool:
+    """Return whether the present stage has had more outcomes than ``rollout.patience``, measured at its share."""
+    return (row.n - rollout.stage_n) * rollout.shares[rollout.stage] >= policy.rollout.patience * WHOLE
 
 
 def next_stage(row: TaskRow, actor: str, words: str, *, full: bool = False) -> StagePassed | Activated:
@@ -106,15 +111,19 @@ def abort(turn: Turn, candidate: Variant, grounds: Grounds, alert_id: str) -> Ro
     Under a hold, the rollout continues.
     """
     row = turn.row
-    if row.rollout is None or not turn.rules.enforced or _is_held(turn):
+    if row.rollout is None or not turn.rules.enforced or is_held(turn):
         return None
-    is_added = any(grounds.metric == detector.name for detector, *_ in turn.rules.further)
-    if not is_added and not any(
-        leads(two, one, CLEARLY) for one, two in (delivered_so_far(row), delivered_lately(row))
-    ):
+    if not is_behind(row, turn.rules, grounds.metric):
         return None
     rollback_id = turn.identify("rb", "rollback", candidate.variant_id)
     return RolloutAborted(candidate, MONITOR, grounds.reason, rollback_id, grounds, alert_id)
+
+
+def is_behind(row: TaskRow, rules: Rules, metric: str | None) -> bool:
+    """Return whether the candidate is clearly behind, or degraded in a ``metric`` that an added detector defines."""
+    if any(metric == detector.name for detector, *_ in rules.further):
+        return True
+    return any(leads(two, one, CLEARLY) for one, two in (delivered_so_far(row), delivered_lately(row)))
 
 
 def waits_for(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
@@ -139,9 +148,14 @@ def waits_for(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str 
         errors = policy.rollback.confidence
         if not is_better(candidate, control, errors):
             return f"not better by {errors:g} standard errors: {_compared(row)}"
-    elif is_better(control, candidate, 0.0) or leads(control, candidate, 1.0):
+    elif is_worse(candidate, control):
         return f"worse than {row.active}: {_compared(row)}"
     return None
+
+
+def is_worse(candidate: Promise, control: Promise) -> bool:
+    """Return whether the candidate delivers less than the active variant, so that a stage does not end."""
+    return is_better(control, candidate, 0.0) or leads(control, candidate, 1.0)
 
 
 def needs_lead(rollout: Rollout) -> bool:
@@ -157,8 +171,8 @@ def is_last(rollout: Rollout) -> bool:
 def weights_of(row: TaskRow, exploration: float = 0.0) -> dict[str, int] | None:
     """Return the share of each variant in thousandths, the active one last; None if the active one gets everything.
 
-    Without a rollout, the variants that may be explored share ``exploration`` (0 to 1) equally; each gets at least a
-    thousandth, and the first ones by name get what cannot be divided.
+    Without a rollout, the variants that may be explored share ``exploration`` (0 to 1) equally. Each gets at least a
+    thousandth; the remainder goes to the first ones by name.
     """
     rollout = row.rollout
     if row.active is None:
@@ -184,7 +198,8 @@ def is_explored(variant: Variant) -> bool:
     return is_offered(variant) and variant.state != RETIRED and not variant.quarantined
 
 
-def _is_held(turn: Turn) -> bool:
+def is_held(turn: Turn) -> bool:
+    """Return whether the task or the fleet is held."""
     return turn.row.held is not None or turn.at.fleet is not None
 
 

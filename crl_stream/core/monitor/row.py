@@ -246,6 +246,8 @@ class Runtime(msgspec.Struct, array_like=True, gc=False):
     """Milliseconds from the beginning of the epoch to that outcome."""
     stuck: str = ""
     """Cause id of the open alert that the runtime is stuck; empty if there is none."""
+    behind: int = 0
+    """Number of its late outcomes whose invocation began after the change, so that it could have followed."""
 
 
 class Waiting(msgspec.Struct, array_like=True, gc=False):
@@ -377,6 +379,35 @@ class Watched(msgspec.Struct, array_like=True, gc=False):
     """The outcomes by which the target was chosen."""
     judging: str
     """Digest of the settings (``Rules.judging``) when the rollback was reported."""
+
+
+class Prediction(msgspec.Struct, array_like=True, gc=False):
+    """What the latest change of the active variant promised, until it is known whether it helped (``benefit``)."""
+
+    epoch: int
+    cause: str
+    cause_id: str
+    command_id: str
+    """The command that made the change or began its rollout; empty if no person did."""
+    from_variant: str
+    expected: list[int]
+    """The ``Promise`` of the new variant."""
+    before: list[int]
+    """The ``Promise`` of the replaced variant."""
+    started: Sums
+    """The lifetime of the new variant when it became active."""
+    from_started: Sums
+    """The lifetime of the replaced variant at that time."""
+    told: int = 0
+    """The number of outcomes at which the change was last judged."""
+
+
+class Kept(msgspec.Struct, array_like=True, gc=False):
+    """How many promotions of a task kept their promise, by their last judgement; open ones are not counted."""
+
+    helped: int = 0
+    no_change: int = 0
+    hurt: int = 0
 
 
 class Card(msgspec.Struct, array_like=True, gc=False):
@@ -546,6 +577,10 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """The usual scores of the task on that scale; old ones fade."""
     filings: Filings | None = None
     """The proposals from outside; None until the first one."""
+    prediction: Prediction | None = None
+    """What the latest change promised, until it has been judged by its outcomes."""
+    promotions: Kept | None = None
+    """How many promotions kept their promise; None before the first judgement."""
 
     @property
     def key(self) -> TaskKey:

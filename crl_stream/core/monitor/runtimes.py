@@ -38,7 +38,8 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None, seconds: floa
             is_stranger = True
             _forget_runtimes(turn, limit - 1)
             if row.receipted and all(row.receipted[at] & bit for at, bit in _places(runtime_id)):
-                runtime.epoch = row.epoch
+                # It has followed, so outcomes that it began before do not make it stuck.
+                runtime.epoch, runtime.moved_after = row.epoch, 0
     if not runtime.mark:
         runtime.mark = free_mark(row, runtime_id)
     runtimes[runtime_id] = runtime
@@ -48,6 +49,8 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None, seconds: floa
         return runtime
     if epoch < row.epoch:
         runtime.late += 1
+        if epoch > runtime.epoch:
+            runtime.epoch = epoch  # it follows changes, so it is expected to follow the next one too
         _stay_behind(turn, runtime_id, runtime, epoch, began)
     elif runtime.epoch < row.epoch:
         runtime.epoch = row.epoch
@@ -74,14 +77,17 @@ def _stay_behind(turn: Turn, runtime_id: str, runtime: Runtime, epoch: int, bega
     """Alert operators once if a runtime does not follow: after too many outcomes, or with one that ``began`` too late.
 
     ``epoch`` is what the outcome names, and ``began`` is when its invocation began, in milliseconds.  An invocation
-    that began before the change cannot know it, so many of them at the same time are no reason for an alert.
+    that began before the change cannot know it, so many of them at the same time are no reason for an alert, and do not
+    count towards one.
     """
     row, operations = turn.row, turn.policy.operations
     if runtime.stuck or runtime.moved_after >= 0:
         return
     since = row.epoch_since or row.since
-    late = runtime.late > operations.stuck_invocations and began > since
-    if not late and began <= since + round(operations.stuck_seconds * 1_000):
+    if began <= since:
+        return
+    runtime.behind += 1
+    if runtime.behind <= operations.stuck_invocations and began <= since + round(operations.stuck_seconds * 1_000):
         return
     runtime.stuck = turn.identify("st", "stuck", f"{runtime_id} {row.epoch}")
     turn.facts.append(facts.stuck(turn, runtime_id, runtime, epoch))

@@ -19,6 +19,7 @@ from crl_stream.core.messages import (
     FailureKinds,
     GuardrailLevel,
     JudgeScale,
+    KeptPromises,
     Modification,
     OneRuntime,
     Order,
@@ -36,6 +37,7 @@ from crl_stream.core.messages import (
     Verification,
     WindowSnapshot,
 )
+from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.adoption import followers_of
 from crl_stream.core.monitor.decision_matrix import (
     cooldown_left,
@@ -46,7 +48,6 @@ from crl_stream.core.monitor.decision_matrix import (
 )
 from crl_stream.core.monitor.evidence import e_value
 from crl_stream.core.monitor.filing import proposal_in
-from crl_stream.core.monitor.gauges import baseline_of, values_of
 from crl_stream.core.monitor.grounds import sentence, source_of
 from crl_stream.core.monitor.promise import Promise, delivered_as
 from crl_stream.core.monitor.rollout import WHOLE, is_offered, waits_for, weights_of
@@ -131,6 +132,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         scorecard=None if row.card is None else _scorecard(row, rules_of(policy)),
         one_runtime=_one_runtime(row),
         adoption=_adoption(row),
+        promotions=_promotions(row),
         filed=[] if row.filings is None else [proposal_in(filed) for filed in row.filings.open],
         judges=[_scale(name, judge) for name, judge in row.judges.items()] or None,
     )
@@ -230,6 +232,14 @@ def _scorecard(row: TaskRow, rules: Rules) -> RollbackScorecard | None:
         watched_outcomes=0 if watched is None or active is None else active.life.n - watched.started.n,
         outcomes_needed=0 if watched is None else horizon(rules),
     )
+
+
+def _promotions(row: TaskRow) -> KeptPromises | None:
+    kept = row.promotions
+    if kept is None:
+        return None
+    judged = kept.helped + kept.no_change + kept.hurt
+    return KeptPromises(judged=judged, helped=kept.helped, no_change=kept.no_change, hurt=kept.hurt)
 
 
 def _common_cause(row: TaskRow) -> CommonCause | None:
@@ -420,16 +430,12 @@ def _baseline(variant: Variant, rules: Rules) -> BaselineSnapshot | None:
 def _guardrails(variant: Variant, rules: Rules) -> dict[str, GuardrailLevel]:
     found = {}
     for name, gauge in variant.gauges.items():
-        base, values, sign = baseline_of(gauge, rules.gauge_memory), values_of(gauge), gauge.sign
-        total = 0.0
-        for value in values:
-            total += value
-        r1, r2, r3 = gauge.evidence
+        base, lately, sign = gauges.baseline_of(gauge, rules.gauge_memory), gauges.recent_of(gauge), gauge.sign
         found[name] = GuardrailLevel(
-            recent=sign * total / len(values) if values else None,
-            outcomes=len(values),
+            recent=None if lately is None else sign * lately.mean,
+            outcomes=0 if lately is None else lately.n,
             baseline=None if base is None else sign * base.total / base.n,
-            e_value=(r1 + r2 + r3) / 3.0,
+            e_value=gauges.e_value(gauge),
             broken=bool(gauge.open_alert),
         )
     return found

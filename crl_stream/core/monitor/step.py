@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import Feedback, Invocation
+from crl_stream.core.monitor.benefit import look_after
 from crl_stream.core.monitor.changes import RolledBack, TakenBack
 from crl_stream.core.monitor.commands import apply_command
 from crl_stream.core.monitor.common_cause import follow, overdue
@@ -102,6 +103,8 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
                     apply(turn, [in_stages(turn, promoted)])
     if row.watched is not None:
         apply(turn, look_back(turn))
+    if row.prediction is not None and (helped := look_after(turn)) is not None:
+        apply(turn, [helped])
     publish_state(turn)
     if disposition == "applied" and not turn.facts:
         return _QUIET

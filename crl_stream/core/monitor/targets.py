@@ -45,7 +45,7 @@ def candidates(
     If the verdict is about a metric that an added detector defines (``worst``), reward and success need not have
     fallen.  Then it is enough that a target is not degraded, and that it promises no less of either.
 
-    The same applies if a guardrail is broken; then ``dearer`` says why a variant is no way out, or None if it is one.
+    The same applies if a guardrail is broken; then ``dearer`` says why a variant does not help, or None if it does.
 
     Variants with the tag ``failing``, or with that of the task's incident, are not chosen.
     """

@@ -14,7 +14,7 @@ def add_variant(turn: Turn, variant_id: str) -> Variant | None:
     """Add an unknown variant; return None if the task is at its variant limit and has no idle variant to drop."""
     row = turn.row
     if len(row.variants) >= turn.policy.limits.variants:
-        idle = _idle(row)
+        idle = idle_variants(row)
         if not idle:
             turn.facts.append(facts.variant_limit(turn, variant_id))
             return None
@@ -29,10 +29,10 @@ def add_variant(turn: Turn, variant_id: str) -> Variant | None:
 def has_room(turn: Turn, variant_id: str) -> bool:
     """Return whether a variant with this id could be added now, or exists already."""
     row = turn.row
-    return variant_id in row.variants or len(row.variants) < turn.policy.limits.variants or bool(_idle(row))
+    return variant_id in row.variants or len(row.variants) < turn.policy.limits.variants or bool(idle_variants(row))
 
 
-def _idle(row: TaskRow) -> list[Variant]:
+def idle_variants(row: TaskRow) -> list[Variant]:
     """Return the variants that may be dropped to make room for another."""
     return [
         v

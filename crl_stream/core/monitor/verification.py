@@ -13,7 +13,8 @@ from typing import Final
 from crl_stream.core.monitor.changes import Change, QuarantineLifted, TakenBack, VerificationEnded
 from crl_stream.core.monitor.common_cause import fell_together
 from crl_stream.core.monitor.promise import Promise, compare, is_better, promise_of
-from crl_stream.core.monitor.row import RETIRED, Variant
+from crl_stream.core.monitor.rollout import is_held
+from crl_stream.core.monitor.row import RETIRED, Left, Variant
 from crl_stream.core.monitor.tags import covers
 from crl_stream.core.monitor.turn import Turn
 
@@ -31,15 +32,25 @@ def verify(turn: Turn, target: Variant) -> Sequence[Change]:
     row, rules, left = turn.row, turn.rules, turn.row.left
     assert left is not None
     back = row.variants.get(left.variant_id)
-    if back is None or back.state == RETIRED or not turn.policy.rollback.verify:
+    if not is_usable(back) or back is None or not turn.policy.rollback.verify:
         return [VerificationEnded()]
-    judged, may_act = target.judged, rules.enforced and row.held is None and turn.at.fleet is None
+    judged, may_act = target.judged, rules.enforced and not is_held(turn)
     if may_act and (together := fell_together(turn, target, back)):
         return together
     if judged.n < rules.min_recent:
         return _NOTHING
-    promised, delivers = Promise(left.n, left.value, left.successes, left.flawless), promise_of(judged)
+    promised, delivers = promised_by(left), promise_of(judged)
     if may_act and not covers(row.incident, back) and is_better(promised, delivers, rules.confidence):
         words = f"worse than {left.variant_id} in its first {judged.n} outcomes: {compare(delivers, promised)}"
         return [QuarantineLifted(back), TakenBack(target, back, left.rollback_id, words)]
     return [VerificationEnded()] if judged.n >= rules.size else _NOTHING
+
+
+def is_usable(back: Variant | None) -> bool:
+    """Return whether the task can return to the replaced variant: it must be known, and not retired."""
+    return back is not None and back.state != RETIRED
+
+
+def promised_by(left: Left) -> Promise:
+    """Return what the replaced variant delivered, which its replacement must not fall below."""
+    return Promise(left.n, left.value, left.successes, left.flawless)

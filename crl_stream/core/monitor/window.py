@@ -173,6 +173,14 @@ def unstage(variant: Variant) -> None:
         variant.window[index] &= ~STAGED
 
 
+def index_of(variant: Variant, invocation: int) -> int | None:
+    """Return which outcome of the window has this id, 0 for the oldest; None if it is not in the window."""
+    for index, outcome in enumerate(outcomes(variant)):
+        if outcome.invocation == invocation:
+            return index
+    return None
+
+
 def amend(
     variant: Variant,
     invocation: int,
@@ -187,13 +195,10 @@ def amend(
     does the same for the evidence.  ``beginnings`` are the variant's first outcomes, up to some point in its lifetime;
     they are amended too if the outcome is one of them.
     """
-    window = variant.window
-    for index in range(len(window) // SIZE):
-        found = Outcome(*OUTCOME.unpack_from(window, index * SIZE))
-        if found.invocation == invocation:
-            break
-    else:
+    window, index = variant.window, index_of(variant, invocation)
+    if index is None:
         return None
+    found = Outcome(*OUTCOME.unpack_from(window, index * SIZE))
     new_quality = found.quality if quality is None else quality
     flags = found.flags
     if reward is not None:

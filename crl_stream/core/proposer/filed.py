@@ -68,7 +68,7 @@ def claim_of(evidence: CandidateEvidence | None) -> str:
 
 
 def gain_of(evidence: CandidateEvidence | None) -> float:
-    """Return the claimed improvement on the source's own scale; 0 if both scores are not given."""
+    """Return the claimed improvement on the source's own scale; 0 unless both scores are given."""
     if evidence is None or evidence.score_before is None or evidence.score_after is None:
         return 0.0
     return evidence.score_after - evidence.score_before

@@ -189,7 +189,7 @@ class _Look:
             self.row.closed.append(proposal.proposal_id)
 
     def _follow(self, waiting: Waiting) -> None:
-        """Take a filed proposal along into a new epoch: what it would register is the same, whatever is active."""
+        """Move a filed proposal into a new epoch: what it would register does not depend on the active variant."""
         old, epoch, view = waiting.proposal, self.snapshot.epoch, self.view
         filed = next(one for one in self.snapshot.filed if one.proposal_id == old.proposal_id)
         if old.epoch != epoch and view is not None:

@@ -15,7 +15,6 @@ from crl_stream.core.overview.condition import PENDING_BELOW, ROLLBACKS_BELOW
 from crl_stream.core.overview.ledger import RATE_LIMIT
 from crl_stream.core.overview.rows import ATTENTION
 from crl_stream.dashboard import entries
-from crl_stream.dashboard.fates import fates_of, status_of
 from crl_stream.dashboard.fleet import Fleet, fact_id_of, task_of
 from crl_stream.dashboard.pages import marks, orders
 from crl_stream.dashboard.pages.conditions import FILTERS
@@ -24,6 +23,7 @@ from crl_stream.dashboard.pages.happenings import ORDERED, Happening, happening_
 from crl_stream.dashboard.pages.phrases import number, plural
 from crl_stream.dashboard.pages.rows import island_of, rows_of, table_of
 from crl_stream.dashboard.pages.viewer import Viewer
+from crl_stream.explaining.fates import fates_of, status_of
 from crl_stream.proposals.page import stands
 
 CHANGES: Final = 8

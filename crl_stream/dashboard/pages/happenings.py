@@ -8,8 +8,8 @@ import msgspec
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.dashboard.adoption import followed
 from crl_stream.dashboard.fleet import fact_id_of, task_of
+from crl_stream.explaining.adoption import followed
 
 _COMMAND_ICONS: Final = {
     "UndoRollback": "undo",
@@ -134,6 +134,20 @@ def _hindsight(fact: m.Hindsight) -> Happening:
     )
 
 
+def _benefit(fact: m.Benefit) -> Happening:
+    return Happening(
+        id=fact.benefit_id,
+        timestamp=fact.timestamp,
+        key=task_of(fact),
+        icon={"helped": "check", "hurt": "x-circle"}.get(fact.finding, "dots"),
+        css={"helped": "ok", "hurt": "bad"}.get(fact.finding, ""),
+        what=f"the change to {fact.variant_id}: {fact.finding.replace('_', ' ')}",
+        who="monitor",
+        why=fact.reasoning,
+        rollback_id=fact.cause_id if fact.cause == "rollback" else None,
+    )
+
+
 def _adoption(fact: m.Adoption) -> Happening:
     return Happening(
         id=fact.adoption_id,
@@ -183,6 +197,7 @@ _KINDS: Final[dict[type, Any]] = {
     m.Decision: _decision,
     m.RolloutStep: _rollout,
     m.Hindsight: _hindsight,
+    m.Benefit: _benefit,
     m.Adoption: _adoption,
     m.RollbackEvent: _rollback,
     m.DegradationAlert: _degradation,

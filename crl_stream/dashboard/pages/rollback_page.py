@@ -12,7 +12,6 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.policy import Degradation, Policy
-from crl_stream.dashboard.fates import fates_of, status_of
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages import orders
 from crl_stream.dashboard.pages.fleet_page import last_time, look_of, moved, touches
@@ -22,6 +21,7 @@ from crl_stream.dashboard.pages.missing import missing_page
 from crl_stream.dashboard.pages.phrases import number
 from crl_stream.dashboard.pages.task_page import history_of
 from crl_stream.dashboard.pages.viewer import Viewer
+from crl_stream.explaining.fates import fates_of, status_of
 
 _GAUGE = 218
 _BEFORE = 3

@@ -11,8 +11,6 @@ import msgspec
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
-from crl_stream.dashboard.adoption import followed
-from crl_stream.dashboard.fates import fates_of, status_of
 from crl_stream.dashboard.fleet import Fleet, active_of
 from crl_stream.dashboard.pages import marks, orders
 from crl_stream.dashboard.pages.conditions import state_of
@@ -23,6 +21,8 @@ from crl_stream.dashboard.pages.missing import missing_page
 from crl_stream.dashboard.pages.phrases import age, day_of, number, percent, plural
 from crl_stream.dashboard.pages.rows import level_of, safe_json
 from crl_stream.dashboard.pages.viewer import Viewer
+from crl_stream.explaining.adoption import followed
+from crl_stream.explaining.fates import fates_of, status_of
 from crl_stream.proposals.page import stands
 
 HISTORY: Final = 60

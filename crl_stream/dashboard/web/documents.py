@@ -8,9 +8,9 @@ from typing import Any
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import to_text
 from crl_stream.core.overview import Condition
-from crl_stream.dashboard.fates import fates_of, status_of
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.task_states import brief, state_of
+from crl_stream.explaining.fates import fates_of, status_of
 from crl_stream.proposals.standing import status_at
 
 

@@ -15,7 +15,8 @@ from crl_stream.core.messages import Proposal
 from crl_stream.proposals.rows import COLUMNS, Cell, row
 
 BINARY: Final = False
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA: Final = ("=", "+", "-", "@")
+_LINE: Final = ("\t", "\r", "\n")
 _WIDE: Final = str.maketrans({"\uff1d": "=", "\uff0b": "+", "\uff0d": "-", "\uff20": "@"})
 """Full-width forms, which spreadsheets in some regions treat like the ASCII characters."""
 
@@ -26,13 +27,15 @@ def write(proposals: Sequence[Proposal], now: int) -> bytes:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for proposal in proposals:
-        writer.writerow([_safe(cell) for cell in row(proposal, now)])
+        writer.writerow([inert(cell) for cell in row(proposal, now)])
     return text.getvalue().encode()
 
 
-def _safe(cell: Cell) -> Cell:
+def inert(cell: Cell) -> Cell:
+    """Return a cell that no spreadsheet runs as a formula; numbers stay numbers."""
     if isinstance(cell, str):
         cell = cell.replace("\x00", "")
-        if cell.translate(_WIDE).lstrip(" ").startswith(_FORMULA):
+        # Spreadsheets may pass over any white space in front.
+        if cell.translate(_WIDE).lstrip().startswith(_FORMULA) or cell.lstrip(" ").startswith(_LINE):
             return f"'{cell}"
     return cell

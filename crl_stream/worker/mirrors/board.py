@@ -117,7 +117,7 @@ class Board:
 
 
 def _slim(catalogue: m.VariantCatalogue) -> m.VariantCatalogue:
-    """Return only what the mirror needs: configurations may be large; without any prompt in a store, nothing is."""
+    """Return only what the mirror needs, because configurations may be large; no variants if none is in a store."""
     if all(parse_ref(variant.ref) is None for variant in catalogue.variants):
         return msgspec.structs.replace(catalogue, variants=[])
     variants = [

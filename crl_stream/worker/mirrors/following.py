@@ -25,7 +25,7 @@ AGAIN_SECONDS: Final = 2.0
 
 
 async def follow_topics(kafka: Kafka, board: Board) -> NoReturn:
-    """Keep the board up to date for ever; a Kafka that does not answer is asked again."""
+    """Keep the board up to date for ever; if Kafka does not answer, try again."""
     while True:
         try:
             await _follow(kafka, board)

@@ -1,7 +1,7 @@
 """Moves the labels of one prompt store, and watches them for moves that people made.
 
-The store is a stranger: every request has a time limit, few run at a time, and after a failure the next attempt waits,
-longer each time.  Nothing else in the process waits for it.
+The mirror does not rely on the store. Every request has a time limit, few run at a time, and after a failure the next
+attempt waits, longer each time. Nothing else in the process waits for the store.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Labels:
             except Silent as error:
                 failures += 1
                 wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10))
-                await self._tell_silent(str(error), failures, wait)
+                await self._tell_silent(error, failures, wait)
                 await asyncio.sleep(wait)
                 continue
             try:
@@ -78,6 +78,8 @@ class Labels:
         for stale in self.board.stale & self.board.records.keys():
             await self._write(self.board.records[stale])
         wanted = self.board.wanted(self.store.name, self.store.label)
+        for gone in self._failing.keys() - wanted.keys():
+            del self._failing[gone]
         tasks = list(wanted if changed is None else wanted.keys() & changed)
         gate, done, failed = asyncio.Semaphore(AT_ONCE), list[TaskKey](), dict[TaskKey, Silent]()
 
@@ -101,14 +103,16 @@ class Labels:
         if done:
             await self._tell_answers()
         for key, error in failed.items():
-            await self._tell_failing(wanted[key], str(error))
+            await self._tell_failing(wanted[key], error)
 
-    async def _tell_failing(self, want: Wanted, why: str) -> None:
+    async def _tell_failing(self, want: Wanted, error: Silent) -> None:
         """Alert people about a label for which the store has given no usable answer for a while, though it answers."""
+        if want.key not in self._failing:
+            text = "%s: no usable answer about %s: %s"
+            log.warning(text, self.store.name, want.prompt, error, exc_info=error.__cause__)
         since = self._failing.setdefault(want.key, time.monotonic())
-        log.warning("%s: no usable answer about %s: %s", self.store.name, want.prompt, why)
         if time.monotonic() - since >= self.options.alert_after_seconds:
-            await self._leave_alone(want, Seen(None), f"no usable answer about it: {why}", problem=True)
+            await self._leave_alone(want, Seen(None), f"no usable answer about it: {error}", problem=True)
 
     async def _work_on(self, key: TaskKey) -> None:
         """Repeat steps for one label until they change nothing."""
@@ -152,7 +156,7 @@ class Labels:
             await self._leave_alone(want, seen, f"it cannot be moved to {want.ref(version)}: {error}")
 
     async def _leave_alone(self, want: Wanted, seen: Seen, reason: str, *, problem: bool = False) -> None:
-        """Alert people, once in an epoch, that the store will not move the label or, as a ``problem``, not show it."""
+        """Alert people, once in an epoch, that the store does not move the label; ``problem``: it does not show it."""
         before = self.board.label(self.store.name, want.key)
         record = refuse_move(before, want, seen, reason, _now(), problem=problem)
         if record is not before:
@@ -161,13 +165,15 @@ class Labels:
             await self._publish(record)
 
     async def _asking(self, request: Awaitable[T]) -> T:
-        """Await a request; whatever an answer contains, only ``Silent`` and ``Refused`` come of it."""
+        """Await a request; whatever its answer contains, this raises only ``Silent`` or ``Refused``.
+
+        The cause of a ``Silent`` is a bug of ours; it is logged with its traceback.
+        """
         try:
             return await request
         except (Silent, Refused):
             raise
         except Exception as error:
-            log.exception("an answer of %s could not be used", self.store.name)
             raise Silent(f"its answer cannot be used ({type(error).__name__})") from error
 
     # -- records and messages ----------------------------------------------------------------------
@@ -183,10 +189,11 @@ class Labels:
         await self.outlet.publish([message_output(message, self.partitions) for message in messages])
         await self._write(published(record))
 
-    async def _tell_silent(self, why: str, failures: int, wait: float) -> None:
-        name = self.store.name
+    async def _tell_silent(self, error: Silent, failures: int, wait: float) -> None:
+        name, why = self.store.name, str(error)
         if failures & (failures - 1) == 0:  # log attempts 1, 2, 4, 8 and so on
-            log.warning("%s: attempt %d failed, next in %.0f s: %s", name, failures, wait, why)
+            text = "%s: attempt %d failed, next in %.0f s: %s"
+            log.warning(text, name, failures, wait, why, exc_info=error.__cause__)
         patience = round(self.options.alert_after_seconds * 1_000)
         before = self.board.store(name)
         await self._tell(before, store_state.silent(before, name, round(self._answered * 1_000), why, _now(), patience))

@@ -35,7 +35,7 @@ class Mirroring:
         self._stores: list[LabelStore] = []
 
     async def look(self, partitions: Iterable[int]) -> None:
-        """Start or end the work; raise what has ended it, if it has ended by itself."""
+        """Start or end the work; raise the error that has ended it, if there is one."""
         owned = FIRST in partitions
         if not owned and self._running:
             await self.close()

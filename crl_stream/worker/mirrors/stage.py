@@ -1,4 +1,4 @@
-"""Reads the mirror's own records back, from the beginning of the topic at every assignment; it has one per label."""
+"""Reads the mirror's own records back, from the beginning of the topic at every assignment."""
 
 from __future__ import annotations
 

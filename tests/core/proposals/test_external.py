@@ -13,7 +13,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.core.monitor.filing import MAX_FILED, MAX_OPEN
 from crl_stream.core.policy_size import MAX_TASK
-from crl_stream.core.proposer.filed import claim_of
+from crl_stream.core.proposer.filed import claim_of, gain_of
 from crl_stream.core.proposer.row import decode_row
 
 GOOD = a_variant(q=0.9)
@@ -188,3 +188,22 @@ def test_the_largest_filed_proposals_fit_into_the_proposers_row() -> None:
 )
 def test_a_claim_is_told_with_what_it_has(evidence: m.CandidateEvidence | None, words: str) -> None:
     assert claim_of(evidence) == words
+
+
+@pytest.mark.parametrize(
+    ("parent", "said"), [("default", "tasks, made from default, filed by"), (None, "tasks, filed by")]
+)
+def test_it_says_from_which_variant_the_candidate_was_made(parent: str | None, said: str) -> None:
+    desk, filed = Desk(), a_filing()
+    [proposal] = desk.see(
+        GOOD, filed=[msgspec.structs.replace(filed, change=msgspec.structs.replace(filed.change, parent=parent))]
+    )
+    assert said in proposal.reasoning
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gain"), [(0.5, 0.75, 0.25), (0.75, 0.5, -0.25), (None, 0.75, 0.0), (0.5, None, 0.0)]
+)
+def test_the_gain_is_known_only_with_both_scores(before: float | None, after: float | None, gain: float) -> None:
+    assert gain_of(m.CandidateEvidence(metric="x", score_before=before, score_after=after)) == gain
+    assert gain_of(None) == 0.0

@@ -46,6 +46,19 @@ def test_confidence_is_that_of_the_lesser_known_and_grows_with_a_gap_of_more_tha
     assert turned.confidence == confidence
 
 
+@pytest.mark.parametrize(
+    ("helped", "judged", "most"), [(0, 2, 1.0), (0, 3, 0.2), (1, 3, 0.4), (3, 3, 0.8), (7, 9, 0.73), (30, 30, 0.97)]
+)
+def test_promotions_that_did_not_help_bound_the_confidence_in_the_next_one(
+    helped: int, judged: int, most: float
+) -> None:
+    """Laplace's rule of succession: after 7 of 9, the next one helps with chance 8/11."""
+    kept = m.KeptPromises(judged=judged, helped=helped, no_change=judged - helped, hurt=0)
+    [draft] = drafts(RULE, a_variant(q=0.6, n=300), a_variant("v2", q=0.91, n=200), promotions=kept)
+    assert draft.confidence == most
+    assert (f" Of {judged} promotions of this task, {helped} helped." in draft.reasoning) == (judged >= 3)
+
+
 def test_the_task_needs_50_invocations_and_each_of_the_two_needs_5() -> None:
     assert not drafts(RULE, a_variant(q=0.1, n=40), a_variant("v2", q=0.9, n=9))
     assert drafts(RULE, a_variant(q=0.1, n=40), a_variant("v2", q=0.9, n=10))

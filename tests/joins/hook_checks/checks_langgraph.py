@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
@@ -21,7 +22,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, RetryPolicy, interrupt
 from outcomes import AGENT, TASK, recorded
 
-from crl_stream.hooks.langgraph import CrlCallback
+from crl_stream.hooks.langgraph import MOST_OPEN, MOST_TREES, CrlCallback
 
 QUESTION = {"messages": [HumanMessage("Where is my money?")]}
 
@@ -373,3 +374,18 @@ def test_an_error_of_the_hook_itself_does_not_reach_the_agent_and_is_logged() ->
         assert answer["messages"][-1].content == "unharmed"
         assert "CrlCallback failed: TypeError" in crl.trouble
         assert hook.variant_id == "default"
+
+
+def test_runs_whose_end_is_never_told_are_abandoned_and_forgotten_when_there_are_too_many() -> None:
+    with recorded() as crl:
+        hook = CrlCallback(crl.client, AGENT, TASK, default="v1")
+        runs = [uuid4() for _ in range(MOST_OPEN + MOST_TREES + 1)]
+        for run_id in runs:
+            hook.on_chain_start(run_id=run_id)
+        assert crl.abandoned == MOST_TREES + 1
+        assert len(hook._trees) == MOST_OPEN + MOST_TREES
+        hook.on_chain_end({}, run_id=runs[0])
+        hook.on_chain_end({}, run_id=runs[1])
+        assert crl.outcomes == []
+        hook.on_chain_end({}, run_id=runs[-1])
+        assert crl.outcome["status"] == "success"

@@ -26,10 +26,12 @@ from crl_stream.client import Client, background, following, resolver
 from crl_stream.client.following import View
 from crl_stream.client.keeping import keep
 from crl_stream.client.publisher import Publisher
+from crl_stream.client.resolver import Resolution
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.openfeature import CrlProvider, outcome_of, tracked
 from crl_stream.openfeature import provider as module
+from crl_stream.openfeature.evaluations import Evaluation, Evaluations
 from crl_stream.settings import Settings, load_settings
 from crl_stream.wire.codec import encode
 from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS
@@ -136,6 +138,22 @@ def test_bad_settings_are_fatal_but_raise_only_if_strict(tmp_path: Path, caplog:
         api.set_provider_and_wait(CrlProvider(file=bad, strict=True), "strict")
 
 
+def test_the_settings_are_read_once_and_what_is_wrong_in_them_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, reads = tmp_path / "crl.toml", list[Path]()
+    file.write_text(
+        f'[kafka]\nbootstrap_servers = "127.0.0.1:1"\n[client]\ncache_dir = "{tmp_path}"\nclose_seconds = 900\n'
+    )
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, **named: reads.append(path) or read(path, **named))
+    provider = CrlProvider(file=file, wait_seconds=0.0)
+    provider.initialize(EvaluationContext())
+    assert reads.count(file) == 1
+    assert len([one for one in caplog.records if "close_seconds" in one.message]) == 1
+    provider.shutdown()
+
+
 @pytest.mark.parametrize("key", ["", "/", "a", "a/", "a//", "a b/c", "a/t/", "é/t", 7, None])
 def test_no_key_raises(settings: Settings, key: Any) -> None:
     provider = knows(settings, an_active(), v1={"t": 1})
@@ -171,6 +189,31 @@ def test_no_tracking_event_raises_and_one_that_cannot_be_published_is_counted(
     provider.track(NAME, CONTEXT, TrackingEventDetails("x", attributes))  # type: ignore[arg-type]
     stats = provider.client.publisher.stats
     assert stats.rejected + stats.queued + stats.dropped == 1
+
+
+def test_every_problem_is_counted_and_shown_by_the_clients_health(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = CrlProvider(settings, wait_seconds=0.0)
+    for _ in range(3):
+        provider.track(NAME, CONTEXT, TrackingEventDetails(0.5))
+    said = "an outcome of refund-agent/answer is not published: the provider is not initialized"
+    assert [one.message for one in caplog.records] == [said]
+    provider.shutdown()
+    assert caplog.records[-1].message.startswith(f"{said} (2 times within ")
+    provider = knows(settings, an_active("v9"), v9=None)
+    evaluate()
+    assert provider.client is not None
+    assert "no configuration is registered for the variant v9" in provider.client.health().trouble
+
+
+def test_of_many_tasks_in_one_thread_those_evaluated_last_are_remembered() -> None:
+    found = Evaluations()
+    keys = [TaskKey("agent", f"task-{number}") for number in range(65)]
+    for key in (*keys[:64], keys[0], keys[64]):
+        found.add(key, Evaluation(Resolution("v1", 1, "live", None), f"of-{key}", None))
+    assert found.of(keys[0], None) is not None
+    assert found.of(keys[1], None) is None
 
 
 def test_a_forked_child_evaluates_and_tracks_for_itself(settings: Settings, sent: list[Any]) -> None:

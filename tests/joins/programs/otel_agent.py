@@ -1,8 +1,7 @@
-"""An agent that reports with OpenTelemetry only; runs with the packages of ``requirements/bridges.txt``.
+"""An agent that reports with spans only; runs with the packages of ``requirements/bridges.txt``.
 
-It reads one JSON object per line and does that many turns: ``{"turns": 3, "variant": "steady", "fails": ["bold"]}``.
-Without ``variant`` it uses the active one. The spans go to Kafka in the form in which the Collector's Kafka exporter
-writes them, or to a real Collector (``--to http://...``). It answers each line with one line.
+``told.py`` says what its stdin may ask. The spans have the attributes of OpenTelemetry or of OpenInference. They go to
+Kafka in the form in which the Collector's Kafka exporter writes them, or to a real Collector (``--to http://...``).
 """
 
 from __future__ import annotations
@@ -11,22 +10,21 @@ import argparse
 import asyncio
 import base64
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from google.protobuf.json_format import MessageToDict
+from openinference.semconv.trace import OpenInferenceSpanKindValues, SpanAttributes
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from told import TASK, Turn, work
 
-from crl_stream.client import Resolver
-
-TASK = ("refund-agent", "refund")
+SESSION = "conversation-1"
 
 
 def as_json(message: Any) -> bytes:
@@ -65,54 +63,75 @@ class KafkaExporter(SpanExporter):
         """Do nothing: every export closes its connection."""
 
 
-def turn(tracer: Any, variant: str, fails: bool, more: dict[str, Any]) -> None:
-    """Do one turn: a span of the remote agent, around one of the framework, around one of the model."""
+def of_open_telemetry(tracer: Any, turn: Turn, more: dict[str, Any]) -> None:
+    """Report a turn: a span of the remote agent, around one of the framework, around one of the model."""
     name, task = TASK
-    attributes = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": name, "gen_ai.agent.version": variant}
-    outer = attributes | {"crl.task_type": task, "gen_ai.conversation.id": "conversation-1"} | more
+    own = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": name, "gen_ai.agent.version": turn.variant}
+    outer = own | {"crl.task_type": task, "gen_ai.conversation.id": SESSION} | more
     with tracer.start_as_current_span(f"invoke_agent {name}", kind=SpanKind.CLIENT, attributes=outer) as span:
-        with tracer.start_as_current_span("invoke_agent", kind=SpanKind.INTERNAL, attributes=attributes):
+        with tracer.start_as_current_span("invoke_agent", kind=SpanKind.INTERNAL, attributes=own):
             chat = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "model-1", "gen_ai.system": "local"}
             with tracer.start_as_current_span("chat", attributes=chat):
                 pass
         span.set_attributes({"gen_ai.usage.input_tokens": 120, "gen_ai.usage.output_tokens": 30})
-        if fails:
+        if turn.fails:
             span.set_attribute("error.type", "ToolError")
             span.set_status(Status(StatusCode.ERROR, "the tool does not exist"))
 
 
+def of_open_inference(tracer: Any, turn: Turn, more: dict[str, Any]) -> None:
+    """Report a turn: a span of the agent, around one of the model, which names the version of the prompt."""
+    name, task = TASK
+    outer = {
+        SpanAttributes.OPENINFERENCE_SPAN_KIND: OpenInferenceSpanKindValues.AGENT.value,
+        SpanAttributes.AGENT_NAME: name,
+        SpanAttributes.SESSION_ID: SESSION,
+        "crl.task_type": task,
+    }
+    calls = {
+        SpanAttributes.OPENINFERENCE_SPAN_KIND: OpenInferenceSpanKindValues.LLM.value,
+        SpanAttributes.LLM_PROMPT_TEMPLATE_VERSION: turn.variant,
+        SpanAttributes.LLM_PROVIDER: "local",
+        SpanAttributes.LLM_MODEL_NAME: "model-1",
+        SpanAttributes.LLM_TOKEN_COUNT_PROMPT: 120,
+        SpanAttributes.LLM_TOKEN_COUNT_COMPLETION: 30,
+    }
+    with tracer.start_as_current_span("agent", attributes=outer | more) as span:
+        with tracer.start_as_current_span("call", attributes=calls):
+            pass
+        if turn.fails:
+            span.set_status(Status(StatusCode.ERROR, "the tool does not exist"))
+
+
+REPORTS = {"opentelemetry": of_open_telemetry, "openinference": of_open_inference}
+
+
 def main() -> None:
-    """Answer each line with the variant and epoch that each turn used."""
+    """Report each turn as a trace."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--topic", default="otlp_spans")
     parser.add_argument("--encoding", default="otlp_proto")
+    parser.add_argument("--attributes", choices=REPORTS, default="opentelemetry")
     parser.add_argument("--to", default="", help="URL of a Collector; by default the spans go to Kafka directly")
+    parser.add_argument("--no-runtime", action="store_true", help="report no id of the process")
+    parser.add_argument("--no-epoch", action="store_true", help="report no epoch, so there is no receipt")
     parser.add_argument("--kafka", required=True)
     given = parser.parse_args()
     exporter: SpanExporter = KafkaExporter(given.kafka, given.topic, given.encoding)
     if given.to:
         exporter = OTLPSpanExporter(endpoint=f"{given.to}/v1/traces")
-    provider = TracerProvider(resource=Resource.create({"service.name": "refunds", "service.instance.id": "runtime-1"}))
+    named = {} if given.no_runtime else {"service.instance.id": "runtime-1"}
+    provider = TracerProvider(resource=Resource({"service.name": "refunds"} | named))
     provider.add_span_processor(BatchSpanProcessor(exporter))
     tracer = provider.get_tracer("refunds")
-    with Resolver() as resolver:
-        resolver.wait_until_ready(30)
-        for line in sys.stdin:
-            order = json.loads(line)
-            if "epoch" in order and not resolver.wait_for_epoch(*TASK, order["epoch"], timeout=30):
-                raise SystemExit(f"epoch {order['epoch']} did not arrive")
-            done = []
-            for _ in range(order["turns"]):
-                found = resolver.resolve(*TASK, default="steady")
-                variant = order.get("variant", found.variant_id)
-                more = {} if found.epoch is None else {"crl.active_epoch": found.epoch}
-                if "variant" in order:
-                    more["crl.variant_source"] = "explore"
-                turn(tracer, variant, variant in order.get("fails", ()), more)
-                done.append([variant, found.epoch])
-            provider.force_flush(30_000)
-            sys.stdout.write(json.dumps(done) + "\n")
-            sys.stdout.flush()
+
+    def report(turn: Turn) -> None:
+        more: dict[str, Any] = {} if given.no_epoch or turn.epoch is None else {"crl.active_epoch": turn.epoch}
+        if turn.explores:
+            more["crl.variant_source"] = "explore"
+        REPORTS[given.attributes](tracer, turn, more)
+
+    work(report, lambda: provider.force_flush(30_000))
     provider.shutdown()
 
 

@@ -1,6 +1,6 @@
 module a-go-runtime
 
-go 1.23
+go 1.24
 
 require github.com/segmentio/kafka-go v0.4.51
 

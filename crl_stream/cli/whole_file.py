@@ -1,7 +1,8 @@
-"""Replaces a file, so that a reader finds the old content or the new one, whatever happens meanwhile."""
+"""Replaces a file, so that a reader finds the old content or the new one, even if the writer is killed."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -19,7 +20,7 @@ class WholeFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._target = Path(os.path.realpath(path))
-        self._part = self._target.with_name(f".{self._target.name}.{os.getpid()}{_PART}")
+        self._part = self._target.parent / f".{self._target.name}.{os.getpid()}{_PART}"
 
     def read(self) -> bytes | None:
         """Return the content; None if there is no file."""
@@ -30,13 +31,11 @@ class WholeFile:
 
     def check(self) -> None:
         """Raise ``OSError`` unless the file can be written; change nothing."""
-        if self._target.is_dir():
-            raise IsADirectoryError(21, os.strerror(21))
         self._write_part(b"")
         self._part.unlink()
 
     def remove_leftovers(self) -> None:
-        """Remove what writers left behind that were killed."""
+        """Remove the files that killed writers have left."""
         start, end = f".{self._target.name}.", _PART
         with suppress(OSError):
             for found in self._target.parent.iterdir():
@@ -46,7 +45,7 @@ class WholeFile:
                         found.unlink()
 
     def replace(self, content: bytes) -> None:
-        """Write the content and wait until the disk has it; raise ``OSError`` if that fails, and keep the old file."""
+        """Replace the content and wait until it is on disk; if that fails, keep the old file and raise ``OSError``."""
         try:
             self._write_part(content)
             self._part.replace(self._target)
@@ -57,6 +56,8 @@ class WholeFile:
         _flush_folder(self._target.parent)
 
     def _write_part(self, content: bytes) -> None:
+        if self._target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         mode = 0o666
         with suppress(FileNotFoundError):
             mode = stat.S_IMODE(self._target.stat().st_mode)
@@ -72,7 +73,7 @@ class WholeFile:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Wait until the disk has the new name, where a folder can be opened."""
+    """Wait until the new name is on disk, on systems where a folder can be opened."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

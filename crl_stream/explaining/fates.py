@@ -1,20 +1,22 @@
-"""What became of a rollback: confirmed or undone, by whom and when, taken back, or replaced by a later change.
-
-A rollback that shadow mode only reported is judged by what happened next.  Pure: the caller reads the records.
-"""
+"""Reads what became of rollbacks from ``crl.commands`` and ``crl.decisions``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 import msgspec
 
-from crl_stream.core.messages import Activation, Adoption, CommandResult, Hindsight, RollbackEvent
-from crl_stream.dashboard.adoption import followed
-
-FATEFUL = (Activation, Adoption, CommandResult, Hindsight)
-"""The messages of ``crl.decisions`` that can tell what became of a rollback."""
+from crl_stream.core.messages import (
+    Activation,
+    Adoption,
+    Benefit,
+    CommandResult,
+    ConfirmRollback,
+    Hindsight,
+    RollbackEvent,
+)
+from crl_stream.explaining.adoption import followed
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,6 +24,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     what: str
     """``adopted`` by the runtimes, ``confirmed``, ``undone``, ``taken back``, or ``followed`` by another change.
+
+    Whether it ``helped``, ``hurt`` or made ``no change``, or that this is ``open``: judged by later outcomes.
 
     For a rollback that shadow mode reported: ``right``, ``wrong``, or ``open`` if there were too few outcomes to tell.
     """
@@ -51,46 +55,71 @@ def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
     return "not reviewed"
 
 
-def fates_of(
-    events: Iterable[RollbackEvent], facts: Iterable[Any], confirmations: Mapping[str, str] | None = None
-) -> dict[str, list[Event]]:
-    """Return what happened to each of the rollbacks, by ``rollback_id`` and oldest first.
+FATEFUL: Final = (Activation, Adoption, Benefit, CommandResult, Hindsight)
+"""The messages of ``crl.decisions`` that can tell what became of a rollback."""
 
-    ``facts`` are messages of ``crl.decisions``. ``confirmations`` is the rollback that each ``ConfirmRollback`` names,
-    by ``command_id``; without it, the results of these commands tell it.
+
+def fates_of(events: Iterable[RollbackEvent], facts: Iterable[Any]) -> dict[str, list[Event]]:
+    """Return what became of each of the rollbacks, by ``rollback_id`` and oldest first.
+
+    ``facts`` are messages of ``crl.decisions``; the commands themselves are not needed.
     """
-    events = list(events)
-    fates: dict[str, dict[str, Event]] = {event.rollback_id: {} for event in events}
-    by_change = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.enforced}
-    aborted = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.rollout_id}
+    fates = Fates(events)
     for message in facts:
-        if isinstance(message, Hindsight):
-            if message.rollback_id in fates:
-                fates[message.rollback_id][message.hindsight_id] = event_of_hindsight(message)
-            continue
-        if isinstance(message, Adoption):
-            rollback_id = by_change.get((message.agent_name, message.task_type, message.epoch))
+        fates.take(message)
+    return fates.found()
+
+
+class Fates:
+    """Collects what became of some rollbacks, from the messages of ``crl.commands`` and then ``crl.decisions``.
+
+    Without the commands, the results of confirmations tell which rollback each is about.
+    """
+
+    def __init__(self, events: Iterable[RollbackEvent]) -> None:
+        events = list(events)
+        self._found: dict[str, dict[str, Event]] = {event.rollback_id: {} for event in events}
+        self._by_change = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.enforced}
+        self._aborted = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.rollout_id}
+        self._confirmations: dict[str, str] = {}
+
+    def take(self, message: Any) -> None:
+        """Take one message into account; commands must come before their results."""
+        if isinstance(message, ConfirmRollback):
+            if message.rollback_id in self._found:
+                self._confirmations[message.command_id] = message.rollback_id
+        elif isinstance(message, Hindsight):
+            if message.rollback_id in self._found:
+                self._found[message.rollback_id][message.hindsight_id] = judged(message)
+        elif isinstance(message, Adoption | Benefit):
+            rollback_id = self._by_change.get((message.agent_name, message.task_type, message.epoch))
             if rollback_id is not None:
-                fates[rollback_id][message.adoption_id] = _adopted(message)
-            continue
-        found = _fate_in(message, confirmations, by_change, aborted)
-        if found is not None and found[0] in fates:
-            fates[found[0]][found[1].id] = found[1]
-    return {name: sorted(found.values(), key=lambda one: one.timestamp) for name, found in fates.items()}
+                one = _adopted(message) if isinstance(message, Adoption) else _benefited(message)
+                self._found[rollback_id][one.id] = one
+        else:
+            found = _fate_in(message, self._confirmations, self._by_change, self._aborted)
+            if found is not None:
+                rollback_id, one = found
+                if rollback_id in self._found:
+                    self._found[rollback_id][one.id] = one
+
+    def found(self) -> dict[str, list[Event]]:
+        """Return the events by rollback_id, oldest first."""
+        return {name: sorted(found.values(), key=lambda one: one.timestamp) for name, found in self._found.items()}
 
 
 def _fate_in(
     message: Any,
-    confirmations: Mapping[str, str] | None,
+    confirmations: dict[str, str],
     by_change: dict[tuple[str, str, int], str],
     aborted: dict[tuple[str, str, int], str],
 ) -> tuple[str, Event] | None:
+    rollback_id: str | None
     if isinstance(message, CommandResult) and message.outcome == "applied":
         if message.command == "ConfirmRollback":
             # The detail of the result begins with the id: ``rb-... reviewed; v2 stays quarantined``.
-            said = message.detail.split(" ", 1)[0]
-            rollback_id = said if confirmations is None else confirmations.get(message.command_id)
-            what = "confirmed"
+            said = message.detail.partition(" ")[0]
+            rollback_id, what = confirmations.get(message.command_id, said), "confirmed"
         elif message.command == "UndoRollback":
             # Only the latest change can be undone: the one whose epoch precedes that of the undo.  If that change
             # aborted a rollout, undoing it begins no epoch.
@@ -126,8 +155,18 @@ def _adopted(message: Adoption) -> Event:
     )
 
 
-def event_of_hindsight(message: Hindsight) -> Event:
-    """Return what a judgement of a reported rollback says."""
+def _benefited(message: Benefit) -> Event:
+    return Event(
+        what=message.finding.replace("_", " "),
+        actor="monitor",
+        timestamp=message.timestamp,
+        reason=message.reasoning,
+        id=message.benefit_id,
+    )
+
+
+def judged(message: Hindsight) -> Event:
+    """Return how a rollback that was only reported was judged, with its figures."""
     figures = []
     if message.finding == "right":
         figures.append(f"{message.avoidable} of {message.bad} bad invocations avoidable")

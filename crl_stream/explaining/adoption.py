@@ -1,4 +1,4 @@
-"""How the runtimes followed one change of the active variant, in words."""
+"""How runtimes followed a change of the active variant, in words: the guide promises one or two invocations."""
 
 from __future__ import annotations
 
