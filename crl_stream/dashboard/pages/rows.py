@@ -92,7 +92,7 @@ def row_of(fleet: Fleet, key: TaskKey, now: int, rolled_back: Mapping[TaskKey, m
         time=from_text(snapshot.timestamp),
         drop=0.0 if level is None else round(rate - level, 4),
         marks=state.marks,
-        command=next_command(snapshot, key, rolled_back.get(key)),
+        command=next_command(snapshot, key, rolled_back.get(key), trouble=state.css == "bad"),
     )
 
 
@@ -101,11 +101,15 @@ def level_of(variant: m.VariantSnapshot) -> float:
     return variant.success_rate if variant.baseline is None else variant.baseline.success_rate
 
 
-def next_command(snapshot: m.TaskSnapshot, key: TaskKey, latest: m.RollbackEvent | None) -> str:
-    """Return the command to start with: the undo of the latest change if that was a rollback, else a closer look."""
+def next_command(snapshot: m.TaskSnapshot, key: TaskKey, latest: m.RollbackEvent | None, *, trouble: bool) -> str:
+    """Return the command to start with.
+
+    The undo of the latest change if that was a rollback, the reasons why nothing is done about a trouble, else a closer
+    look.
+    """
     if latest is not None and latest.epoch == snapshot.epoch:
         return latest.undo_command
-    return f"crl window {key}"
+    return f"crl why-not {key}" if trouble else f"crl window {key}"
 
 
 def rows_of(fleet: Fleet, now: int) -> list[Row]:
