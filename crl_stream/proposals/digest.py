@@ -63,12 +63,16 @@ def digest(proposals: Iterable[Proposal], now: int, benefits: Iterable[Benefit] 
         pending=len(waiting),
         deferred=len(deferred),
         oldest_pending=min((proposal.timestamp for proposal in waiting), default=None),
-        helped=_helped(benefits, now),
+        helped=helped_of(benefits, now),
         top=waiting[:TOP],
     )
 
 
-def _helped(benefits: Iterable[Benefit], now: int) -> dict[str, dict[str, int]]:
+def helped_of(benefits: Iterable[Benefit], now: int) -> dict[str, dict[str, int]]:
+    """Return how many changes of the week before ``now`` had which finding, by cause.
+
+    ``benefits`` are oldest first: of each change, the last judgement counts.
+    """
     last = {(one.agent_name, one.task_type, one.epoch): one for one in benefits}
     found: dict[str, Counter[str]] = {}
     for one in last.values():

@@ -30,6 +30,7 @@ from crl_stream.dashboard.pages.rows import PER_PAGE, rows_of, safe_json
 from crl_stream.dashboard.task_states import brief
 from crl_stream.dashboard.text import render
 from crl_stream.dashboard.web.orders import make_command, read_order
+from crl_stream.proposals.digest import benefit_lines, helped_of
 from crl_stream.visible import visible
 from dashboard.golden_topics import golden_fleet, golden_records
 
@@ -483,3 +484,13 @@ def test_of_a_larger_fleet_the_table_has_the_most_urgent_tasks_and_says_so(monke
     found = re.search(r'<script type="application/json" id="tasks-rows">(.*?)</script>', page)
     assert found is not None and len(json.loads(found[1])) == 60
     assert "the most urgent of 200 tasks; crl status --all lists all" in read(page).text
+
+
+def test_the_queue_says_whether_the_changes_of_the_week_helped_in_the_words_of_the_weekly_review() -> None:
+    fleet, now = golden()
+    judged = [fact for fact in reversed(list(fleet.facts.values())) if isinstance(fact, m.Benefit)]
+    lines = benefit_lines(helped_of(judged, now))
+    assert lines
+    text = read(pages.review_page(fleet, VIEWER, now)).text
+    assert "Changes judged this week" in text
+    assert [line for line in lines if line not in text] == []

@@ -51,10 +51,12 @@ FILTERS: Final = (
 """The filters of the table of tasks: letter and label."""
 
 
-def state_of(fleet: Fleet, key: TaskKey, now: int, rolled_back: Mapping[TaskKey, int] | None = None) -> State:
+def state_of(
+    fleet: Fleet, key: TaskKey, now: int, rolled_back: Mapping[TaskKey, m.RollbackEvent] | None = None
+) -> State:
     """Return the state of a task at ``now``.
 
-    ``rolled_back`` has the time of each task's newest rollback (``newest_rollbacks``), if the caller knows it.
+    ``rolled_back`` has each task's newest rollback (``newest_rollbacks``), if the caller knows it.
     """
     snapshot = fleet.tasks[key]
     task = brief(snapshot, now)
@@ -64,12 +66,12 @@ def state_of(fleet: Fleet, key: TaskKey, now: int, rolled_back: Mapping[TaskKey,
     return State(rank, icon, css, word, "; ".join(more), _marks(task, snapshot, last, now))
 
 
-def newest_rollbacks(fleet: Fleet) -> dict[TaskKey, int]:
-    """Return the time of the newest enforced rollback of each task that has a known one."""
-    found: dict[TaskKey, int] = {}
+def newest_rollbacks(fleet: Fleet) -> dict[TaskKey, m.RollbackEvent]:
+    """Return the newest enforced rollback of each task that has a known one."""
+    found: dict[TaskKey, m.RollbackEvent] = {}
     for event in fleet.rollbacks.values():
         if event.enforced:
-            found.setdefault(TaskKey(event.agent_name, event.task_type), from_text(event.timestamp))
+            found.setdefault(TaskKey(event.agent_name, event.task_type), event)
     return found
 
 
@@ -98,12 +100,12 @@ def _failing_rollout(task: Mapping[str, Any]) -> bool:
     return task["rollout"] is not None and task["rollout"]["variant_id"] in task["degraded"]
 
 
-def _marks(task: Mapping[str, Any], snapshot: m.TaskSnapshot, last: int | None, now: int) -> str:
+def _marks(task: Mapping[str, Any], snapshot: m.TaskSnapshot, last: m.RollbackEvent | None, now: int) -> str:
     given = dict(task)
     fits = {
         "a": bool(wrongs(given)),
         "d": is_trouble(given),
-        "r": last is not None and now - last < RECENT,
+        "r": last is not None and now - from_text(last.timestamp) < RECENT,
         "b": snapshot.runtimes_current < snapshot.runtimes,
         "h": bool(task["held"]),
         "p": bool(task["pinned"]),

@@ -167,7 +167,7 @@ def _degraded(scene: Scene, standing: m.TaskStanding, others: Sequence[m.AlertNo
     snapshot = fleet.tasks.get(key)
     variants = () if snapshot is None else snapshot.variants
     variant = next((one for one in variants if one.variant_id == standing.variant_id), None)
-    order, command, sign = None, f"crl window {key}", "warn"
+    order, command, sign = None, f"crl why-not {key}", "warn"
     held = None if snapshot is None else snapshot.held
     if standing.active and held is not None and held.scope == "task" and stands(held, scene.now):
         order = scene.order(orders.resume(key, held, f"resume-{len(scene.orders)}"))

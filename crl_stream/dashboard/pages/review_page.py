@@ -18,6 +18,7 @@ from crl_stream.dashboard.pages.frame import Scene, open_proposals, page
 from crl_stream.dashboard.pages.phrases import left
 from crl_stream.dashboard.pages.viewer import Viewer
 from crl_stream.proposals.comparison import differences
+from crl_stream.proposals.digest import benefit_lines, helped_of
 from crl_stream.proposals.page import effect, number, orders_in_force
 from crl_stream.proposals.standing import ending, status_at, updated_at
 
@@ -67,6 +68,7 @@ def review_page(fleet: Fleet, viewer: Viewer, now: int, *, troubles: Sequence[st
         title="Review",
         current="review",
         queue=queue,
+        judged=benefit_lines(helped_of(benefits_of(fleet), now)),
         n_pending=sum(one.status == "pending" for one in queue),
         n_deferred=sum(one.status == "deferred" for one in queue),
         decided=[
@@ -75,6 +77,12 @@ def review_page(fleet: Fleet, viewer: Viewer, now: int, *, troubles: Sequence[st
         ],
         parts=parts,
     )
+
+
+def benefits_of(fleet: Fleet) -> list[m.Benefit]:
+    """Return the known judgements of changes, oldest first."""
+    found = [fact for fact in fleet.facts.values() if isinstance(fact, m.Benefit)]
+    return sorted(found, key=lambda fact: from_text(fact.timestamp))
 
 
 def title_of(proposal: m.Proposal) -> str:

@@ -60,9 +60,10 @@ class Row(NamedTuple):
     """The next command about the task."""
 
 
-def row_of(fleet: Fleet, key: TaskKey, now: int, rolled_back: Mapping[TaskKey, int] | None = None) -> Row:
+def row_of(fleet: Fleet, key: TaskKey, now: int, rolled_back: Mapping[TaskKey, m.RollbackEvent] | None = None) -> Row:
     """Return the row of one task at ``now``; ``rolled_back`` as in ``conditions.state_of``."""
     snapshot = fleet.tasks[key]
+    rolled_back = newest_rollbacks(fleet) if rolled_back is None else rolled_back
     active, state = active_of(snapshot), state_of(fleet, key, now, rolled_back)
     outcomes, judged = ("", "") if active is None else marks.cells_of(active.window)
     level = None if active is None or not active.window.outcomes else level_of(active)
@@ -91,7 +92,7 @@ def row_of(fleet: Fleet, key: TaskKey, now: int, rolled_back: Mapping[TaskKey, i
         time=from_text(snapshot.timestamp),
         drop=0.0 if level is None else round(rate - level, 4),
         marks=state.marks,
-        command=next_command(fleet, key),
+        command=next_command(snapshot, key, rolled_back.get(key), trouble=state.css == "bad"),
     )
 
 
@@ -100,14 +101,15 @@ def level_of(variant: m.VariantSnapshot) -> float:
     return variant.success_rate if variant.baseline is None else variant.baseline.success_rate
 
 
-def next_command(fleet: Fleet, key: TaskKey) -> str:
-    """Return the command to start with: the undo of the latest change if that was a rollback, else a closer look."""
-    snapshot = fleet.tasks[key]
-    for event in fleet.rollbacks_of(key):
-        if event.enforced and event.epoch == snapshot.epoch:
-            return event.undo_command
-        break
-    return f"crl window {key}"
+def next_command(snapshot: m.TaskSnapshot, key: TaskKey, latest: m.RollbackEvent | None, *, trouble: bool) -> str:
+    """Return the command to start with.
+
+    The undo of the latest change if that was a rollback, the reasons why nothing is done about a trouble, else a closer
+    look.
+    """
+    if latest is not None and latest.epoch == snapshot.epoch:
+        return latest.undo_command
+    return f"crl why-not {key}" if trouble else f"crl window {key}"
 
 
 def rows_of(fleet: Fleet, now: int) -> list[Row]:

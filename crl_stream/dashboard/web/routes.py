@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -24,6 +24,9 @@ from crl_stream.dashboard.web.orders import carry_out, make_command, read_order
 from crl_stream.dashboard.web.own_rules import with_own_rules
 from crl_stream.dashboard.web.static_files import StaticFiles
 from crl_stream.dashboard.web.stream import Painter, send_events, standing
+from crl_stream.errors import CrlError, NotFound
+from crl_stream.explaining.reading import read_explanation
+from crl_stream.explaining.why_not import read_why_not
 from crl_stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,9 @@ MOST_BODY: Final = 16_384
 """Bytes that a request may carry."""
 BODY_SECONDS: Final = 5.0
 """How long a request may take to send its body."""
+READERS: Final = 2
+"""How many explanations are read from the topics at the same time."""
+READ_SECONDS: Final = 30.0
 JSON_END: Final = ".json"
 
 View = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
@@ -41,7 +47,8 @@ class Dashboard:
     """The dashboard of one process; ``add_to`` adds its routes to a web application."""
 
     def __init__(self, settings: Settings, rules: Rules, doors: Doors, *, environment: str = "") -> None:
-        self._kafka, self._web = settings.kafka, settings.web
+        self._settings, self._kafka, self._web = settings, settings.kafka, settings.web
+        self._readers = asyncio.Semaphore(READERS)
         self.hub = Hub(settings.kafka, lambda: troubles_of(settings))
         self.doors = doors
         self._access = Access(rules, doors)
@@ -61,6 +68,8 @@ class Dashboard:
             ("/rollbacks/{rollback_id}", self._rollback, "GET"),
             ("/review", self._review, "GET"),
             ("/review.json", self._review, "GET"),
+            ("/explain/{name}", self._explain, "GET"),
+            ("/why-not/{agent_name}/{task_type}", self._why_not, "GET"),
             ("/stream", self._stream, "GET"),
             ("/commands", self._order, "POST"),
             ("/leave", self._leave, "POST"),
@@ -210,6 +219,39 @@ class Dashboard:
         if not _wants_page(request):
             return document(documents.review_document(fleet, now, standing(self.hub)))
         return _packed(page(pages.review_page(fleet, self._viewer(caller), now, **self._extra(request))))
+
+    async def _explain(self, request: web.Request, _caller: Caller) -> web.StreamResponse:
+        """Answer with the document of ``crl explain ID --json``."""
+        name = request.match_info["name"].removesuffix(JSON_END)
+        if not is_identifier(name):
+            raise Refusal(404, "Nothing is known by that id.")
+        return await self._read(read_explanation(self._settings, self._kafka, name))
+
+    async def _why_not(self, request: web.Request, _caller: Caller) -> web.StreamResponse:
+        """Answer with the document of ``crl why-not AGENT/TASK --json``."""
+        agent_name, task_type = request.match_info["agent_name"], request.match_info["task_type"]
+        if not (is_identifier(agent_name) and is_identifier(task_type)):
+            raise Refusal(404, "There is no such task.")
+        return await self._read(read_why_not(self._settings, self._kafka, TaskKey(agent_name, task_type), now_ms()))
+
+    async def _read(self, reading: Coroutine[Any, Any, Any]) -> web.Response:
+        """Wait for what is read from the topics, of which only a few at a time are read."""
+        task = asyncio.create_task(self._in_turn(reading))
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                return document(await task)
+        except NotFound:
+            raise Refusal(
+                404, "The topics do not have it.", "crl explain and crl why-not say where they looked"
+            ) from None
+        except TimeoutError:
+            raise Refusal(503, "The topics took too long to read.", "use crl explain or crl why-not") from None
+        except CrlError as error:
+            raise Refusal(503, error.message, error.hint or "") from None
+
+    async def _in_turn(self, reading: Coroutine[Any, Any, Any]) -> Any:
+        async with self._readers:
+            return await reading
 
     async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         if request.method == "HEAD":
