@@ -37,9 +37,11 @@ LONG: Final = (
     "integration/test_two_installations.py",
     "integration/test_up.py",
     "test_compiled.py",
-    # Every dialog in a real browser, and a fleet of a thousand tasks.
-    "browser/test_pages.py::test_every_dialog_",
+    # Every page and dialog in a real browser, wide and narrow, light and dark; a thousand tasks; a real worker.
+    "browser/test_pages.py::test_every_",
     "browser/test_pages.py::test_searching_a_thousand_",
+    "browser/test_pages.py::test_a_proposal_is_decided_",
+    "browser/test_with_kafka.py",
     # Third-party libraries, in a separate environment.
     "joins/test_openfeature.py::test_the_provider_keeps_the_laws_",
     "joins/test_sync.py::test_an_agent_in_node_follows_through_flagds_provider",
