@@ -113,10 +113,14 @@ class Installation:
         }
         return environment_of_this_checkout() | own | {f"CRL_{name.upper()}": value for name, value in settings.items()}
 
-    def start_worker(self, program: Sequence[str] = ("-m", "crl_stream", "worker"), **settings: str) -> WorkerProcess:
+    def start_worker(
+        self, program: Sequence[str] = ("-m", "crl_stream", "worker"), *, port: int = 0, **settings: str
+    ) -> WorkerProcess:
+        """Start a worker on a free port, or on the one of a worker that has ended."""
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+            if not port:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
         name = f"worker-{len(self.workers) + 1}"
         log = self.folder / f"{name}.log"
         with log.open("wb") as output:

@@ -11,16 +11,15 @@ import typer
 
 from crl_stream.cli.clock import now_ms
 from crl_stream.cli.session import Session
-from crl_stream.cli.status import KAFKA_SECONDS, finding_line
 from crl_stream.cli.talk import LogLines, say, show, show_json
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.messages import Overview
 from crl_stream.core.overview import Condition
+from crl_stream.dashboard.findings import troubles_of
 from crl_stream.dashboard.text import render
 from crl_stream.dashboard.web.doors import link
-from crl_stream.errors import CrlError, NotFound, UsageError
+from crl_stream.errors import NotFound, UsageError
 from crl_stream.kafka.commands import default_actor
-from crl_stream.kafka.fleet_health import inspect_kafka
 from crl_stream.kafka.overview_page import read_overview
 from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings import Settings
@@ -99,18 +98,7 @@ async def _look(settings: Settings, *, with_troubles: bool) -> tuple[Overview, l
                 "There is no overview yet.",
                 hint="`crl up` or `crl worker --role overview` writes it once a task has an outcome",
             )
-        return overview, await _troubles(settings, kafka) if with_troubles else []
-
-
-async def _troubles(settings: Settings, kafka: KafkaSession) -> list[str]:
-    """Return the problems visible in Kafka. The page does not show them: it stays the same after its writer stops."""
-    try:
-        async with asyncio.timeout(KAFKA_SECONDS):
-            return [finding_line(found) for found in await inspect_kafka(settings, kafka) if found["trouble"]]
-    except TimeoutError:
-        return ["kafka: Kafka answers too slowly to report what is running. Check the broker."]
-    except CrlError as error:
-        return [f"kafka: {error.message}"]
+        return overview, await troubles_of(settings, kafka) if with_troubles else []
 
 
 def _instant(text: str) -> int:

@@ -21,7 +21,6 @@ from crl_stream.cli.status_text import (
     EVERY_SECONDS,
     Health,
     Seen,
-    finding_line,
     screen_lines,
     summary_line,
     system_line,
@@ -31,6 +30,7 @@ from crl_stream.cli.status_text import (
 )
 from crl_stream.cli.talk import Terminal, say, show, show_json
 from crl_stream.core.overview import Condition
+from crl_stream.dashboard.findings import finding_line
 from crl_stream.dashboard.task_states import state_of
 from crl_stream.errors import CrlError, NotFound, Unavailable, UsageError
 from crl_stream.visible import visible

@@ -12,6 +12,7 @@ from crl_stream.cli.adoption import adoption_note, fleet_adoption
 from crl_stream.cli.drill.standing import LastDrills
 from crl_stream.cli.scorecards import fleet_scorecard, scorecard_note
 from crl_stream.cli.talk import lay_out
+from crl_stream.dashboard.findings import finding_line
 from crl_stream.dashboard.task_states import is_trouble, state_of, wrongs
 from crl_stream.errors import CrlError
 from crl_stream.visible import visible
@@ -185,15 +186,6 @@ def summary_line(seen: Seen) -> str:
     ]
     said = f": {', '.join(words)}" if words else ""
     return f"{tasks_in_words(seen.n_tasks)}{said}" + (f" ({', '.join(late)})" if late else "")
-
-
-def finding_line(finding: dict[str, Any]) -> str:
-    """Format a finding as one line: its name, when it began, what it is and what to do."""
-    since = finding["since"]
-    told = f" since {since[:19].replace('T', ' ')} UTC" if since else ""
-    head = finding["name"] if finding["trouble"] else f"note {finding['name']}"
-    action = finding["action"]
-    return visible(f"{head}{told}: {finding['text']}" + (f" {action[:1].upper()}{action[1:]}." if action else ""))
 
 
 def row_of(task: dict[str, Any]) -> tuple[Any, ...]:

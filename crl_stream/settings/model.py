@@ -142,7 +142,7 @@ class Web(CheckedSection):
     """
     port: Annotated[int, Field(ge=0, le=65_535)] = 6_080
     """Port of `crl dashboard --web`; 0 picks a free one."""
-    orders: Literal["on", "off"] = "on"
+    commands: Literal["on", "off"] = "on"
     """Whether people can send commands from the pages; with off, a page only shows each command."""
     actor_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{0,100}$")] = ""
     """Header in which an authenticating proxy names the person, e.g. X-Forwarded-User; needs web.trusted_addresses."""

@@ -242,7 +242,7 @@ def _tonight(teller: Teller, told: dict[str, TaskKey]) -> None:
     teller.command(m.StartRollout, key, "ana", "step by step", variant_id="terse-v2")
     teller.at(8 * MINUTE)
     key = told["backend-architect"]
-    teller.driver.tick = 2_000
+    teller.driver.tick = 300  # what the engine writes takes time too
     teller.collapse(key, "api-optimized", "api-baseline", letters="SSSSSSSSFSSSSSFFFFSFFF")
     teller.outcomes(key, "api-baseline", "SSSSSSSSSSSSSSSS", 3, active_epoch=teller.epoch(key))
     teller.flush()

@@ -71,9 +71,9 @@ class Looker:
     def text(self, at: str) -> str:
         return self.page.inner_text(at)
 
-    def wait(self, script: str) -> None:
+    def wait(self, script: str, seconds: float = WAIT_MS / 1_000) -> None:
         """Wait until a JavaScript expression is true; Playwright's own wait needs eval, which the policy forbids."""
-        until = time.monotonic() + WAIT_MS / 1_000
+        until = time.monotonic() + seconds
         while not self._is_true(script):
             assert time.monotonic() < until, (
                 f"never true: {script}; the page says: {self.page.inner_text('body')[:2000]}"

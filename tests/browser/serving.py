@@ -110,7 +110,7 @@ class Served:
         self.hub.hear_engine()
 
     async def carry_out(self, _kafka: Any, command: Any) -> Ordered:
-        """Give a command to the engine and return its answer, as ``web.orders.carry_out`` does with Kafka."""
+        """Give a command to the engine and return its answer, as ``web.commands.carry_out`` does with Kafka."""
         assert self.teller is not None
         driver = self.teller.driver
         self.orders.append(command)

@@ -15,6 +15,7 @@ from stages.test_overview import Worker, log_of, page_of
 from crl_stream.cli import dashboard, main
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text
+from crl_stream.dashboard import findings
 from crl_stream.dashboard.text import render
 from crl_stream.errors import Unavailable
 from crl_stream.kafka import overview_page
@@ -75,7 +76,7 @@ def test_nothing_is_called_healthy_while_the_monitor_does_not_run(
     async def inspect(*_: Any) -> list[dict[str, Any]]:
         return [finding("not_running", "monitor", "The monitor is not running.", "start one", from_text(AT))]
 
-    monkeypatch.setattr(dashboard, "inspect_kafka", inspect)
+    monkeypatch.setattr(findings, "inspect_kafka", inspect)
     _, out, err = call(monkeypatch, page, *(["--json"] if json_wanted else []))
     said = " ".join(out.decode().split())
     assert "not_running since 2025-11-19 14:30:00 UTC: The monitor is not running. Start one." in said
@@ -89,7 +90,7 @@ def test_a_kafka_that_cannot_say_what_runs_is_no_sign_of_health(
     async def inspect(*_: Any) -> list[dict[str, Any]]:
         raise Unavailable("Kafka does not answer at 127.0.0.1:1.", hint="is it running?")
 
-    monkeypatch.setattr(dashboard, "inspect_kafka", inspect)
+    monkeypatch.setattr(findings, "inspect_kafka", inspect)
     code, out, _ = call(monkeypatch, page)
     assert code == 0
     assert "- kafka: Kafka does not answer at 127.0.0.1:1." in out.decode() and "✓" not in out.decode()

@@ -68,7 +68,7 @@ class Browser:
         """Send an order as the script of a page does."""
         headers = {PROOF: self.csrf, "Origin": self.url, "Sec-Fetch-Site": "same-origin"}
         body = {"command": command, "reason": reason} | fields
-        async with self.session.post(f"{self.url}/dashboard/orders", json=body, headers=headers) as response:
+        async with self.session.post(f"{self.url}/dashboard/commands", json=body, headers=headers) as response:
             return response.status, await response.json()
 
     @asynccontextmanager

@@ -20,7 +20,7 @@ from dashboard.served import ACTOR, Served, serving, some_settings
 
 MARK = "<script>alert(1)</script>"
 """What an attack would like to see in an answer."""
-ORDERS = "/dashboard/orders"
+ORDERS = "/dashboard/commands"
 
 
 @pytest.fixture
@@ -108,6 +108,7 @@ ATTACKS: dict[str, tuple[Callable[[Sent], Sent], int]] = {
     "an order by GET": (lambda sent: sent._replace(method="GET", body=None), 405),
     "an order by PUT": (lambda sent: sent._replace(method="PUT"), 405),
     "an order by DELETE": (lambda sent: sent._replace(method="DELETE"), 405),
+    "a stream by HEAD": (lambda sent: sent._replace(method="HEAD", path="/dashboard/stream", body=None), 405),
     "an order by PATCH": (lambda sent: sent._replace(method="PATCH"), 405),
     "an order to a page": (lambda sent: sent._replace(path="/dashboard/"), 405),
     "an order to the views of the worker": (lambda sent: sent._replace(path="/api/tasks"), 405),
@@ -134,7 +135,7 @@ ATTACKS: dict[str, tuple[Callable[[Sent], Sent], int]] = {
 
 async def test_an_order_that_is_right_in_every_respect_is_not_stopped(served: Served, browser: Browser) -> None:
     status, text, _ = await send(served.url, an_order(browser))
-    assert (status, json.loads(text)["error"]) == (404, "The order is about a task that nobody knows.")
+    assert (status, json.loads(text)["error"]) == (404, "The task is not known.")
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -178,7 +179,7 @@ PATHS = (
     "/dashboard/enter",
     f"/dashboard/enter?token={MARK}",
     f"/dashboard/stream?task={MARK}",
-    "/dashboard/orders",
+    "/dashboard/commands",
 )
 
 
@@ -328,6 +329,32 @@ async def test_the_token_signs_in_through_the_form_and_scripts_through_a_header(
         assert (await send(served.url, Sent(headers | {"Authorization": "Bearer open"}, body)))[0] == 401
 
 
+async def test_without_a_token_the_form_lets_nobody_in(served: Served) -> None:
+    for token in ("", "guess"):
+        form = {"token": token, "name": "ada"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"{served.url}/dashboard/enter", data=form, headers={"Origin": served.url}, allow_redirects=False
+            ) as response,
+        ):
+            assert response.status == 401
+            assert "Set-Cookie" not in response.headers
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[::1", "a b"])
+async def test_no_page_is_shown_under_a_strange_host_name(host: str, served: Served, browser: Browser) -> None:
+    name, port = served.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(name, int(port))
+    cookie = f"Cookie: {COOKIE}={browser.cookie}"
+    writer.write(f"GET /dashboard/ HTTP/1.1\r\nHost: {host}\r\n{cookie}\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.split(b" ")[1] in {b"400", b"403"}
+    assert browser.csrf.encode() not in answer
+    assert b"evil" not in answer
+
+
 async def test_only_a_trusted_proxy_may_say_who_somebody_is(tmp_path: Path) -> None:
     flags = {"web__actor_header": "X-Forwarded-User", "web__trusted_addresses": "127.0.0.1, 10.0.0.0/8"}
     async with serving(tmp_path, **flags) as served, Browser(served.url) as browser:
@@ -392,10 +419,10 @@ async def test_a_dashboard_for_the_network_goes_by_addresses_and_by_names_that_a
 
 
 async def test_a_dashboard_without_orders_takes_none(tmp_path: Path) -> None:
-    async with serving(tmp_path, web__orders="off") as served, Browser(served.url) as browser:
+    async with serving(tmp_path, web__commands="off") as served, Browser(served.url) as browser:
         await browser.enter(served.link())
         status, text, _ = await send(served.url, an_order(browser))
-        assert (status, json.loads(text)["error"]) == (403, "This dashboard takes no orders.")
+        assert (status, json.loads(text)["error"]) == (403, "This dashboard accepts no commands.")
 
 
 async def test_the_rules_of_the_json_views_stay_as_they_were(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from crl_stream.core.overview import Condition
 from crl_stream.core.policy import Policy
 from crl_stream.dashboard import entries, pages
 from crl_stream.dashboard.fleet import Fleet
+from crl_stream.dashboard.pages import rows
 from crl_stream.dashboard.pages.orders import Order
 from crl_stream.dashboard.pages.rows import PER_PAGE, rows_of, safe_json
 from crl_stream.dashboard.task_states import brief
@@ -264,9 +265,9 @@ def test_the_five_sections_have_the_words_and_figures_of_the_text_dashboard(whic
 @pytest.mark.parametrize("which", ["golden", "story"])
 def test_a_row_of_the_table_says_about_a_task_what_crl_status_says(which: str) -> None:
     fleet, now = golden() if which == "golden" else (story(), NOW)
-    rows = {TaskKey(row.agent, row.task): row for row in rows_of(fleet, now)}
-    assert set(rows) == set(fleet.tasks)
-    for key, row in rows.items():
+    shown = {TaskKey(row.agent, row.task): row for row in rows_of(fleet, now)}
+    assert set(shown) == set(fleet.tasks)
+    for key, row in shown.items():
         name, variant, epoch, q, _, _, state = status_row(brief(fleet.tasks[key], now))
         assert f"{row.agent}/{row.task}" == name
         assert (row.epoch, row.q) == (epoch, q)
@@ -462,3 +463,23 @@ def test_a_rollback_that_only_the_overview_knows_is_listed_without_a_button() ->
     fleet.hear(msgspec.structs.replace(overview, rollbacks=[a_rollback("rb-gone", 0)]))
     page = pages.fleet_page(fleet, VIEWER, from_text(overview.timestamp))
     assert "/dashboard/rollbacks/rb-gone" in page and "undo-rb-gone" not in page
+
+
+def test_a_rollback_says_what_became_of_the_one_before() -> None:
+    fleet, now = golden()
+    again = {}
+    for event in fleet.rollbacks.values():
+        again.setdefault((event.agent_name, event.task_type), []).append(event)
+    [newest, before, *_] = next(
+        events for events in again.values() if len(events) > 1 and all(event.enforced for event in events)
+    )
+    text = read(pages.rollback_page(fleet, newest.rollback_id, VIEWER, now)).text
+    assert f"Last time, {before.timestamp[:10]}: {before.from_variant} was rolled back to {before.to_variant}" in text
+
+
+def test_of_a_larger_fleet_the_table_has_the_most_urgent_tasks_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "MOST", 60)
+    page = pages.fleet_page(story(200), VIEWER, NOW)
+    found = re.search(r'<script type="application/json" id="tasks-rows">(.*?)</script>', page)
+    assert found is not None and len(json.loads(found[1])) == 60
+    assert "the most urgent of 200 tasks; crl status --all lists all" in read(page).text

@@ -220,3 +220,23 @@ def test_a_row_of_a_task_that_is_gone_is_null() -> None:
     assert '"key":"agent/a","row":null' in told
     assert '"row":[1]' in told
     assert list(painter.events(hub, found)) == []
+
+
+async def test_what_is_not_working_is_found_out_and_told(served: Served, browser: Browser) -> None:
+    hub = served.dashboard.hub
+    said = ["monitor: The monitor does not run. Start it with `crl worker`."]
+
+    async def inspect() -> list[str]:
+        return said
+
+    hub._inspect = inspect
+    hub._caught_up.set()
+    async with browser.stream() as events:
+        await anext(events)
+        looking = asyncio.create_task(hub._look())
+        await until(events, lambda event: event.name == "overview")
+        looking.cancel()
+    _, page = await browser.json("/dashboard/fleet.json")
+    assert (page["health"], page["concerns"][0]) == ("ATTENTION NEEDED", said[0])
+    _, text, _ = await browser.get("/dashboard/")
+    assert "The monitor does not run." in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import time
@@ -119,6 +120,9 @@ async def test_the_whole_fleet_is_held_and_resumed_from_the_page(installation: I
         }
         _, task = await worker.get(f"/api/tasks/{AGENT}/{TASK}")
         assert task["fleet_held"]["actor"] == results[0].actor
+        _, out, _ = await installation.run_crl("audit", "--json")
+        [entry] = [one for one in json.loads(out)["audit"] if one["action"] == "HoldAll"]
+        assert (entry["actor"], entry["reason"], entry["outcome"]) == (results[0].actor, "a bad night", "applied")
         status, answer = await browser.order("ResumeAll", reason="over")
         assert (status, answer["outcome"]) == (200, "applied")
 

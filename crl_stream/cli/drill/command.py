@@ -14,9 +14,9 @@ from crl_stream.cli.application import TERMINATED
 from crl_stream.cli.drill.drilling import Drilled, Options, drill
 from crl_stream.cli.drill.report import Report, Step, closing_line, heading, step_line, worst
 from crl_stream.cli.status import look
-from crl_stream.cli.status_text import finding_line
 from crl_stream.cli.talk import say, show, show_json
 from crl_stream.core.instant import to_text
+from crl_stream.dashboard.findings import finding_line
 from crl_stream.errors import CrlError, DrillFailed, DrillRunning, UsageError
 
 

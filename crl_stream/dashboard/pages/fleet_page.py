@@ -21,7 +21,7 @@ from crl_stream.dashboard.pages.conditions import FILTERS
 from crl_stream.dashboard.pages.frame import Scene, linked, page
 from crl_stream.dashboard.pages.happenings import ORDERED, Happening, happening_of
 from crl_stream.dashboard.pages.phrases import number, plural
-from crl_stream.dashboard.pages.rows import PER_PAGE, island_of, rows_of, table_of
+from crl_stream.dashboard.pages.rows import island_of, rows_of, table_of
 from crl_stream.dashboard.pages.viewer import Viewer
 from crl_stream.explaining.fates import fates_of, status_of
 from crl_stream.proposals.page import stands
@@ -87,7 +87,7 @@ def fleet_page(fleet: Fleet, viewer: Viewer, now: int, *, troubles: Sequence[str
         "table": table_of(rows, viewer.base, now),
         "island": island_of(rows),
         "filters": [(mark, label, sum(mark in row.marks for row in rows)) for mark, label in FILTERS],
-        "per_page": PER_PAGE,
+        "left_out": len(fleet.tasks) - len(rows),
         "changes": changes_of(fleet)[:CHANGES],
         "overview": overview,
         "condition": shown,
@@ -212,7 +212,7 @@ def _rollbacks(scene: Scene, notes: Sequence[m.RollbackNote]) -> list[RecentRoll
         status = "" if event is None else status_of(event, fates[note.rollback_id])
         order = None
         if event is not None and note.undo_command is not None:
-            order = scene.order(orders.undo(event, f"undo-{note.rollback_id}"))
+            order = scene.order(orders.undo(event, last_time(fleet, event), f"undo-{note.rollback_id}"))
         look = look_of(status)
         found.append(
             RecentRollback(
@@ -220,6 +220,17 @@ def _rollbacks(scene: Scene, notes: Sequence[m.RollbackNote]) -> list[RecentRoll
             )
         )
     return found
+
+
+def last_time(fleet: Fleet, event: m.RollbackEvent) -> str:
+    """Return what became of the task's rollback before this one; empty if none is known."""
+    key, when = TaskKey(event.agent_name, event.task_type), from_text(event.timestamp)
+    for before in fleet.rollbacks_of(key):
+        if before.enforced and from_text(before.timestamp) < when:
+            status = status_of(before, fates_of([before], fleet.facts_of(key))[before.rollback_id])
+            day = before.timestamp[:10]
+            return f"Last time, {day}: {before.from_variant} was rolled back to {before.to_variant}, {status}."
+    return ""
 
 
 def facts_about(fleet: Fleet, events: Sequence[m.RollbackEvent]) -> Iterator[Any]:

@@ -95,8 +95,8 @@ def resume_all() -> Order:
     )
 
 
-def undo(event: m.RollbackEvent, name: str = "undo") -> Order:
-    """Take the latest rollback back."""
+def undo(event: m.RollbackEvent, last_time: str = "", name: str = "undo") -> Order:
+    """Take the latest rollback back; ``last_time`` says what became of the one before."""
     key = TaskKey(event.agent_name, event.task_type)
     return Order(
         name=name,
@@ -108,6 +108,7 @@ def undo(event: m.RollbackEvent, name: str = "undo") -> Order:
             ("undo", "", f"{event.from_variant} becomes active again, epoch {event.epoch + 1}, and leaves quarantine."),
             ("pause", "", "Automatic changes of this task are held for a while, rollbacks too (policy: undo_hold)."),
             ("warn", "warn", f"It was rolled back because: {event.reason}."),
+            *([("clock", "", last_time)] if last_time else []),
         ],
         note=f"Refused if the epoch is no longer {event.epoch}.",
         command=event.undo_command,

@@ -14,7 +14,7 @@ from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.policy import Degradation, Policy
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages import orders
-from crl_stream.dashboard.pages.fleet_page import look_of, moved, touches
+from crl_stream.dashboard.pages.fleet_page import last_time, look_of, moved, touches
 from crl_stream.dashboard.pages.frame import Scene, page
 from crl_stream.dashboard.pages.happenings import Happening
 from crl_stream.dashboard.pages.missing import missing_page
@@ -110,6 +110,7 @@ def rollback_page(
         before=_before(fleet, key, event),
         acts=[scene.order(order) for order in _acts(fleet, event, status)],
         touches=touches(fleet, key),
+        last_time=last_time(fleet, event),
         parts=parts,
     )
 
@@ -121,7 +122,7 @@ def _acts(fleet: Fleet, event: m.RollbackEvent, status: str) -> Iterator[orders.
         return
     yield orders.confirm(event)
     if snapshot is None or snapshot.epoch == event.epoch:
-        yield orders.undo(event)
+        yield orders.undo(event, last_time(fleet, event))
         yield orders.hold(key)
 
 

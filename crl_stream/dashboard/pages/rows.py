@@ -23,6 +23,10 @@ PER_PAGE: Final = 50
 """How many rows are in the page at once."""
 
 
+MOST: Final = 5_000
+"""How many tasks the table has; of a larger fleet, it has the most urgent ones."""
+
+
 class Row(NamedTuple):
     """One task in the table; ``app.js`` reads the fields in this order."""
 
@@ -107,10 +111,10 @@ def next_command(fleet: Fleet, key: TaskKey) -> str:
 
 
 def rows_of(fleet: Fleet, now: int) -> list[Row]:
-    """Return all rows, the most urgent first, then by name."""
+    """Return the rows of the most urgent tasks, at most ``MOST``, the most urgent first, then by name."""
     rolled_back = newest_rollbacks(fleet)
     rows = [row_of(fleet, key, now, rolled_back) for key in fleet.tasks]
-    return sorted(rows, key=lambda row: (row.rank, row.agent, row.task))
+    return sorted(rows, key=lambda row: (row.rank, row.agent, row.task))[:MOST]
 
 
 def table_of(rows: Sequence[Row], base: str, now: int) -> str:

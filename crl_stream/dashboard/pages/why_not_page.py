@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from crl_stream.core.identity import TaskKey
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages.frame import Scene, page
@@ -9,15 +11,18 @@ from crl_stream.dashboard.pages.viewer import Viewer
 from crl_stream.explaining.why_not import WhyNot, details_of, is_in_play, is_near, words_of
 
 
-def why_not_page(fleet: Fleet, found: WhyNot, viewer: Viewer, now: int) -> str:
+def why_not_page(
+    fleet: Fleet, found: WhyNot, viewer: Viewer, now: int, *, troubles: Sequence[str] = (), parts: bool = False
+) -> str:
     """Return the conclusion, and the conditions of every step that is in play; the others follow in one line each."""
     key = TaskKey(found.agent_name, found.task_type)
     full = [answer for answer in found.answers if is_in_play(answer, found)]
     return page(
-        Scene(fleet=fleet, viewer=viewer, now=now, orders=[]),
+        Scene(fleet=fleet, viewer=viewer, now=now, troubles=troubles, orders=[]),
         "why_not.html",
         title=f"Why not: {key}",
         current="fleet",
+        parts=parts,
         key=key,
         found=found,
         full=full,

@@ -85,6 +85,7 @@
   function swap(fresh, all) {
     if (fresh.documentElement.dataset.page !== root.dataset.page) { location.reload(); return; }
     const opened = $("dialog[open]"), active = document.activeElement;
+    if (!opened && $$("[data-live]", fresh).some((el) => !$(`[data-live="${el.dataset.live}"]`))) { location.reload(); return; } // a new section
     const mark = active && active !== document.body ? ["id", "href", "data-open", "data-copy"].map((n) => active.getAttribute(n) && `[${n}="${CSS.escape(active.getAttribute(n))}"]`).find(Boolean) : null;
     $$("[data-live]").forEach((el) => {
       const name = el.dataset.live, next = $(`[data-live="${name}"]`, fresh);
@@ -156,9 +157,9 @@
     banner.hidden = state !== "lost";
     if (state !== "lost") return;
     const since = spoke || Date.parse(root.dataset.now) - ahead, text = told.text && !told.live && !failed ? told.text : "";
-    put($("b", banner), text ? `${text[0].toUpperCase()}${text.slice(1)}.` : `Not live. Nothing was heard since ${hms(since + ahead)}, ${age(Date.now() - since)} ago.`);
+    put($("b", banner), text ? `${text[0].toUpperCase()}${text.slice(1)}.` : `Not live. Nothing was heard since ${hms(since + ahead)}.`);
     const wait = retryAt ? ` Trying again in ${age(retryAt - Date.now())}.` : "";
-    put($(".dim", banner), `All figures are from then and may be wrong now.${wait} Commands with crl still work: each names its epoch and is refused if the task moved on.`);
+    put($(".dim", banner), `All figures are from then, ${age(Date.now() - since)} ago, and may be wrong now.${wait} Commands with crl still work: each names its epoch and is refused if the task moved on.`);
   }
   $("#retry")?.addEventListener("click", connect);
   document.addEventListener("visibilitychange", () => {
@@ -213,7 +214,7 @@
     send.setAttribute("aria-busy", "true");
     answer.className = "answer"; answer.textContent = "Sent. Waiting for the monitor's answer…";
     try {
-      const reply = await fetch(`${base}/orders`, {
+      const reply = await fetch(`${base}/commands`, {
         method: "POST",
         headers: { "Content-Type": "application/json", "X-CRL-Token": root.dataset.csrf },
         body: JSON.stringify(bodyOf(at)),
@@ -298,10 +299,13 @@
     const PAGE = 50, body = $("tbody", table), find = $("#find"), said = $("#said"), resort = $("#resort");
     let rows = new Map(), filter = "", sort = "attention", down = false, page = 0, found = [], shown = new Map();
     const fill = (lists) => { rows = new Map(lists.map((list) => { const row = rowOf(list); return [row.key, row]; })); };
-    function draw(paint = true) {
+    function select() {
       const words = find.value.trim().toLowerCase().split(/\s+/).filter(Boolean), key = KEYS[sort];
-      found = [...rows.values()].filter((r) => r.marks.includes(filter) && words.every((w) => r.text.includes(w)));
-      found.sort((a, b) => (down ? -1 : 1) * compare(key(a), key(b)) || compare([a.agent, a.task], [b.agent, b.task]));
+      return [...rows.values()].filter((r) => r.marks.includes(filter) && words.every((w) => r.text.includes(w)))
+        .sort((a, b) => (down ? -1 : 1) * compare(key(a), key(b)) || compare([a.agent, a.task], [b.agent, b.task]));
+    }
+    function draw(paint = true) {
+      found = select();
       page = Math.min(page, Math.max(0, Math.ceil(found.length / PAGE) - 1));
       const now50 = found.slice(page * PAGE, page * PAGE + PAGE);
       if (paint) body.innerHTML = now50.map((r) => `<tr data-key="${esc(r.key)}">${cells(r)}</tr>`).join("");
@@ -320,13 +324,12 @@
     }
     function change({ key, row: list }) {
       const before = rows.get(key), tr = shown.get(key);
-      if (!list) { rows.delete(key); resort.hidden = !tr; return; }
+      if (!list) { rows.delete(key); queue_(); return; }
       const row = rowOf(list);
       rows.set(key, row);
       if (!before || before.marks !== row.marks || before.rank !== row.rank) {
         queue_();
         if (!before && rows.size <= PAGE && !find.value && !filter) { draw(); return; }
-        resort.hidden = false;
       }
       if (!tr) return;
       const focused = tr.contains(document.activeElement) && document.activeElement.tagName;
@@ -335,7 +338,12 @@
       setTimeout(() => tr.classList.remove("touched"), 900);
     }
     let counting = 0;
-    const queue_ = () => { counting ||= setTimeout(() => { counting = 0; words_(); }, 250); };
+    const queue_ = () => { counting ||= setTimeout(() => {
+      counting = 0;
+      const next = select();
+      resort.hidden = next.length === found.length && next.every((r, k) => r.key === found[k].key);
+      words_();
+    }, 250); };
     find.addEventListener("input", () => { page = 0; draw(); });
     resort.addEventListener("click", () => draw());
     $$(".chip[data-f]").forEach((chip) => chip.addEventListener("click", () => {

@@ -8,7 +8,7 @@ answers       responses with the headers that protect them
 own_rules     marks the handlers for which the gate of a worker does not count
 documents     the pages as JSON
 static_files  the style sheet and the scripts
-orders        what a person commands, and the monitor's answer
+orders        the commands of people, and the monitor's answer
 hub           one consumer for everybody who looks
 stream        server-sent events to open pages
 server        serves it without a worker

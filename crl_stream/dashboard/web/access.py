@@ -8,7 +8,7 @@ Somebody is known in one of three ways:
 * by the header ``web.actor_header`` of an authenticating proxy at one of ``web.trusted_addresses``.
 
 A foreign web page can make a browser send requests here, even under the page's own host name if its DNS answers with a
-loopback address.  So the name of the host must be known, and an order must come from a page of this origin and carry a
+loopback address.  So the name of the host must be known, and a command must come from a page of this origin and carry a
 secret that only such a page has.
 """
 
@@ -58,7 +58,7 @@ class Caller(NamedTuple):
 
     @property
     def signed(self) -> str:
-        """The actor of an order, as commands name it."""
+        """The actor, as commands name it."""
         return f"web:{self.actor}"
 
 
@@ -137,7 +137,7 @@ class Access:
         if host is None or not (host in self.rules.names or (not self.rules.is_local and _is_address(host))):
             raise Refusal(
                 403,
-                "This dashboard does not go by that host name.",
+                "This dashboard does not accept that host name.",
                 "open it under the address that it printed, or add the name to web.allowed_hosts",
             )
 
@@ -154,7 +154,7 @@ class Access:
         if found is None:
             raise Refusal(
                 401,
-                "Nobody is signed in here.",
+                "You are not signed in.",
                 "crl dashboard --link prints an address that opens it once; or sign in with worker.web_token",
             )
         return Caller(found.actor, found.csrf, "session", found.until)
@@ -167,7 +167,7 @@ class Access:
         if peer is None or not any(peer in network for network in self.rules.trusted):
             raise Refusal(
                 403,
-                "A name was given by an address that is not trusted to give names.",
+                "The name comes from an address that is not a trusted proxy.",
                 "web.trusted_addresses lists the addresses of the proxies",
             )
         if not is_actor(name):
@@ -185,18 +185,18 @@ class Access:
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "same-origin")
         host = request.headers.get("Host", "").lower()
         if origin is None or origin.lower() not in {f"http://{host}", f"https://{host}"} or site != "same-origin":
-            raise Refusal(403, "Orders are taken only from the pages of this dashboard.", "reload the page")
+            raise Refusal(403, "Commands are accepted only from this dashboard's own pages.", "reload the page")
 
     def check_order(self, request: web.Request, caller: Caller) -> None:
-        """Refuse an order that does not come from a page of this dashboard, or from a script with the token."""
+        """Refuse a command that does not come from a page of this dashboard, or from a script with the token."""
         if request.content_type != "application/json":
-            raise Refusal(415, "An order is JSON.", "send Content-Type: application/json")
+            raise Refusal(415, "A command must be JSON.", "send Content-Type: application/json")
         if caller.way == "bearer":
             return  # a browser asks before it sends this header for a foreign page, and is then refused
         self.check_origin(request)
         given = request.headers.get(PROOF, "")
         if not caller.csrf or not hmac.compare_digest(given.encode(errors="replace"), caller.csrf.encode()):
-            raise Refusal(403, "The order does not carry the secret of its page.", "reload the page, then repeat it")
+            raise Refusal(403, "The command lacks the secret of its page.", "reload the page, then repeat it")
 
 
 def _host_of(text: str) -> str | None:

@@ -47,7 +47,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     until: int
     """When it ends, in milliseconds since the epoch."""
     csrf: str = ""
-    """What a session's page sends with every order."""
+    """What a session's page sends with every command."""
 
 
 def is_actor(name: str) -> bool:

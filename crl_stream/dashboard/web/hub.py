@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -32,6 +32,10 @@ SILENT_SECONDS: Final = 4.0
 """If Kafka has not answered for so long, what is shown is not live."""
 READY_SECONDS: Final = 10.0
 """How long a page waits until the topics have been read."""
+INSPECT_SECONDS: Final = 10.0
+"""Seconds between two looks at what is running."""
+INSPECTED_SECONDS: Final = 3.0
+"""How long the first page waits for the first of them."""
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
 WAITING_TASKS: Final = 500
 WAITING_EVENTS: Final = 200
@@ -81,11 +85,12 @@ class Subscription:
 class Hub:
     """The fleet as one process knows it, and everybody who watches it."""
 
-    def __init__(self, kafka: Kafka) -> None:
-        self._kafka = kafka
+    def __init__(self, kafka: Kafka, inspect: Callable[[], Awaitable[list[str]]] | None = None) -> None:
+        self._kafka, self._inspect = kafka, inspect
         self.closing = False
         self._viewers: set[Subscription] = set()
         self._reading: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._viewed = 0.0
         self._begin_anew()
 
@@ -95,6 +100,8 @@ class Hub:
         """Changes when the fleet is read from the beginning; versions of another id cannot be compared."""
         self.version = 0
         """Grows with every change."""
+        self.troubles: list[str] = []
+        """One line for each thing that is not working, as ``crl dashboard`` prints it."""
         self.trouble = "the topics are being read"
         """Why the fleet is not live; empty while it is."""
         self.lost_at: int | None = None
@@ -102,7 +109,7 @@ class Hub:
         self._answered = now_ms()
         self._positions: Offsets = {}
         self._past: deque[tuple[int, Change]] = deque(maxlen=REMEMBERED)
-        self._caught_up = asyncio.Event()
+        self._caught_up, self._inspected = asyncio.Event(), asyncio.Event()
         self._settled = asyncio.Event()
 
     @property
@@ -123,9 +130,12 @@ class Hub:
         self._viewed = time.monotonic()
         if self._reading is None and not self.closing:
             self._reading = asyncio.create_task(self._follow())
+            self._looking = asyncio.create_task(self._look())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READY_SECONDS):
                 await self._settled.wait()
+                async with asyncio.timeout(INSPECTED_SECONDS):
+                    await self._inspected.wait()
         return self._caught_up.is_set()
 
     def subscribe(self, about: TaskKey | None, seen: str) -> Subscription:
@@ -159,11 +169,11 @@ class Hub:
         await self._stop()
 
     async def _stop(self) -> None:
-        reading, self._reading = self._reading, None
-        if reading is not None:
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reading
+        tasks = [task for task in (self._reading, self._looking) if task is not None]
+        self._reading = self._looking = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self) -> None:
         """Follow the topics through outages until nobody watches any more."""
@@ -186,20 +196,41 @@ class Hub:
             self._settled.set()
             await asyncio.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
             tries += 1
-        self._reading = None
+        if self._looking is not None:
+            self._looking.cancel()
+        self._reading = self._looking = None
         self._begin_anew()
+
+    async def _look(self) -> None:
+        """Find out from time to time what is not working; the topics do not tell it."""
+        while self._inspect is not None:
+            try:
+                found = await self._inspect()
+            except Exception:
+                log.exception("the dashboard cannot find out what is running")
+                found = ["kafka: nothing is known of what is running; the log of this process says why."]
+            self._inspected.set()
+            if found != self.troubles:
+                self.troubles = found
+                self._tell([Change("overview", None, "overview")])
+            await asyncio.sleep(INSPECT_SECONDS)
+        self._inspected.set()
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        """Count changes, remember them for viewers that come back, and tell those that are here."""
+        for change in changes:
+            self.version += 1
+            if self._caught_up.is_set():
+                self._past.append((self.version, change))
+        if self._caught_up.is_set():
+            for viewer in self._viewers:
+                viewer.take(changes)
 
     def _is_forgotten(self) -> bool:
         return not self._viewers and time.monotonic() - self._viewed > IDLE_SECONDS
 
     def _hear(self, batch: Batch) -> None:
-        changes = []
-        for received in batch.received:
-            for change in self.fleet.take(received.topic, received):
-                self.version += 1
-                changes.append(change)
-                if self._caught_up.is_set():
-                    self._past.append((self.version, change))
+        changes = [change for received in batch.received for change in self.fleet.take(received.topic, received)]
         if batch.silent >= SILENT_SECONDS:
             self._lose("Kafka does not answer")
         else:
@@ -208,9 +239,7 @@ class Hub:
                 self._caught_up.set()
                 self._settled.set()
                 self._find_again()
-        if changes and self._caught_up.is_set():
-            for viewer in self._viewers:
-                viewer.take(changes)
+        self._tell(changes)
 
     def _lose(self, trouble: str) -> None:
         if not self.trouble or self.lost_at is None:

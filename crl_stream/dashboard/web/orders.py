@@ -1,6 +1,6 @@
-"""Orders: what a person may command from a page, as JSON, and the monitor's answer.
+"""Commands that a person may send from a page, as JSON, and the monitor's answer.
 
-``POST BASE/orders`` with ``{"command": "UndoRollback", "agent_name", "task_type", ..., "reason"}``: the name of a
+``POST BASE/commands`` with ``{"command": "UndoRollback", "agent_name", "task_type", ..., "reason"}``: the name of a
 command of ``crl.commands`` and its fields, without those that the server fills in: id, times and actor.  ``HoldAll``
 and ``ResumeAll`` have no task.  ``ApproveProposal`` names only the proposal, and ``revision`` if it must be the one
 that was shown; the server adds the exact change.
@@ -56,7 +56,7 @@ ANSWER_SECONDS: Final = 20.0
 
 
 class Ordered(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an order."""
+    """What became of a command."""
 
     outcome: str
     """``applied`` or ``refused``."""
@@ -67,26 +67,26 @@ class Ordered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_order(body: bytes) -> dict[str, Any]:
-    """Return the fields of an order; refuse it if it is not JSON, or names no command that a page may give."""
+    """Return the fields of a command; refuse it if it is not JSON, or is none that a page may send."""
     found = parse_object(body)
     if isinstance(found, Bad):
-        raise Refusal(400, "The order is not a JSON object.", "reload the page")
+        raise Refusal(400, "The command is not a JSON object.", "reload the page")
     name = found.get("command")
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise Refusal(400, "There is no such order.", f"one of {', '.join(KINDS)}")
+        raise Refusal(400, "There is no such command.", f"one of {', '.join(KINDS)}")
     allowed = {"command", "reason", *FIELDS[kind]}
     allowed |= {"agent_name", "task_type"} if kind in TASK_FIELDS else set()
     if set(found) - allowed:
-        raise Refusal(400, "The order has a field that this command does not have.", f"allowed: {sorted(allowed)}")
+        raise Refusal(400, "The command has an unknown field.", f"allowed: {sorted(allowed)}")
     reason = found.get("reason")
     if not isinstance(reason, str) or not reason.strip():
-        raise Refusal(400, "Every order needs a reason; it is published with the result.", "write why")
+        raise Refusal(400, "Every command needs a reason; it is published with the result.", "write why")
     return found
 
 
 def make_command(fleet: Fleet, order: Mapping[str, Any], actor: str, now: int) -> Any:
-    """Return the command of an order that was read; refuse one that is about nothing known."""
+    """Return the command for the fields that were read; refuse one about an unknown task or proposal."""
     kind = KINDS[order["command"]]
     fields = {name: value for name in FIELDS[kind] if (value := order.get(name)) is not None}
     fields["reason"] = order["reason"].strip()
@@ -94,14 +94,14 @@ def make_command(fleet: Fleet, order: Mapping[str, Any], actor: str, now: int) -
         return _checked(fleet_command(kind, valid_hours=valid_hours(kind, fields.get("hours")), actor=actor, **fields))
     agent_name, task_type = order.get("agent_name"), order.get("task_type")
     if not all(isinstance(name, str) and is_identifier(name) for name in (agent_name, task_type)):
-        raise Refusal(400, "The order names no task.", "agent_name and task_type")
+        raise Refusal(400, "The command names no task.", "agent_name and task_type")
     key = TaskKey(str(agent_name), str(task_type))
     if key not in fleet.tasks:
-        raise Refusal(404, "The order is about a task that nobody knows.", "crl status lists all tasks")
+        raise Refusal(404, "The task is not known.", "crl status lists all tasks")
     if kind in REVIEWS:
         fields |= _of_proposal(fleet, key, kind, fields, now)
     elif kind in NEEDS_EPOCH and "expected_epoch" not in fields:
-        raise Refusal(400, "The order does not say which epoch it means.", "expected_epoch")
+        raise Refusal(400, "The command does not say which epoch it is meant for.", "expected_epoch")
     return _checked(task_command(kind, key, actor=actor, **fields))
 
 
@@ -109,9 +109,7 @@ def _of_proposal(fleet: Fleet, key: TaskKey, kind: type[Any], fields: dict[str, 
     """Return what a review says about its proposal: an approval carries exactly the change that was shown."""
     proposal = fleet.proposals.get(str(fields.get("proposal_id")))
     if proposal is None or (proposal.agent_name, proposal.task_type) != key:
-        raise Refusal(
-            404, "The order is about a proposal that nobody knows.", "crl proposals list shows those that wait"
-        )
+        raise Refusal(404, "The proposal is not known.", "crl proposals list shows the open ones")
     revision = fields.pop("revision", None)
     if revision is not None and revision != proposal.revision:
         raise Refusal(409, "The proposal has changed since the page was made.", "look at it again")
@@ -133,9 +131,7 @@ def _checked(command: Any) -> Any:
     try:
         return msgspec.convert(msgspec.to_builtins(command), type(command))
     except msgspec.ValidationError:
-        raise Refusal(
-            400, "A field of the order has a value that the command cannot have.", "reload the page"
-        ) from None
+        raise Refusal(400, "A field of the command has an invalid value.", "reload the page") from None
 
 
 async def carry_out(access: Access, command: Any, timeout: float = ANSWER_SECONDS) -> Ordered:

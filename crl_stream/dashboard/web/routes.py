@@ -12,6 +12,7 @@ from aiohttp import web
 
 from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.dashboard import pages
+from crl_stream.dashboard.findings import troubles_of
 from crl_stream.dashboard.pages import Viewer
 from crl_stream.dashboard.web import documents
 from crl_stream.dashboard.web.access import BY_TOKEN, COOKIE, Access, Caller, Refusal, Rules
@@ -47,7 +48,7 @@ class Dashboard:
 
     def __init__(self, settings: Settings, rules: Rules, doors: Doors, *, environment: str = "") -> None:
         self._settings, self._kafka, self._web = settings, settings.kafka, settings.web
-        self.hub = Hub(settings.kafka)
+        self.hub = Hub(settings.kafka, lambda: troubles_of(settings))
         self.doors = doors
         self._access = Access(rules, doors)
         self._environment = environment
@@ -72,7 +73,7 @@ class Dashboard:
             ("/review", self._review, "GET"),
             ("/review.json", self._review, "GET"),
             ("/stream", self._stream, "GET"),
-            ("/orders", self._order, "POST"),
+            ("/commands", self._order, "POST"),
             ("/leave", self._leave, "POST"),
         ):
             app.router.add_route("*", BASE + path, self._guarded(self._known(view), methods))
@@ -86,7 +87,9 @@ class Dashboard:
         await self.close()
 
     async def close(self) -> None:
-        """End all streams and stop reading."""
+        """End all streams, stop reading, and stop waiting for answers; commands that were sent stay sent."""
+        for task in self._in_hand:
+            task.cancel()
         await self.hub.close()
 
     # -- what every request must pass ---------------------------------------------------------------
@@ -125,7 +128,7 @@ class Dashboard:
         return known
 
     def _refused(self, request: web.Request, refusal: Refusal) -> web.Response:
-        """Return a refusal as a page for people, as JSON for programs; after a refused order, the connection ends."""
+        """Return a refusal as a page for people, as JSON for programs; after a refused command, the connection ends."""
         if request.method in {"GET", "HEAD"} and _wants_page(request):
             if refusal.status == 401 and request.headers.get("Sec-Fetch-Site") == "cross-site":
                 # A link in a chat or a mail: the browser sends no strict cookie until the page itself asks again.
@@ -160,12 +163,16 @@ class Dashboard:
     def _viewer(self, caller: Caller) -> Viewer:
         return Viewer(
             actor=caller.signed,
-            may_act=self._web.orders == "on",
+            may_act=self._web.commands == "on",
             csrf=caller.csrf,
             base=BASE,
             environment=self._environment,
             stamp=self.hub.stamp,
         )
+
+    def _extra(self, request: web.Request) -> dict[str, Any]:
+        """Return what every page also takes: what is not working, and whether its script asks only for its parts."""
+        return {"troubles": self.hub.troubles, "parts": "parts" in request.query}
 
     async def _followed(self) -> None:
         """Wait until the fleet is known; refuse if it cannot be."""
@@ -179,8 +186,8 @@ class Dashboard:
         await self._followed()
         now, fleet = now_ms(), self.hub.fleet
         if not _wants_page(request):
-            return document(documents.fleet_document(fleet, now, standing(self.hub)))
-        return _packed(page(pages.fleet_page(fleet, self._viewer(caller), now, parts=_parts(request))))
+            return document(documents.fleet_document(fleet, now, standing(self.hub), self.hub.troubles))
+        return _packed(page(pages.fleet_page(fleet, self._viewer(caller), now, **self._extra(request))))
 
     async def _task(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
@@ -193,7 +200,7 @@ class Dashboard:
             raise Refusal(404, "There is no such task.", "the page of the fleet lists all tasks")
         if not as_page:
             return document(documents.task_document(fleet, key, now, standing(self.hub)))
-        return _packed(page(pages.task_page(fleet, key, self._viewer(caller), now, parts=_parts(request))))
+        return _packed(page(pages.task_page(fleet, key, self._viewer(caller), now, **self._extra(request))))
 
     async def _rollback(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
@@ -206,7 +213,7 @@ class Dashboard:
             )
         if not as_page:
             return document(documents.rollback_document(fleet, name, now, standing(self.hub)))
-        return _packed(page(pages.rollback_page(fleet, name, self._viewer(caller), now, parts=_parts(request))))
+        return _packed(page(pages.rollback_page(fleet, name, self._viewer(caller), now, **self._extra(request))))
 
     async def _why_not(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
@@ -218,7 +225,7 @@ class Dashboard:
         found = await self._ask(caller, read_why_not(self._settings, self._kafka, key, now, variant))
         if not _wants_page(request):
             return document(found)
-        return _packed(page(pages.why_not_page(fleet, found, self._viewer(caller), now)))
+        return _packed(page(pages.why_not_page(fleet, found, self._viewer(caller), now, **self._extra(request))))
 
     async def _explain(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
@@ -228,7 +235,9 @@ class Dashboard:
         found = await self._ask(caller, read_explanation(self._settings, self._kafka, name))
         if not as_page:
             return document(found)
-        return _packed(page(pages.explain_page(self.hub.fleet, found, self._viewer(caller), now)))
+        return _packed(
+            page(pages.explain_page(self.hub.fleet, found, self._viewer(caller), now, **self._extra(request)))
+        )
 
     async def _ask(self, caller: Caller, answer: Coroutine[Any, Any, Answer]) -> Answer:
         """Return an answer that is read from Kafka; one is read at a time, within a limited time."""
@@ -251,9 +260,11 @@ class Dashboard:
         now, fleet = now_ms(), self.hub.fleet
         if not _wants_page(request):
             return document(documents.review_document(fleet, now, standing(self.hub)))
-        return _packed(page(pages.review_page(fleet, self._viewer(caller), now, parts=_parts(request))))
+        return _packed(page(pages.review_page(fleet, self._viewer(caller), now, **self._extra(request))))
 
     async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        if request.method == "HEAD":
+            raise Refusal(405, "This address does not take that method.", "it takes GET", Allow="GET")
         if self.hub.viewers >= self._web.streams:
             raise Refusal(503, "Too many pages are open here.", "close one, or raise web.streams", **_later(5))
         about = _task_in(request.query.get("task"))
@@ -270,22 +281,24 @@ class Dashboard:
     async def _nothing(self, _request: web.Request) -> web.StreamResponse:
         raise Refusal(404, "There is no such page.", "the page of the fleet links to all others")
 
-    # -- orders -------------------------------------------------------------------------------------
+    # -- commands -------------------------------------------------------------------------------------
     async def _order(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         self._access.check_order(request, caller)
         if not self._orders.allows(caller.signed):
             raise _too_many(1)
-        if self._web.orders != "on":
-            raise Refusal(403, "This dashboard takes no orders.", "use the command line; web.orders allows them here")
+        if self._web.commands != "on":
+            raise Refusal(
+                403, "This dashboard accepts no commands.", "use the command line; web.commands allows them here"
+            )
         order = read_order(await self._body(request))
         await self._followed()
         command = make_command(self.hub.fleet, order, caller.signed, now_ms())
-        # The order is carried out even if the person leaves the page before the monitor has answered.
+        # The command is carried out even if the person leaves the page before the monitor has answered.
         task = asyncio.create_task(carry_out(self._kafka, command))
         self._in_hand.add(task)
         task.add_done_callback(self._in_hand.discard)
         done = await asyncio.shield(task)
-        log.info("%s ordered %s: %s", caller.signed, type(command).__name__, done.outcome)
+        log.info("%s sent %s: %s", caller.signed, type(command).__name__, done.outcome)
         return document(done, 200 if done.outcome == "applied" else 409)
 
     # -- sessions -----------------------------------------------------------------------------------
@@ -354,11 +367,6 @@ def _task_in(text: str | None) -> TaskKey | None:
     if not (slash and is_identifier(agent_name) and is_identifier(task_type)):
         raise Refusal(400, "The stream is about no task.", "task=AGENT/TASK")
     return TaskKey(agent_name, task_type)
-
-
-def _parts(request: web.Request) -> bool:
-    """Return whether the script of a page asks for what may have changed."""
-    return "parts" in request.query
 
 
 def _packed(response: web.Response) -> web.Response:

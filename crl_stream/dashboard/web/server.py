@@ -23,6 +23,7 @@ from crl_stream.settings import Settings
 
 log = logging.getLogger(__name__)
 
+EVERY_ADDRESS: Final = frozenset(("0.0.0.0", "::"))  # noqa: S104 - only compared, nothing binds to it
 SHUTDOWN_SECONDS: Final = 2.0
 
 
@@ -46,7 +47,8 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             hint="--set web.port=0 picks a free port; web.host must be an address of this machine",
         )
     port = port or free_port(host)
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    named = socket.gethostname() if host in EVERY_ADDRESS else f"[{host}]" if ":" in host else host
+    url = f"http://{named}:{port}"
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(dashboard, host, port, lambda: announce(url)))
 

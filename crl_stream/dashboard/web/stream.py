@@ -44,7 +44,7 @@ from crl_stream.dashboard.web.hub import Hub, Subscription, now_ms
 from crl_stream.wire.codec import encode
 
 BEAT_SECONDS: Final = 5.0
-PAINT_SECONDS: Final = 0.25
+PAINT_SECONDS: Final = 0.15
 WRITE_SECONDS: Final = 20.0
 
 
