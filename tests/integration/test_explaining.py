@@ -145,6 +145,9 @@ async def test_the_browser_shows_what_the_command_line_says(installation: Instal
         assert (status, document) == (200, explained)
         status, page, _ = await browser.get(f"/dashboard/explain/{event.rollback_id}")
         assert status == 200 and explained["sentence"] in page and event.cause_id in page
+        for name, path in (("why_not", f"tasks/{NAME}/why-not"), ("explain", f"explain/{event.rollback_id}")):
+            status, page, _ = await browser.get(f"/dashboard/{path}?parts=1")  # the script asks with every event
+            assert (status, page) == (200, f'<!doctype html><html data-page="{name}"></html>')
         status, page, _ = await browser.get("/dashboard/explain/rb-20000101-000000000000")
         assert status == 404 and "Nothing has the id rb-20000101-000000000000" in page
         for path in ("/dashboard/explain/%3Cscript%3E", f"/dashboard/tasks/{NAME}/why-not?variant=%3Cb%3E"):

@@ -22,7 +22,7 @@ why_not_page   why nothing happens to a task
 
 from crl_stream.dashboard.pages.explain_page import explain_page
 from crl_stream.dashboard.pages.fleet_page import fleet_page
-from crl_stream.dashboard.pages.missing import missing_page, once_more_page, sign_in_page, trouble_page
+from crl_stream.dashboard.pages.missing import missing_page, once_more_page, one_moment, sign_in_page, trouble_page
 from crl_stream.dashboard.pages.rendering import STATIC
 from crl_stream.dashboard.pages.review_page import review_page
 from crl_stream.dashboard.pages.rollback_page import rollback_page
@@ -38,6 +38,7 @@ __all__ = [
     "fleet_page",
     "missing_page",
     "once_more_page",
+    "one_moment",
     "review_page",
     "rollback_page",
     "sign_in_page",

@@ -216,6 +216,8 @@ class Dashboard:
         return _packed(page(pages.rollback_page(fleet, name, self._viewer(caller), now, **self._extra(request))))
 
     async def _why_not(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        if "parts" in request.query:
+            return page(pages.one_moment("why_not"))
         await self._followed()
         now, fleet = now_ms(), self.hub.fleet
         key = TaskKey(request.match_info["agent_name"], request.match_info["task_type"])
@@ -228,6 +230,8 @@ class Dashboard:
         return _packed(page(pages.why_not_page(fleet, found, self._viewer(caller), now, **self._extra(request))))
 
     async def _explain(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        if "parts" in request.query:
+            return page(pages.one_moment("explain"))
         await self._followed()
         now, name, as_page = now_ms(), request.match_info["name"], _wants_page(request)
         if name.endswith(JSON_END):
