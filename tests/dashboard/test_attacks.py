@@ -180,7 +180,7 @@ PATHS = (
     f"/dashboard/enter?token={MARK}",
     f"/dashboard/stream?task={MARK}",
     f"/dashboard/explain/{MARK}",
-    f"/dashboard/why-not/{MARK}/x",
+    f"/dashboard/tasks/{MARK}/x/why-not",
     "/dashboard/commands",
 )
 

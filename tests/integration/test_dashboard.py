@@ -46,10 +46,10 @@ async def test_a_rollback_appears_without_a_reload_and_is_undone_from_the_page(i
         _, out, _ = await installation.run_crl("explain", event.rollback_id, "--json")
         assert (status, told) == (200, json.loads(out))
         assert (await browser.json("/dashboard/explain/rb-20251119-0123456789ab"))[0] == 404
-        status, told = await browser.json(f"/dashboard/why-not/{AGENT}/{TASK}")
+        status, told = await browser.json(f"/dashboard/tasks/{AGENT}/{TASK}/why-not")
         _, out, _ = await installation.run_crl("why-not", f"{AGENT}/{TASK}", "--json")
         assert (status, told.keys()) == (200, json.loads(out).keys())
-        assert (await browser.json("/dashboard/why-not/nobody/knows"))[0] == 404
+        assert (await browser.json("/dashboard/tasks/nobody/knows/why-not"))[0] == 404
         about = {"agent_name": AGENT, "task_type": TASK, "rollback_id": event.rollback_id}
         status, answer = await browser.order("UndoRollback", expected_epoch=event.epoch, **about)
         assert (status, answer["outcome"]) == (200, "applied")
