@@ -45,6 +45,7 @@ HISTORY: Final = 60
 VARIED: Final = 15
 """How many different outcomes of each task are sent in turn."""
 VIEWERS: Final = 10
+YARDSTICK: Final = "a page of one word"
 PATIENCE_SECONDS: Final = 120.0
 SEEN_SECONDS: Final = 20.0
 """Seconds within which the last rollback must be on the screen."""
@@ -73,7 +74,7 @@ def extent(tasks: int | None, *, quick: bool) -> Extent:
     """Return how much a run measures."""
     if quick:
         return Extent(tasks or 100, loads=3, probes=6, apart=1.0, rest=2.0, rounds=1, burst=10_000)
-    return Extent(tasks or 1_000, loads=20, probes=44, apart=2.6, rest=10.0, rounds=5, burst=50_000)
+    return Extent(tasks or 1_000, loads=20, probes=44, apart=2.6, rest=10.0, rounds=4, burst=30_000)
 
 
 def run(bootstrap_servers: str, size: Extent) -> dict[str, Any]:
@@ -102,6 +103,7 @@ def run(bootstrap_servers: str, size: Extent) -> dict[str, Any]:
 def in_words(found: Mapping[str, Any]) -> str:
     """Return one line that describes the pages."""
     paint, seen = found["first contentful paint, ms"], found["from the rollback's append to the screen, ms"]
+    rows = seen["row of the task"]
     rows = seen["row of the task"]
     return (
         f"first paint {paint['empty cache']['p50']:.0f} ms cold, {paint['again']['p50']:.0f} ms warm; "
@@ -210,8 +212,9 @@ def _watched(
         raise Failed(f"outcomes were not sent: {sent['failed']}")
     return {
         "first contentful paint, ms": _loads(loads, "paint") | {"first page of the process": first["paint"]},
+        "first contentful paint, ratio to a page of one word": factors(loads, "paint"),
         "page received, ms": _loads(loads, "whole"),
-        "page in KB, compressed": statistics.median(one["bytes"] for one in loads["cold"]) / 1_000,
+        "page in KB, compressed": statistics.median(one["bytes"] for one in loads["empty cache"]) / 1_000,
         "from the rollback's append to the screen, ms": _reactions(stack, seen),
         "resident memory of the worker, MB": {name: cost[0] for name, cost in costs.items()},
         f"cores that the worker uses at {RATE} outcomes/s": {name: cost[1] for name, cost in costs.items()},
@@ -229,8 +232,16 @@ def _heap(memory: Sequence[Mapping[str, float]]) -> float:
 
 
 def _loads(loads: Mapping[str, Sequence[Mapping[str, float]]], figure: str) -> dict[str, Any]:
-    names = {"cold": "empty cache", "warm": "again"}
-    return {names[kind]: spans([one[figure] for one in found]) for kind, found in loads.items()}
+    return {name: spans([one[figure] for one in found]) for name, found in loads.items()}
+
+
+def factors(loads: Mapping[str, Sequence[Mapping[str, float]]], figure: str) -> dict[str, float]:
+    """Return the median ratios of a figure to that of the yardstick, which was loaded at the same time."""
+    return {
+        name: statistics.median(one[figure] / bare[figure] for one, bare in zip(found, loads[YARDSTICK], strict=True))
+        for name, found in loads.items()
+        if name != YARDSTICK
+    }
 
 
 def _sampled(pid: int, seconds: float) -> tuple[float, float]:
