@@ -152,7 +152,7 @@ def _probes(size: Extent) -> list[TaskKey]:
     return [TaskKey(AGENT, f"probe-{number:02d}") for number in range(size.probes)]
 
 
-def _history(size: Extent) -> Iterator[m.Invocation]:
+def history(size: Extent) -> Iterator[m.Invocation]:
     """Return the outcomes of all tasks so far; one more failure of a probed task reveals that it has degraded."""
     turns = background(size.tasks)
     for number in range(HISTORY * size.tasks):
@@ -165,11 +165,11 @@ def _history(size: Extent) -> Iterator[m.Invocation]:
 async def _fill(stack: Stack, size: Extent) -> None:
     kafka = stack.settings.kafka
     topic = Topics(kafka.topic_prefix)(INVOCATIONS)
-    await fill_topic(kafka.bootstrap_servers, topic, kafka.partitions, list(_history(size)))
+    await fill_topic(kafka.bootstrap_servers, topic, kafka.partitions, list(history(size)))
 
 
 def _wait_until_folded(stack: Stack, size: Extent) -> None:
-    wanted, until = len(list(_history(size))), time.monotonic() + PATIENCE_SECONDS
+    wanted, until = len(list(history(size))), time.monotonic() + PATIENCE_SECONDS
     while ask(stack.settings, "/api/worker")["counters"]["applied"] < wanted:
         if time.monotonic() > until:
             raise Failed(f"the worker did not fold {wanted:,} outcomes within {PATIENCE_SECONDS:.0f} s")
@@ -211,8 +211,9 @@ def _watched(
     if sent["failed"]:
         raise Failed(f"outcomes were not sent: {sent['failed']}")
     return {
-        "first contentful paint, ms": _loads(loads, "paint") | {"first page of the process": first["paint"]},
+        "first contentful paint, ms": _loads(loads, "paint"),
         "first contentful paint, ratio to a page of one word": factors(loads, "paint"),
+        "seconds until the first page of the process": first["seconds"],
         "page received, ms": _loads(loads, "whole"),
         "page in KB, compressed": statistics.median(one["bytes"] for one in loads["empty cache"]) / 1_000,
         "from the rollback's append to the screen, ms": _reactions(stack, seen),

@@ -15,6 +15,8 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, CDPSession, Error, Page, Response, sync_playwright
 
 PAINT_SECONDS = 20.0
+FIRST_SECONDS = 60.0
+STILL_READING = 503
 PAINTED = """() => {
   const paint = performance.getEntriesByName("first-contentful-paint")[0];
   const page = performance.getEntriesByType("navigation")[0];
@@ -60,16 +62,24 @@ class Measurer:
         self._tools: CDPSession | None = None
 
     def enter(self, url: str) -> dict[str, Any]:
-        """Open a one-time address; return the session's cookie and the times of this first page."""
+        """Open a one-time address; return the session's cookie and how long the first page of the process took.
+
+        The process reads the topics first; a page that does not want to wait any longer is loaded again.
+        """
         context = self._browser.new_context()
         page = context.new_page()
         page.set_default_timeout(60_000)
-        _right(page.goto(url))
-        times = _painted(page)
+        began = time.monotonic()
+        answer = page.goto(url)
+        while answer is not None and answer.status == STILL_READING and time.monotonic() - began < FIRST_SECONDS:
+            answer = page.reload()
+        _right(answer)
+        _painted(page)
+        seconds = time.monotonic() - began
         self._state = context.storage_state()
         context.close()
         [cookie] = self._state["cookies"]
-        return {"cookie": f"{cookie['name']}={cookie['value']}", **times}
+        return {"cookie": f"{cookie['name']}={cookie['value']}", "seconds": seconds}
 
     def loads(self, url: str, count: int) -> dict[str, list[dict[str, float]]]:
         """Load a page: each time with an empty cache, then again, then a page of one word, the yardstick."""

@@ -48,10 +48,10 @@ class Viewer:
                     self._heard[name] += 1
                     self.live.set()
                 elif line.startswith(b"data: "):
-                    self._hear(name, line[6:])
+                    self.hear(name, line[6:])
         raise ConnectionError("the stream has ended")
 
-    def _hear(self, name: str, body: bytes) -> None:
+    def hear(self, name: str, body: bytes) -> None:
         """Do what ``hear`` in ``app.js`` does."""
         told = json.loads(body)
         if name in {"fact", "overview"}:
@@ -60,13 +60,19 @@ class Viewer:
             self._whole = True
             self._wanted.set()
 
+    def wanted(self) -> str | None:
+        """Return what must be fetched now, and forget it."""
+        asked, whole = self._wanted.is_set(), self._whole
+        self._wanted.clear()
+        self._whole = False
+        return None if not asked else "page" if whole else "parts"
+
     async def _refetch(self) -> None:
         while True:
             await self._wanted.wait()
-            self._wanted.clear()
-            whole, self._whole = self._whole, False
-            self._heard["pages" if whole else "parts"] += 1
-            self._heard["bytes of pages"] += len(await self._fetch("/" if whole else "/?parts=1"))
+            if (what := self.wanted()) is not None:
+                self._heard[what] += 1
+                self._heard["bytes of pages"] += len(await self._fetch("/" if what == "page" else "/?parts=1"))
             await asyncio.sleep(BREATH)
 
     async def _fetch(self, path: str) -> bytes:
