@@ -26,7 +26,8 @@ def main(words: list[str] | None = None) -> int:
     if words[:1] == ["report"]:
         return report.main(words[1:])
     options = _parser().parse_args(words)
-    plan = Plan(quick=options.quick, repeats=options.repeats or (1 if options.quick else 3), rows=options.rows)
+    repeats = options.repeats or (1 if options.quick else 3)
+    plan = Plan(quick=options.quick, repeats=repeats, rows=options.rows, tasks=options.tasks)
     known = sections(plan)
     wanted = options.sections or [name for name, section in known.items() if section.usual]
     if unknown := set(wanted) - known.keys():
@@ -57,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, metavar="N", help="rounds of each comparison; default: 3, quick: 1")
     parser.add_argument(
         "--rows", type=int, metavar="N", help="rows in the recovery section; default: 1,000,000, quick: 50,000"
+    )
+    parser.add_argument(
+        "--tasks", type=int, metavar="N", help="tasks in the dashboard section; default: 1,000, quick: 100"
     )
     parser.add_argument(
         "--resume", type=Path, metavar="FILE", help="measure only the sections that are missing from the results FILE"

@@ -20,3 +20,11 @@ def peak_megabytes(pid: int) -> float:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1_000
     return float("nan")
+
+
+def resident_megabytes(pid: int) -> float:
+    """Return the resident memory of a process now."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1_000
+    return float("nan")

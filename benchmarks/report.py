@@ -25,6 +25,7 @@ _FLAT = {
     "recovery": "Recovery",
     "client": "Client",
     "console": "Console",
+    "dashboard": "The dashboard",
     "files": "Files",
     "guide": "The guide",
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from benchmarks import builds, client, console, files, fold, guide, latency, recovery, rows, scaling, stages
+from benchmarks import builds, client, console, dashboard, files, fold, guide, latency, recovery, rows, scaling, stages
 from benchmarks.entrants import ENTRANTS
 from benchmarks.race import race
 
@@ -20,6 +20,8 @@ class Plan(NamedTuple):
     quick: bool = False
     repeats: int = 3
     rows: int | None = None
+    tasks: int | None = None
+    """Tasks in the section of the dashboard."""
 
     @property
     def events(self) -> int:
@@ -87,6 +89,12 @@ def sections(plan: Plan) -> dict[str, Section]:
         ),
         "console": Section("crl dashboard and status, cold", 45, console.run, usual=not quick),
     }  # fmt: skip
+    found["dashboard"] = Section(
+        "the dashboard in a browser, and what its viewers cost the worker",
+        60 if quick else 340,
+        partial(_dashboard, plan),
+        usual=not quick,
+    )
     found["client"] = Section(
         "publishing a file, compared with bare producers, and an agent without Kafka",
         15 + 20 * plan.repeats,
@@ -126,6 +134,10 @@ def _latency(plan: Plan, servers: str) -> dict[str, Any]:
         "ours": latency.run(servers),
         "others": latency.run_others(servers, ["quix", "kafka_streams", "faust"]),
     }
+
+
+def _dashboard(plan: Plan, servers: str) -> dict[str, Any]:
+    return dashboard.run(servers, dashboard.extent(plan.tasks, quick=plan.quick))
 
 
 def _client(plan: Plan, servers: str) -> dict[str, Any]:

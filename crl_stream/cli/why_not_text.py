@@ -6,21 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from crl_stream.cli.layout import wrap
-from crl_stream.explaining.why_not import Answer, Condition, WhyNot
+from crl_stream.explaining.why_not import Answer, Condition, WhyNot, details_of, is_in_play, is_near, words_of
 from crl_stream.visible import visible
 
 WIDTH: Final = 80
-_IDLE: Final = "rule outcomes baseline part values pin hold incident verifying degraded open rollout reported full"
-_NOTHING_TO_SAY: Final = frozenset([*_IDLE.split(), "covered", "new", "closed", "patience", "predicted", "since"])
-"""Conditions that keep most steps from happening, mostly because there is nothing to end."""
-_EMPTY: Final = (
-    "nothing does/no hold/no hold on the fleet/no pin/not retired/not quarantined/none/no incident/not paused/"
-    "not degraded/no common fall/none does/the best/new/yes"
-)
-_SAID: Final = frozenset(_EMPTY.split("/"))
-"""Texts that add nothing to the label of a true condition."""
-_ALWAYS: Final = frozenset(("rolled_back",))
-"""Questions that are always shown in full."""
 
 
 def page(found: WhyNot, *, every: bool = False) -> str:
@@ -40,7 +29,7 @@ def page(found: WhyNot, *, every: bool = False) -> str:
     for answer in full:
         lines += ["", *_in_full(answer)]
     rest = [answer for answer in found.answers if answer not in full]
-    near = [answer for answer in rest if answer.stops not in _NOTHING_TO_SAY]
+    near = [answer for answer in rest if is_near(answer)]
     if near:
         lines += ["", "Nor does this happen"]
         for answer in near:
@@ -48,18 +37,6 @@ def page(found: WhyNot, *, every: bool = False) -> str:
     if rest:
         lines += ["", *_wrapped(f"{len(rest)} steps are not shown in full; --all shows each of their conditions.", "")]
     return "\n".join(lines)
-
-
-def is_in_play(answer: Answer, found: WhyNot) -> bool:
-    """Return whether an answer is shown in full: it happens, or its precondition is true and people ask for it."""
-    if answer.acts or answer.key in _ALWAYS:
-        return True
-    if answer.key == "promoted":
-        best = next(one for one in found.answers if one.key == "promoted")
-        return answer.variant_id == found.variant_id or (found.variant_id is None and answer is best)
-    if answer.key in {"taken_back", "stage_passed", "rollout_aborted", "cause_recovered"}:
-        return answer.conditions[0].holds
-    return answer.key == "first"
 
 
 def _policy(found: WhyNot) -> str:
@@ -78,14 +55,14 @@ def _in_full(answer: Answer) -> Iterator[str]:
 def _condition(condition: Condition, *, stops: bool) -> Iterator[str]:
     mark = ">" if stops else " "
     word = "yes" if condition.holds else "NO " if stops else "no "
-    words = condition.label if condition.holds and condition.text in _SAID else f"{condition.label}: {condition.text}"
+    more_words = words_of(condition)
+    words = f"{condition.label}: {more_words}" if more_words else condition.label
     first, *more = wrap(visible(words), WIDTH - 10)
     yield f"{mark} {word}   {first}".rstrip()
     yield from (f"          {line}" for line in more)
-    if len(condition.details) > 1 or (condition.details and condition.details[0] not in condition.text):
-        for detail in condition.details:
-            for number, line in enumerate(wrap(visible(detail), WIDTH - 12)):
-                yield f"          {'  ' if number else ''}{line}"
+    for detail in details_of(condition):
+        for number, line in enumerate(wrap(visible(detail), WIDTH - 12)):
+            yield f"          {'  ' if number else ''}{line}"
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

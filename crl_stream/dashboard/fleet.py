@@ -123,6 +123,8 @@ class Fleet:
         self._facts_of: dict[TaskKey, deque[DecisionFact]] = {}
         self._points_of: dict[TaskKey, deque[Point]] = {}
         self._receipts_of: dict[TaskKey, dict[str, m.Receipt]] = {}
+        self._rollbacks_of: dict[TaskKey, list[m.RollbackEvent]] | None = None
+        """The rollbacks of each task, newest first; None if it must be made again."""
 
     def take(self, topic: str, received: Heard) -> list[Change]:
         """Apply one record of a topic, named as in the catalog; return what it has changed."""
@@ -173,7 +175,12 @@ class Fleet:
 
     def rollbacks_of(self, key: TaskKey) -> Iterator[m.RollbackEvent]:
         """Return the known rollbacks of a task, newest first."""
-        return (event for event in self.rollbacks.values() if key == (event.agent_name, event.task_type))
+        # Every row of every page asks; to go through all rollbacks each time took most of a page's time.
+        if self._rollbacks_of is None:
+            self._rollbacks_of = {}
+            for event in self.rollbacks.values():
+                self._rollbacks_of.setdefault(_key(event), []).append(event)
+        return iter(self._rollbacks_of.get(key, ()))
 
     def degradations_of(self, key: TaskKey) -> Iterator[m.DegradationAlert]:
         """Return the known degradations and recoveries of a task's variants, newest first."""
@@ -215,6 +222,8 @@ class Fleet:
 
     def _take_rollback(self, event: m.RollbackEvent) -> Change | None:
         kept = self.rollbacks.put(event.rollback_id, from_text(event.timestamp), event)
+        if kept:
+            self._rollbacks_of = None
         return Change("rollback", _key(event), event.rollback_id) if kept else None
 
     def _take_degradation(self, event: m.DegradationAlert) -> Change | None:

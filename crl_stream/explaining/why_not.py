@@ -110,6 +110,46 @@ _QUIET: Final = frozenset(("degraded", "alerted", "verified", "judged_afterwards
 """Steps that change nothing for the runtimes, so the conclusion leaves them out."""
 
 
+_IDLE: Final = "rule outcomes baseline part values pin hold incident verifying degraded open rollout reported full"
+_NOTHING_TO_SAY: Final = frozenset([*_IDLE.split(), "covered", "new", "closed", "patience", "predicted", "since"])
+"""Conditions that keep most steps from happening, mostly because there is nothing to end."""
+
+
+def is_in_play(answer: Answer, found: WhyNot) -> bool:
+    """Return whether an answer is shown in full: it happens, or its precondition is true and people ask for it."""
+    if answer.key == "rolled_back" or (answer.acts and answer.key not in _QUIET):
+        return True
+    if answer.key == "promoted":
+        best = next(one for one in found.answers if one.key == "promoted")
+        return answer.variant_id == found.variant_id or (found.variant_id is None and answer is best)
+    if answer.key in {"taken_back", "stage_passed", "rollout_aborted", "cause_recovered"}:
+        return answer.conditions[0].holds
+    return answer.key == "first"
+
+
+def is_near(answer: Answer) -> bool:
+    """Return whether it is worth a line why this does not happen; false if there is nothing that it could end."""
+    return not answer.acts and answer.stops not in _NOTHING_TO_SAY
+
+
+_EMPTY: Final = (
+    "nothing does/no hold/no hold on the fleet/no pin/not retired/not quarantined/none/no incident/not paused/"
+    "not degraded/no common fall/none does/the best/new/yes/not all from one runtime"
+)
+_SAID: Final = frozenset(_EMPTY.split("/"))
+"""Texts that add nothing to the label of a true condition."""
+
+
+def words_of(condition: Condition) -> str:
+    """Return what a condition says beyond its label; empty if that is nothing."""
+    return "" if condition.holds and condition.text in _SAID else condition.text
+
+
+def details_of(condition: Condition) -> list[str]:
+    """Return the figures that the text of a condition does not have yet."""
+    return [detail for detail in condition.details if detail not in condition.text]
+
+
 async def read_why_not(
     settings: Settings, access: Access, key: TaskKey, now: int, variant_id: str | None = None
 ) -> WhyNot:

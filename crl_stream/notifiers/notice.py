@@ -35,6 +35,8 @@ class Notice(NamedTuple):
     """Whether this notice reports that an earlier one is resolved."""
     data: Mapping[str, Any] = MappingProxyType({})
     """The complete message, for programs."""
+    url: str = ""
+    """The page of the dashboard about this event; empty if the settings name no dashboard (``web.url``)."""
 
     def at(self) -> int:
         """Return the event's time in milliseconds since the epoch; 0 if it has none."""
@@ -45,7 +47,10 @@ class Notice(NamedTuple):
 
     def document(self) -> dict[str, Any]:
         """Return the notice as JSON, for channels that send it."""
-        return self._asdict() | {"data": dict(self.data)}
+        found = self._asdict() | {"data": dict(self.data)}
+        if not self.url:
+            del found["url"]
+        return found
 
 
 def notice_of(message: Any) -> Notice:
@@ -84,6 +89,26 @@ def _notice_of(message: Any) -> Notice:
     severity: Severity = "info" if resolved else "critical" if message.active else "warning"
     text = one_line(f"{subject}: {message.state}: {message.reason}")
     return Notice(message.alert_id, message.timestamp, "degradation", severity, subject, text, resolved, data)
+
+
+def with_link(notice: Notice, dashboard: str) -> Notice:
+    """Return the notice with the address of its page, which also ends its text; ``dashboard`` is ``web.url``."""
+    if not dashboard:
+        return notice
+    url = f"{dashboard.rstrip('/')}/dashboard/{_page_of(notice)}"
+    end = f"; see {url}"
+    text = notice.text if len(notice.text) + len(end) <= MAX_TEXT else f"{notice.text[: MAX_TEXT - len(end) - 1]}…"
+    return notice._replace(text=text + end, url=url)
+
+
+def _page_of(notice: Notice) -> str:
+    """Return the path of the page about a notice; ids and names need no quoting."""
+    data = notice.data
+    if notice.kind == "rollback" and (name := data.get("rollback_id") or data.get("cause_id")):
+        return f"rollbacks/{name}"
+    if data.get("agent_name") and data.get("task_type"):
+        return f"tasks/{data['agent_name']}/{data['task_type']}"
+    return "review" if notice.kind == "weekly_review" else ""
 
 
 def one_line(text: str) -> str:

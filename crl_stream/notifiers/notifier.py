@@ -15,7 +15,7 @@ from crl_stream.notifiers.backlog import summarise
 from crl_stream.notifiers.channels import KINDS, Channel
 from crl_stream.notifiers.channels.log import LogOptions
 from crl_stream.notifiers.failures import Refused, Undelivered
-from crl_stream.notifiers.notice import Notice
+from crl_stream.notifiers.notice import Notice, with_link
 from crl_stream.notifiers.options import Options
 from crl_stream.notifiers.repetition import Repetitions
 from crl_stream.notifiers.selection import Selection, topics_of
@@ -37,9 +37,9 @@ Sleep = Callable[[float], Awaitable[Any]]
 class Notifier:
     """One configured channel.
 
-    ``deliver`` may be called for several partitions at once, but only one notice is sent at a time. ``now`` returns
-    seconds since the epoch, ``elapsed`` seconds of a monotonic clock, and ``spread`` draws a random number between two
-    bounds.
+    ``dashboard`` is the address of the dashboard that notices link to, if any. ``deliver`` may be called for several
+    partitions at once, but only one notice is sent at a time. ``now`` returns seconds since the epoch, ``elapsed``
+    seconds of a monotonic clock, and ``spread`` draws a random number between two bounds.
     """
 
     def __init__(
@@ -48,12 +48,13 @@ class Notifier:
         options: Options,
         channel: Channel | None = None,
         *,
+        dashboard: str = "",
         now: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         spread: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self.name, self.options = name, options
+        self.name, self.options, self._dashboard = name, options, dashboard
         self.topics = topics_of(options)
         """Catalog names of the topics that the channel's consumer group reads."""
         self.delivered = self.undelivered = self.attempts_failed = 0
@@ -77,7 +78,7 @@ class Notifier:
                 now = int(self._now() * 1_000)
                 limit = now - self.options.max_age_hours * 3_600_000
                 if old := [notice for notice in waiting if notice.at() < limit]:
-                    await self._send(summarise(old, now, self.options.max_age_hours))
+                    await self._send(with_link(summarise(old, now, self.options.max_age_hours), self._dashboard))
                     waiting = [notice for notice in waiting if notice.at() >= limit]
                     for notice in old:
                         self._selection.mark_sent(notice.id)
@@ -87,7 +88,7 @@ class Notifier:
     async def _tell(self, notice: Notice) -> None:
         """Send a notice, unless it only repeats a recent one."""
         if (admitted := self._repetitions.admit(notice, self._elapsed())) is not None:
-            delivered = await self._send(admitted)
+            delivered = await self._send(with_link(admitted, self._dashboard))
             self._repetitions.settle(notice, self._elapsed(), delivered=delivered)
         self._selection.mark_sent(notice.id)
 
@@ -184,6 +185,11 @@ class Notifier:
         return limit > 0 and seconds > limit
 
 
-def open_notifiers(channels: Mapping[str, Options]) -> list[Notifier]:
-    """Create the configured channels, or the worker's log if there is none; raises ``ConfigError``."""
-    return [Notifier(name, options) for name, options in (channels or {"log": LogOptions()}).items()]
+def open_notifiers(channels: Mapping[str, Options], dashboard: str = "") -> list[Notifier]:
+    """Create the configured channels, or the worker's log if there is none; raises ``ConfigError``.
+
+    ``dashboard`` is the address of the dashboard that notices link to (``web.url``).
+    """
+    return [
+        Notifier(name, options, dashboard=dashboard) for name, options in (channels or {"log": LogOptions()}).items()
+    ]

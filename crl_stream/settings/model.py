@@ -44,6 +44,18 @@ _SOME_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - schedules are in wall time
 """A fixed day from which a schedule's next date is computed, so every process gets the same result."""
 
 
+def _address(value: str) -> str:
+    """Return an HTTP address without a final slash; raise ``PydanticCustomError`` if it is neither one nor empty."""
+    found = None
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(value)
+        found = None if parts.port == 0 else parts  # raises ValueError for an impossible port
+    usable = found is not None and found.scheme in {"http", "https"} and found.hostname and not found.username
+    if value and (not usable or found is None or found.query or found.fragment):
+        raise PydanticCustomError("url", "Input should be an address like https://host, without user and password")
+    return value.rstrip("/")
+
+
 class Worker(CheckedSection):
     """How the worker process behaves."""
 
@@ -142,6 +154,8 @@ class Web(CheckedSection):
     """
     port: Annotated[int, Field(ge=0, le=65_535)] = 6_080
     """Port of `crl dashboard --web`; 0 picks a free one."""
+    url: str = ""
+    """Address under which people open the dashboard, e.g. https://crl.example.com; alerts then link to its pages."""
     commands: Literal["on", "off"] = "on"
     """Whether people can send commands from the pages; with off, a page only shows each command."""
     actor_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{0,100}$")] = ""
@@ -164,6 +178,11 @@ class Web(CheckedSection):
     def _without_brackets(cls, value: str) -> str:
         """Turn ``[::1]``, the form used in URLs, into the address ``::1``."""
         return value[1:-1] if value.startswith("[") and value.endswith("]") else value
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        return _address(value)
 
     @field_validator("trace_url_template")
     @classmethod
@@ -193,14 +212,7 @@ class _PromptStore(CheckedSection):
     @field_validator("host")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        found = None
-        with contextlib.suppress(ValueError):
-            parts = urlsplit(value)
-            found = None if parts.port == 0 else parts  # raises ValueError for an impossible port
-        usable = found is not None and found.scheme in {"http", "https"} and found.hostname and not found.username
-        if value and (not usable or found is None or found.query or found.fragment):
-            raise PydanticCustomError("url", "Input should be an address like https://host, without user and password")
-        return value.rstrip("/")
+        return _address(value)
 
 
 class Langfuse(_PromptStore):

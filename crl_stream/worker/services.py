@@ -152,12 +152,12 @@ def _usable_notifiers(settings: Settings) -> Iterator[Notifier]:
     found = False
     for name, options in settings.notifiers.items():
         try:
-            yield from open_notifiers({name: options})
+            yield from open_notifiers({name: options}, settings.web.url)
             found = True
         except ConfigError as error:
             _say_disabled(name, error.message, error.hint or "")
     if not found:
-        yield from open_notifiers({})
+        yield from open_notifiers({}, settings.web.url)
 
 
 def _bridges(settings: Settings, web: bool) -> Iterator[Member]:

@@ -152,13 +152,13 @@ def test_a_name_that_neither_score_nor_settings_have_is_a_fault_that_says_so(set
     value = json.dumps(SCORE).encode()
     [fault] = mapped("langfuse", value, **(LANGFUSE | {setting: ""})).faults
     assert fault.reason == "missing_field"
-    assert fault.detail == f"{setting}: score s1 does not say it, and the settings neither"
+    assert fault.detail == f"{setting}: neither score s1 nor the settings name it"
 
 
 def test_a_long_name_that_cannot_be_mended_is_shortened_in_the_fault() -> None:
     value = json.dumps(SCORE | {"metadata": {"agent_name": "x" * 200}}).encode()
     [fault] = mapped("langfuse", value, **LANGFUSE).faults
-    assert fault.detail == f"agent_name: score s1 has {'x' * 60!r}, which cannot be mended"
+    assert fault.detail == f"agent_name: score s1 has a name that cannot be mended: {'x' * 60!r}"
 
 
 def test_a_score_that_names_only_an_observation_is_about_no_invocation() -> None:

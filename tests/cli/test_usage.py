@@ -105,6 +105,8 @@ WRONG = [
     "broker start --port http",
     "config init home",
     "dashboard --at yesterday",
+    "dashboard --web --json",
+    "dashboard --link --web",
     "export",
     "export nothing",
     "export outcomes --format xml",

@@ -83,7 +83,7 @@ class Crowd:
         return told
 
     def _late(self, name: str, host: Host, epoch: int) -> list[tuple[Any, ...]]:
-        began, many = host.late[-1], len(host.late) > MANY
+        began, many = host.late[-1], sum(one > self.since for one in host.late) > MANY
         if host.moved is not None or host.stuck:
             return []
         if began <= self.since or not (many or began > self.since + LONG):

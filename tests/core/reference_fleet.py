@@ -134,12 +134,19 @@ class FleetModel(Model):
                 reported.append(outcome)
 
     def late(self, feedback: Any) -> None:
-        """Take a score for an outcome that is still in its window; others change the scale only."""
+        """Take a score for an outcome that is still in its window.
+
+        If the outcome has left it, the score is too late and changes nothing; if its id is forgotten too, the score
+        waits for an outcome with this id, and changes the scale of its judge.
+        """
         self.told = []
+        member, outcome, invocation, known, given = self.sent[feedback.invocation_id]
+        is_there = any(outcome is other for other in member.window)
+        if not is_there and feedback.invocation_id in self.ids[-64:]:
+            return
         quality, reward = (None if score is None else exact(score) for score in (feedback.quality, feedback.reward))
         quality, reward = self.scale.put(feedback.evaluator, quality, reward)
-        member, outcome, invocation, known, given = self.sent[feedback.invocation_id]
-        if all(outcome is not other for other in member.window):
+        if not is_there:
             return
         quality, given = known if quality is None else quality, given or reward is not None
         if reward is not None:

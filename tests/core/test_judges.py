@@ -164,8 +164,6 @@ class Recount:
         known = self.first.pop(name, None)
         if known is None:
             self.shifts = {key: shift for key, shift in self.shifts.items() if key[0] != name}
-            if not self.first:
-                self.shifts |= {(name, 0): 0, (name, 1): 0}
             if len(self.first) >= MOST:
                 del self.first[next(iter(self.first))]
         self.first[name] = known = known or ([], [])
@@ -175,6 +173,8 @@ class Recount:
         if score is None:
             return None
         level = self.level[at]
+        if not level[0]:  # the first judge of a kind of score sets its scale
+            self.shifts.setdefault((name, at), 0)
         if (name, at) in self.shifts:
             score += self.shifts[name, at]
             level[:] = [level[0] + 1, level[1] + score]
@@ -182,8 +182,8 @@ class Recount:
                 level[:] = [MEMORY // 2, level[1] // 2]
             return clamped(at, score)
         first.append(score)
-        usual = level[1] // level[0] if level[0] else score
-        if len(first) == ENOUGH or not level[0]:
+        usual = level[1] // level[0]
+        if len(first) == ENOUGH:
             self.shifts[name, at] = usual - sum(first) // len(first)
         return clamped(at, usual)
 

@@ -179,6 +179,8 @@ PATHS = (
     "/dashboard/enter",
     f"/dashboard/enter?token={MARK}",
     f"/dashboard/stream?task={MARK}",
+    f"/dashboard/explain/{MARK}",
+    f"/dashboard/tasks/{MARK}/x/why-not",
     "/dashboard/commands",
 )
 

@@ -71,6 +71,18 @@ def test_the_fleet_lists_every_rollback_and_every_open_proposal_of_the_hour() ->
     assert times == sorted(times, reverse=True)
 
 
+def test_the_rollbacks_of_a_task_are_those_of_the_fleet_that_are_about_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROLLBACKS_KEPT", 5)
+    fleet, keys = Fleet(), set()
+    for event in last_of(ROLLBACKS, lambda event: event.rollback_id).values():
+        fleet.hear(event)
+        keys.add(TaskKey(event.agent_name, event.task_type))
+        kept = fleet.rollbacks.values()
+        for key in keys:
+            assert list(fleet.rollbacks_of(key)) == [one for one in kept if key == (one.agent_name, one.task_type)]
+    assert len(fleet.rollbacks) == 5 < len(keys)
+
+
 def test_an_alert_is_open_until_its_end_is_published() -> None:
     fleet = golden_fleet()
     open_ones = fleet.open_alerts

@@ -24,6 +24,7 @@ from crl_stream.core.overview import Condition
 from crl_stream.core.policy import Policy
 from crl_stream.dashboard import entries, pages
 from crl_stream.dashboard.fleet import Fleet
+from crl_stream.dashboard.newest import Newest
 from crl_stream.dashboard.pages import rows
 from crl_stream.dashboard.pages.orders import Order
 from crl_stream.dashboard.pages.rows import PER_PAGE, rows_of, safe_json
@@ -395,6 +396,24 @@ def test_a_viewer_who_may_not_act_sees_every_command_but_can_send_none() -> None
     ]
     assert buttons and all("disabled" in attributes for attributes in buttons)
     assert "crl hold --all" in page
+
+
+def test_a_page_of_many_tasks_and_the_rows_that_change_on_it_do_not_search_all_rollbacks_for_each_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fleet, now = golden()
+    searches = 0
+
+    def values(self: Newest[Any]) -> list[Any]:
+        nonlocal searches
+        searches += self is fleet.rollbacks
+        return self.newest(len(self))
+
+    monkeypatch.setattr(Newest, "values", values)
+    assert len(rows_of(fleet, now)) > 20
+    for key in fleet.tasks:
+        pages.task_change(fleet, key, now)
+    assert searches <= 1
 
 
 def test_only_the_latest_rollback_of_a_task_can_be_undone() -> None:

@@ -43,7 +43,7 @@ def every_kind(scribe: Scribe, agent: str = "backend-architect") -> None:
 
 
 def runtimes(scribe: Scribe) -> None:
-    """Use more runtimes than are remembered: late ones, forgotten ones that return, and invented ones."""
+    """Use more runtimes than are remembered: late ones, a stuck one, forgotten ones that return, and invented ones."""
     task = scribe.task("backend-architect", "runtimes")
     task.run("default", "SSSS", runtime_id="r1")
     task.explore("v2", "SSSSSS", runtime_id="r2")
@@ -52,6 +52,7 @@ def runtimes(scribe: Scribe) -> None:
     task.order(m.ActivateVariant, variant_id="v2")
     for name in ("r3", "r4", "r1"):
         task.run("default", "SS", runtime_id=name, active_epoch=1)
+    task.run("default", "S" * 8, runtime_id="r1", active_epoch=1, duration_seconds=0.1)
     task.send("v2", runtime_id="r4")
     for name in ("r1", "r2", "r3", "r4", "r5", "r6", "r1", "r5"):
         task.run("v2", "S", runtime_id=name)

@@ -42,6 +42,14 @@ async def test_a_rollback_appears_without_a_reload_and_is_undone_from_the_page(i
         assert told.data["key"] == changed.data["key"] == f"{AGENT}/{TASK}"
         status, page = await browser.json(f"/dashboard/rollbacks/{event.rollback_id}.json")
         assert (status, page["rollback"]["rollback_id"], page["status"]) == (200, event.rollback_id, "not reviewed")
+        status, told = await browser.json(f"/dashboard/explain/{event.rollback_id}")
+        _, out, _ = await installation.run_crl("explain", event.rollback_id, "--json")
+        assert (status, told) == (200, json.loads(out))
+        assert (await browser.json("/dashboard/explain/rb-20251119-0123456789ab"))[0] == 404
+        status, told = await browser.json(f"/dashboard/tasks/{AGENT}/{TASK}/why-not")
+        _, out, _ = await installation.run_crl("why-not", f"{AGENT}/{TASK}", "--json")
+        assert (status, told.keys()) == (200, json.loads(out).keys())
+        assert (await browser.json("/dashboard/tasks/nobody/knows/why-not"))[0] == 404
         about = {"agent_name": AGENT, "task_type": TASK, "rollback_id": event.rollback_id}
         status, answer = await browser.order("UndoRollback", expected_epoch=event.epoch, **about)
         assert (status, answer["outcome"]) == (200, "applied")

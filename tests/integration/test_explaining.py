@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 from typing import Any
 
 import pytest
 from builders import AGENT, TASK, a_collapse, a_command, an_invocation, invocations
+from dashboard.browsing import Browser
 from installation import Installation
 
 from crl_stream.core import messages as m
@@ -119,3 +121,38 @@ async def test_why_nothing_happens_is_answered_with_a_worker_and_without(install
     assert code == 4 and "its variants: default, v2" in err
     code, _, err = await installation.run_crl("why-not", "no/task")
     assert code == 4 and "Nothing is known of no/task." in err
+
+
+async def test_the_browser_shows_what_the_command_line_says(installation: Installation) -> None:
+    worker = await installation.worker()
+    event = await lived(installation)
+    await installation.silent()
+    port = worker.url.rsplit(":", 1)[1]
+    code, out, err = await installation.run_crl("dashboard", "--link", worker_web_port=port)
+    assert code == 0, err
+    async with Browser(worker.url) as browser:
+        await browser.enter(out.strip())
+        status, document = await browser.json(f"/dashboard/tasks/{NAME}/why-not")
+        asked = await told(installation, "why-not", NAME)
+        assert (status, document["sentence"], document["answers"]) == (200, asked["sentence"], asked["answers"])
+        status, page, _ = await browser.get(f"/dashboard/tasks/{NAME}/why-not")
+        assert status == 200 and html.escape(asked["sentence"]) in page
+        for answer in asked["answers"]:
+            if answer["key"] == "rolled_back":
+                assert all(html.escape(one["label"]) in page for one in answer["conditions"])
+        status, document = await browser.json(f"/dashboard/explain/{event.rollback_id}.json")
+        explained = await told(installation, "explain", event.rollback_id)
+        assert (status, document) == (200, explained)
+        status, page, _ = await browser.get(f"/dashboard/explain/{event.rollback_id}")
+        assert status == 200 and explained["sentence"] in page and event.cause_id in page
+        for name, path in (("why_not", f"tasks/{NAME}/why-not"), ("explain", f"explain/{event.rollback_id}")):
+            status, page, _ = await browser.get(f"/dashboard/{path}?parts=1")  # the script asks with every event
+            assert (status, page) == (200, f'<!doctype html><html data-page="{name}"></html>')
+        status, page, _ = await browser.get("/dashboard/explain/rb-20000101-000000000000")
+        assert status == 404 and "Nothing has the id rb-20000101-000000000000" in page
+        for path in ("/dashboard/explain/%3Cscript%3E", f"/dashboard/tasks/{NAME}/why-not?variant=%3Cb%3E"):
+            status, page, _ = await browser.get(path)
+            assert (
+                status == 404 and "<script>" not in page.partition("<main")[2] and "<b>" not in page.partition("<h1")[2]
+            )
+    assert await worker.stop() == 0

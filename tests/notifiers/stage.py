@@ -79,13 +79,14 @@ class Scripted:
         self.closed = True
 
 
-def a_notifier(channel: Any, clock: Clock | None = None, **options: Any) -> Notifier:
+def a_notifier(channel: Any, clock: Clock | None = None, *, dashboard: str = "", **options: Any) -> Notifier:
     """Return a notifier whose waits take no real time, and are never shortened at random."""
     clock = clock or Clock()
     return Notifier(
         "ops",
         options.pop("settings", None) or LogOptions(**options),
         channel,
+        dashboard=dashboard,
         now=clock.now,
         elapsed=clock.now,
         sleep=clock.sleep,

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from crl_stream.core.instant import from_text, to_text
 from crl_stream.errors import Unavailable
 from crl_stream.notifiers.channels.log import LogOptions
 from crl_stream.notifiers.failures import Refused, Undelivered
-from crl_stream.notifiers.notice import Notice
+from crl_stream.notifiers.notice import MAX_TEXT, Notice, notice_of, with_link
 from crl_stream.notifiers.notifier import LONGEST_WAIT, Notifier, open_notifiers
 from notifiers.stage import NOW, Clock, Scripted, a_notifier, an_alert, an_example, down, records
 
@@ -260,3 +261,32 @@ async def test_facts_and_alerts_of_one_event_reach_a_program_as_one_fact() -> No
     await notifier.deliver("crl.rollbacks", records([an_example("crl.rollbacks", "RollbackEvent")]))
     await notifier.deliver("crl.alerts", records([an_example("crl.alerts", "Alert-rollback")]))
     assert [notice.id for notice in channel.taken] == ["rb-20251119-782af3edde5b"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "message", "page"),
+    [
+        ("crl.rollbacks", "RollbackEvent", "rollbacks/{rollback_id}"),
+        ("crl.alerts", "Alert-rollback", "rollbacks/{cause_id}"),
+        ("crl.degradations", "DegradationAlert", "tasks/{agent_name}/{task_type}"),
+    ],
+)
+async def test_a_notice_links_to_its_page_if_the_settings_name_a_dashboard(topic: str, message: str, page: str) -> None:
+    channel = Scripted()
+    told = an_example(topic, message, timestamp=at(0.1))
+    content = "alerts" if topic == "crl.alerts" else "facts"
+    notifier = a_notifier(channel, dashboard="https://crl.example.com", content=content)
+    await notifier.deliver(topic, records([told]))
+    [notice] = channel.taken
+    expected = "https://crl.example.com/dashboard/" + page.format(**msgspec.to_builtins(told))
+    assert notice.url == notice.document()["url"] == expected
+    assert notice.text.endswith(f"; see {expected}")
+
+
+def test_a_link_is_never_cut_off() -> None:
+    notice = notice_of(an_alert(1, text="x" * 5_000))
+    linked = with_link(notice, "https://crl.example.com/")
+    assert len(linked.text) == MAX_TEXT
+    assert linked.text.endswith(linked.url)
+    assert with_link(notice, "") is notice
+    assert "url" not in notice.document()

@@ -51,28 +51,19 @@ FILTERS: Final = (
 """The filters of the table of tasks: letter and label."""
 
 
-def state_of(
-    fleet: Fleet, key: TaskKey, now: int, rolled_back: Mapping[TaskKey, m.RollbackEvent] | None = None
-) -> State:
-    """Return the state of a task at ``now``.
-
-    ``rolled_back`` has each task's newest rollback (``newest_rollbacks``), if the caller knows it.
-    """
+def state_of(fleet: Fleet, key: TaskKey, now: int) -> State:
+    """Return the state of a task at ``now``."""
     snapshot = fleet.tasks[key]
     task = brief(snapshot, now)
     word, *more = remarks_of(task)
     rank, icon, css = _look(task)
-    last = (newest_rollbacks(fleet) if rolled_back is None else rolled_back).get(key)
+    last = newest_rollback(fleet, key)
     return State(rank, icon, css, word, "; ".join(more), _marks(task, snapshot, last, now))
 
 
-def newest_rollbacks(fleet: Fleet) -> dict[TaskKey, m.RollbackEvent]:
-    """Return the newest enforced rollback of each task that has a known one."""
-    found: dict[TaskKey, m.RollbackEvent] = {}
-    for event in fleet.rollbacks.values():
-        if event.enforced:
-            found.setdefault(TaskKey(event.agent_name, event.task_type), event)
-    return found
+def newest_rollback(fleet: Fleet, key: TaskKey) -> m.RollbackEvent | None:
+    """Return the newest enforced rollback of a task that is known; None if there is none."""
+    return next((event for event in fleet.rollbacks_of(key) if event.enforced), None)
 
 
 def _look(task: Mapping[str, Any]) -> tuple[int, str, str]:

@@ -33,3 +33,8 @@ def trouble_page(base: str, status: int, error: str, hint: str, command: str = "
 def missing_page(viewer: Viewer, what: str, hint: str, command: str = "") -> str:
     """Return a page for something that the fleet does not know."""
     return trouble_page(viewer.base, 404, what, hint, command)
+
+
+def one_moment(name: str) -> str:
+    """Return an empty page for the script of a page that shows one moment, so that nothing is read from Kafka again."""
+    return f'<!doctype html><html data-page="{name}"></html>'

@@ -5,7 +5,7 @@ A row is made once, here; the words in it are never made by the script.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,7 +15,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.dashboard.fleet import Fleet, active_of
 from crl_stream.dashboard.pages import marks, phrases
-from crl_stream.dashboard.pages.conditions import newest_rollbacks, state_of
+from crl_stream.dashboard.pages.conditions import newest_rollback, state_of
 from crl_stream.dashboard.pages.rendering import render
 from crl_stream.visible import visible
 
@@ -60,11 +60,10 @@ class Row(NamedTuple):
     """The next command about the task."""
 
 
-def row_of(fleet: Fleet, key: TaskKey, now: int, rolled_back: Mapping[TaskKey, m.RollbackEvent] | None = None) -> Row:
-    """Return the row of one task at ``now``; ``rolled_back`` as in ``conditions.state_of``."""
+def row_of(fleet: Fleet, key: TaskKey, now: int) -> Row:
+    """Return the row of one task at ``now``."""
     snapshot = fleet.tasks[key]
-    rolled_back = newest_rollbacks(fleet) if rolled_back is None else rolled_back
-    active, state = active_of(snapshot), state_of(fleet, key, now, rolled_back)
+    active, state = active_of(snapshot), state_of(fleet, key, now)
     outcomes, judged = ("", "") if active is None else marks.cells_of(active.window)
     level = None if active is None or not active.window.outcomes else level_of(active)
     rate = 0.0 if active is None else active.window.success_rate
@@ -92,7 +91,7 @@ def row_of(fleet: Fleet, key: TaskKey, now: int, rolled_back: Mapping[TaskKey, m
         time=from_text(snapshot.timestamp),
         drop=0.0 if level is None else round(rate - level, 4),
         marks=state.marks,
-        command=next_command(snapshot, key, rolled_back.get(key), trouble=state.css == "bad"),
+        command=next_command(snapshot, key, newest_rollback(fleet, key), trouble=state.css == "bad"),
     )
 
 
@@ -114,8 +113,7 @@ def next_command(snapshot: m.TaskSnapshot, key: TaskKey, latest: m.RollbackEvent
 
 def rows_of(fleet: Fleet, now: int) -> list[Row]:
     """Return the rows of the most urgent tasks, at most ``MOST``, the most urgent first, then by name."""
-    rolled_back = newest_rollbacks(fleet)
-    rows = [row_of(fleet, key, now, rolled_back) for key in fleet.tasks]
+    rows = [row_of(fleet, key, now) for key in fleet.tasks]
     return sorted(rows, key=lambda row: (row.rank, row.agent, row.task))[:MOST]
 
 

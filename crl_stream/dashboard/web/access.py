@@ -20,6 +20,7 @@ import ipaddress
 import secrets
 from collections.abc import Iterable
 from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from yarl import URL
@@ -113,7 +114,10 @@ def make_rules(settings: Any, host: str, known_as: Iterable[str]) -> Rules:
             hint="set CRL_WORKER_WEB_TOKEN, or web.actor_header and web.trusted_addresses for an authenticating proxy, "
             "or listen on 127.0.0.1",
         )
-    names = {name.lower() for name in (*words(web_settings.allowed_hosts), *known_as, host)}
+    public = urlsplit(web_settings.url).hostname
+    names = {
+        name.lower() for name in (*words(web_settings.allowed_hosts), *known_as, host, *([public] if public else []))
+    }
     return Rules(
         host=host,
         names=frozenset(names | (LOCAL if is_loopback(host) else set())),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs
 
 from aiohttp import web
@@ -24,6 +24,9 @@ from crl_stream.dashboard.web.orders import carry_out, make_command, read_order
 from crl_stream.dashboard.web.own_rules import with_own_rules
 from crl_stream.dashboard.web.static_files import StaticFiles
 from crl_stream.dashboard.web.stream import Painter, send_events, standing
+from crl_stream.errors import CrlError, NotFound, UsageError
+from crl_stream.explaining.reading import read_explanation
+from crl_stream.explaining.why_not import read_why_not
 from crl_stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -32,8 +35,11 @@ MOST_BODY: Final = 16_384
 """Bytes that a request may carry."""
 BODY_SECONDS: Final = 5.0
 """How long a request may take to send its body."""
+READ_SECONDS: Final = 20.0
+"""How long an answer that is read from Kafka may take."""
 JSON_END: Final = ".json"
 
+Answer = TypeVar("Answer")
 View = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 
 
@@ -41,7 +47,7 @@ class Dashboard:
     """The dashboard of one process; ``add_to`` adds its routes to a web application."""
 
     def __init__(self, settings: Settings, rules: Rules, doors: Doors, *, environment: str = "") -> None:
-        self._kafka, self._web = settings.kafka, settings.web
+        self._settings, self._kafka, self._web = settings, settings.kafka, settings.web
         self.hub = Hub(settings.kafka, lambda: troubles_of(settings))
         self.doors = doors
         self._access = Access(rules, doors)
@@ -50,6 +56,8 @@ class Dashboard:
         self._painter = Painter(pages.task_change)
         self._orders = RateLimit(burst=20, seconds=1.0)
         self._attempts = RateLimit(burst=10, seconds=6.0)
+        self._questions = RateLimit(burst=10, seconds=1.0)
+        self._reading = asyncio.Semaphore(1)
         self._in_hand: set[asyncio.Task[Any]] = set()
 
     def add_to(self, app: web.Application) -> None:
@@ -58,7 +66,10 @@ class Dashboard:
             ("/", self._fleet, "GET"),
             ("/fleet.json", self._fleet, "GET"),
             ("/tasks/{agent_name}/{task_type}", self._task, "GET"),
+            ("/tasks/{agent_name}/{task_type}/why-not", self._why_not, "GET"),
+            ("/tasks/{agent_name}/{task_type}/why-not.json", self._why_not, "GET"),
             ("/rollbacks/{rollback_id}", self._rollback, "GET"),
+            ("/explain/{name}", self._explain, "GET"),
             ("/review", self._review, "GET"),
             ("/review.json", self._review, "GET"),
             ("/stream", self._stream, "GET"),
@@ -204,6 +215,52 @@ class Dashboard:
             return document(documents.rollback_document(fleet, name, now, standing(self.hub)))
         return _packed(page(pages.rollback_page(fleet, name, self._viewer(caller), now, **self._extra(request))))
 
+    async def _why_not(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        if "parts" in request.query:
+            return page(pages.one_moment("why_not"))
+        await self._followed()
+        now, fleet = now_ms(), self.hub.fleet
+        key = TaskKey(request.match_info["agent_name"], request.match_info["task_type"])
+        if key not in fleet.tasks:
+            raise Refusal(404, "There is no such task.", "the page of the fleet lists all tasks")
+        variant = request.query.get("variant") or None
+        found = await self._ask(caller, read_why_not(self._settings, self._kafka, key, now, variant))
+        if not _wants_page(request):
+            return document(found)
+        return _packed(page(pages.why_not_page(fleet, found, self._viewer(caller), now, **self._extra(request))))
+
+    async def _explain(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        if "parts" in request.query:
+            return page(pages.one_moment("explain"))
+        await self._followed()
+        now, name, as_page = now_ms(), request.match_info["name"], _wants_page(request)
+        if name.endswith(JSON_END):
+            as_page, name = False, name.removesuffix(JSON_END)
+        found = await self._ask(caller, read_explanation(self._settings, self._kafka, name))
+        if not as_page:
+            return document(found)
+        return _packed(
+            page(pages.explain_page(self.hub.fleet, found, self._viewer(caller), now, **self._extra(request)))
+        )
+
+    async def _ask(self, caller: Caller, answer: Coroutine[Any, Any, Answer]) -> Answer:
+        """Return an answer that is read from Kafka; one is read at a time, within a limited time."""
+        try:
+            if not self._questions.allows(caller.signed):
+                raise _too_many(1)
+            async with asyncio.timeout(READ_SECONDS), self._reading:
+                return await answer
+        except TimeoutError:
+            raise Refusal(503, "Reading the topics took too long.", "the command line waits longer") from None
+        except (NotFound, UsageError):  # its message names what was asked for, and answers repeat nothing of a request
+            raise Refusal(
+                404, "The topics do not have it.", "crl explain and crl why-not say where they looked"
+            ) from None
+        except CrlError as error:
+            raise Refusal(503, error.message, error.hint or "") from None
+        finally:
+            answer.close()
+
     async def _review(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
         now, fleet = now_ms(), self.hub.fleet
@@ -304,7 +361,7 @@ class Dashboard:
 def _wants_page(request: web.Request) -> bool:
     """Return whether a browser asks; programs ask for JSON by ``Accept``, or by the end of the address."""
     accept = request.headers.get("Accept", "")
-    return not request.path.endswith(("/fleet.json", "/review.json")) and (
+    return not request.path.endswith(("/fleet.json", "/review.json", "/why-not.json")) and (
         "text/html" in accept or "application/json" not in accept
     )
 
