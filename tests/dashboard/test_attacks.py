@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 
 from crl_stream.dashboard.web import routes
 from crl_stream.dashboard.web.access import COOKIE, PROOF
@@ -327,6 +328,30 @@ async def test_the_token_signs_in_through_the_form_and_scripts_through_a_header(
         headers = {"Authorization": "Bearer open-sesame", "Content-Type": "application/json"}
         assert (await send(served.url, Sent(headers, body)))[0] == 404
         assert (await send(served.url, Sent(headers | {"Authorization": "Bearer open"}, body)))[0] == 401
+
+
+async def test_a_form_with_too_many_fields_is_refused(served: Served) -> None:
+    form = {f"field{number}": "1" for number in range(40)}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{served.url}/dashboard/enter", data=form, headers={"Origin": served.url}) as response,
+    ):
+        assert response.status == 400
+
+
+async def test_a_name_that_is_given_twice_is_that_of_nobody(tmp_path: Path) -> None:
+    flags = {"web__actor_header": "X-Forwarded-User", "web__trusted_addresses": "127.0.0.1"}
+    async with serving(tmp_path, **flags) as served, aiohttp.ClientSession() as session:
+        twice = CIMultiDict([("X-Forwarded-User", "admin"), ("X-Forwarded-User", "mallory")])
+        async with session.get(f"{served.url}/dashboard/", headers=twice) as response:
+            assert response.status == 403
+
+
+@pytest.mark.parametrize("everybody", ["0.0.0.0/0", "10.0.0.1, ::/0"])
+def test_nobody_trusts_the_whole_internet(everybody: str, tmp_path: Path) -> None:
+    flags = {"web__actor_header": "X-Forwarded-User", "web__trusted_addresses": everybody}
+    with pytest.raises(ConfigError, match="would let everybody say who they are"):
+        make_dashboard(some_settings(tmp_path, **flags), "127.0.0.1")
 
 
 async def test_without_a_token_the_form_lets_nobody_in(served: Served) -> None:

@@ -89,12 +89,18 @@ def networks(text: str) -> tuple[Address, ...]:
     found: list[Address] = []
     for word in words(text):
         try:
-            found.append(ipaddress.ip_network(word))
+            network = ipaddress.ip_network(word)
         except ValueError:
             raise ConfigError(
                 f"web.trusted_addresses: {word!r} is not an address or a network.",
                 hint="write addresses of proxies, separated by commas, like 10.0.0.5 or 10.1.0.0/24",
             ) from None
+        if not network.prefixlen:
+            raise ConfigError(
+                f"web.trusted_addresses: {word} would let everybody say who they are.",
+                hint="name only the addresses of your proxies, like 10.0.0.5 or 10.1.0.0/24",
+            )
+        found.append(network)
     return tuple(found)
 
 
@@ -148,8 +154,8 @@ class Access:
             if not self.is_token(given.removeprefix("Bearer ")):
                 raise Refusal(401, "The token is missing or wrong.", "send Authorization: Bearer <worker.web_token>")
             return Caller(BY_TOKEN, "", "bearer", 0)
-        if self.rules.actor_header and (name := request.headers.get(self.rules.actor_header)) is not None:
-            return self._of_proxy(request, name)
+        if self.rules.actor_header and (names := request.headers.getall(self.rules.actor_header, [])):
+            return self._of_proxy(request, names)
         found = self.doors.session(request.cookies.get(COOKIE, ""), now_ms())
         if found is None:
             raise Refusal(
@@ -159,7 +165,7 @@ class Access:
             )
         return Caller(found.actor, found.csrf, "session", found.until)
 
-    def _of_proxy(self, request: web.Request, name: str) -> Caller:
+    def _of_proxy(self, request: web.Request, names: list[str]) -> Caller:
         try:
             peer = ipaddress.ip_address(request.remote or "")
         except ValueError:
@@ -170,6 +176,8 @@ class Access:
                 "The name comes from an address that is not a trusted proxy.",
                 "web.trusted_addresses lists the addresses of the proxies",
             )
+        # A proxy that adds its header beside the one of the request leaves the first name to whoever sent it.
+        name = names[0] if len(names) == 1 else ""
         if not is_actor(name):
             raise Refusal(403, "The name that the proxy gave cannot be used.", "letters, digits and . _ : @ + - only")
         csrf = hmac.new(self._secret, name.encode(), hashlib.sha256).hexdigest()
