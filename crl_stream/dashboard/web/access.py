@@ -32,6 +32,8 @@ from crl_stream.errors import ConfigError
 COOKIE: Final = "crl_session"
 PROOF: Final = "X-CRL-Token"
 """The header with the secret of the page; its mere presence makes a browser ask before it crosses origins."""
+SENT_BY_BROWSERS: Final = frozenset(("accept", "authorization", "cookie", "host", "origin", "referer", "user-agent"))
+"""Headers that name nobody, because every browser sends them by itself."""
 LOCAL: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 BY_TOKEN: Final = "token"  # noqa: S105 - a name, no password  # noqa: S105 - a name, no password
 """The name of somebody who is known only by the token that everybody shares."""
@@ -113,13 +115,25 @@ def make_rules(settings: Any, host: str, known_as: Iterable[str]) -> Rules:
             "web.actor_header and web.trusted_addresses are only useful together.",
             hint="name the header in which the proxy says who somebody is, and the addresses of the proxy",
         )
+    if web_settings.actor_header.lower() in SENT_BY_BROWSERS:
+        raise ConfigError(
+            f"web.actor_header: browsers send {web_settings.actor_header} by themselves, so it names nobody.",
+            hint="name a header that only the proxy sends, like X-Forwarded-User",
+        )
+    allowed = words(web_settings.allowed_hosts)
+    for name in allowed:
+        if _host_of(name) != name.lower().strip("[]"):
+            raise ConfigError(
+                f"web.allowed_hosts: {name!r} is not the name of a host.",
+                hint="write names without http:// and without a port, separated by commas, like dashboard.example.com",
+            )
     if not is_loopback(host) and not token and not web_settings.actor_header:
         raise ConfigError(
             f"The dashboard would be open to the network at {host}.",
             hint="set CRL_WORKER_WEB_TOKEN, or web.actor_header and web.trusted_addresses for an authenticating proxy, "
             "or listen on 127.0.0.1",
         )
-    names = {name.lower() for name in (*words(web_settings.allowed_hosts), *known_as, host)}
+    names = {name.lower().strip("[]") for name in (*allowed, *known_as, host)}
     return Rules(
         host=host,
         names=frozenset(names | (LOCAL if is_loopback(host) else set())),
@@ -209,7 +223,7 @@ class Access:
 
 def _host_of(text: str) -> str | None:
     """Return the name in a Host header, without its port; None if it is malformed."""
-    if not text or any(character in text for character in "/@?#\\ "):
+    if not text or any(character in text for character in "/@?#\\* "):
         return None
     try:
         return (URL(f"http://{text}").host or "").lower() or None

@@ -148,6 +148,8 @@ class Dashboard:
                         raise Refusal(413, "The request is too large.", f"at most {MOST_BODY} bytes")
         except TimeoutError:
             raise Refusal(408, "The request took too long to arrive.", f"send it within {BODY_SECONDS:g} s") from None
+        except web.RequestPayloadError:
+            raise Refusal(400, "The body of the request cannot be read.") from None
         return bytes(found)
 
     # -- pages --------------------------------------------------------------------------------------
