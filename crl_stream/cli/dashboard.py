@@ -81,7 +81,8 @@ def _for_browsers(session: Session, *, serve_it: bool) -> None:
     from crl_stream.dashboard.web.server import serve
 
     settings = session.connected
-    logging.basicConfig(level=logging.WARNING, handlers=[LogLines()])
+    # Without ``force``, nothing would be logged: ``crl`` has given the root logger a handler that drops everything.
+    logging.basicConfig(level=logging.WARNING, handlers=[LogLines()], force=True)
 
     def announce(url: str) -> None:
         show(link(settings, url, default_actor()))

@@ -131,7 +131,10 @@ class Fleet:
         record = received.record
         self.heard_at = max(self.heard_at, record.timestamp)
         if received.message is not None:
-            return self.hear(received.message)
+            if _has_a_time(received.message):
+                return self.hear(received.message)
+            self.unreadable += 1
+            return []
         if topic == TASKS and record.value is None and record.key is not None:
             return self._drop(record.key)
         self.unreadable += 1
@@ -309,6 +312,15 @@ def task_of(message: Any) -> TaskKey | None:
 def active_of(snapshot: m.TaskSnapshot) -> m.VariantSnapshot | None:
     """Return the active variant of a task; None if it has none."""
     return next((variant for variant in snapshot.variants if variant.variant_id == snapshot.active_variant), None)
+
+
+def _has_a_time(message: Any) -> bool:
+    """Return whether the time of a message exists: one record of 30 February must not stop the reading of the rest."""
+    text = getattr(message, "timestamp", None)  # an ``ActiveVariant`` has none
+    try:
+        return text is None or from_text(text) is not None
+    except ValueError:
+        return False
 
 
 def _key(message: Any) -> TaskKey:

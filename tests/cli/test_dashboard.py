@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text
 from crl_stream.dashboard import findings
 from crl_stream.dashboard.text import render
+from crl_stream.dashboard.web import server
 from crl_stream.errors import Unavailable
 from crl_stream.kafka import overview_page
 from crl_stream.kafka.fleet_health import finding
@@ -116,3 +119,13 @@ async def test_of_the_last_records_the_page_with_the_highest_place_is_true(
     found = await overview_page.read_overview(Kafka())
     assert found is not None
     assert (found.incarnation, found.as_of.offset) == max(places)
+
+
+def test_what_goes_wrong_while_serving_is_logged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [logging.NullHandler()])  # as ``crl`` begins
+    monkeypatch.setattr(server, "serve", lambda *_: logging.getLogger(server.__name__).error("the dashboard failed"))
+    dashboard._for_browsers(SimpleNamespace(connected=None), serve_it=True)  # type: ignore[arg-type]
+    assert "ERROR crl_stream.dashboard.web.server: the dashboard failed" in capsys.readouterr().err

@@ -67,7 +67,7 @@ class Recount:
     def baseline(self) -> Sums | None:
         if self.frozen is not None and (self.is_open or self.seen < MEMORY / 2):
             return self.frozen
-        return self.past if self.past[0] >= OWN else None
+        return self.past if self.past[0] >= OWN or 2 * self.past[0] >= MEMORY else None
 
     def left_behind(self) -> Sums | None:
         own = self.past if self.past[0] >= FEWEST else self.frozen

@@ -641,7 +641,10 @@ def test_people_are_told_once_that_a_store_does_not_answer_and_once_that_it_does
     assert again is not None and again.alert_id != down.alert_id
     assert [record.revision for record in (down, told, back, up, again)] == [1, 2, 3, 4, 5]
     assert (told.alert, up.alert, up.alert_id) == (None, None, None)
-    assert down.alert.action == "does not answer since 2025-11-19T14:30:00Z: no answer; labels follow when it is back"
+    assert (
+        down.alert.action
+        == "has not answered since 2025-11-19T14:30:00Z: no answer; labels follow when it answers again"
+    )
     assert store_state.answers(None, START) is None
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 
 from crl_stream.dashboard.web import routes
 from crl_stream.dashboard.web.access import COOKIE, PROOF
@@ -262,6 +263,24 @@ async def test_a_body_that_hides_its_size_is_given_up(served: Served, browser: B
         assert response.status == 413
 
 
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ("Content-Length: 40\r\nContent-Encoding: gzip", b"x" * 40),
+        ("Transfer-Encoding: chunked", b"zz\r\nabc\r\n0\r\n\r\n"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused(headers: str, body: bytes, served: Served) -> None:
+    name, port = served.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(name, int(port))
+    kind = "Content-Type: application/x-www-form-urlencoded"
+    start = f"POST /dashboard/enter HTTP/1.1\r\nHost: {name}\r\nOrigin: http://{name}\r\n{kind}\r\n{headers}\r\n\r\n"
+    writer.write(start.encode() + body)
+    answer = await reader.readline()
+    writer.close()
+    assert answer.split(b" ")[1] == b"400"
+
+
 async def test_orders_and_guesses_are_limited_in_number(served: Served, browser: Browser) -> None:
     found = [(await send(served.url, an_order(browser)))[0] for _ in range(25)]
     assert set(found[:20]) == {404}
@@ -329,6 +348,50 @@ async def test_the_token_signs_in_through_the_form_and_scripts_through_a_header(
         headers = {"Authorization": "Bearer open-sesame", "Content-Type": "application/json"}
         assert (await send(served.url, Sent(headers, body)))[0] == 404
         assert (await send(served.url, Sent(headers | {"Authorization": "Bearer open"}, body)))[0] == 401
+
+
+async def test_a_form_with_too_many_fields_is_refused(served: Served) -> None:
+    form = {f"field{number}": "1" for number in range(40)}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{served.url}/dashboard/enter", data=form, headers={"Origin": served.url}) as response,
+    ):
+        assert response.status == 400
+
+
+async def test_a_name_that_is_given_twice_is_that_of_nobody(tmp_path: Path) -> None:
+    flags = {"web__actor_header": "X-Forwarded-User", "web__trusted_addresses": "127.0.0.1"}
+    async with serving(tmp_path, **flags) as served, aiohttp.ClientSession() as session:
+        twice = CIMultiDict([("X-Forwarded-User", "admin"), ("X-Forwarded-User", "mallory")])
+        async with session.get(f"{served.url}/dashboard/", headers=twice) as response:
+            assert response.status == 403
+
+
+@pytest.mark.parametrize("everybody", ["0.0.0.0/0", "10.0.0.1, ::/0"])
+def test_nobody_trusts_the_whole_internet(everybody: str, tmp_path: Path) -> None:
+    flags = {"web__actor_header": "X-Forwarded-User", "web__trusted_addresses": everybody}
+    with pytest.raises(ConfigError, match="would let everybody say who they are"):
+        make_dashboard(some_settings(tmp_path, **flags), "127.0.0.1")
+
+
+@pytest.mark.parametrize("header", ["Host", "cookie", "Authorization", "User-Agent"])
+def test_a_header_that_every_browser_sends_names_nobody(header: str, tmp_path: Path) -> None:
+    flags = {"web__actor_header": header, "web__trusted_addresses": "127.0.0.1"}
+    with pytest.raises(ConfigError, match="so it names nobody"):
+        make_dashboard(some_settings(tmp_path, **flags), "127.0.0.1")
+
+
+@pytest.mark.parametrize("host", ["*", "https://dash.example.com", "dash.example.com:8443", "a b", "*.example.com"])
+def test_what_is_no_host_name_is_not_silently_allowed(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not the name of a host"):
+        make_dashboard(some_settings(tmp_path, web__allowed_hosts=f"ok.example.com, {host}"), "127.0.0.1")
+
+
+def test_names_and_addresses_of_hosts_can_be_allowed(tmp_path: Path) -> None:
+    names = "Dash.Example.com, 10.0.0.5, [fd00::1], localhost, dash_board.example.com"
+    rules = make_dashboard(some_settings(tmp_path, web__allowed_hosts=names), "127.0.0.1")._access.rules
+    expected = {"dash.example.com", "10.0.0.5", "fd00::1", "localhost", "dash_board.example.com"}
+    assert expected <= rules.names
 
 
 async def test_without_a_token_the_form_lets_nobody_in(served: Served) -> None:

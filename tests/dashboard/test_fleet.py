@@ -10,6 +10,7 @@ import pytest
 from core.snapshots import a_snapshot, a_variant
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from crl_stream.core import messages as m
 from crl_stream.core.drills import DRILL_AGENT
@@ -213,3 +214,13 @@ def test_an_alert_about_one_event_never_stays_open() -> None:
         told.message.kind for (topic, _), rows in golden_records().items() if topic == ALERTS for told in rows
     }
     assert DECISIONS in TOPICS
+
+
+@pytest.mark.parametrize("topic", [TASKS, ALERTS, ROLLBACKS, DECISIONS, PROPOSALS])
+def test_a_record_with_a_time_that_does_not_exist_is_skipped(topic: str) -> None:
+    told = next(told for (name, _), all_ in golden_records().items() if name == topic for told in all_ if told.message)
+    fleet = Fleet()
+    message = structs.replace(told.message, timestamp="2026-02-30T00:00:00Z")
+    assert fleet.take(topic, told._replace(message=message)) == []
+    assert (fleet.unreadable, fleet.tasks) == (1, {})
+    assert fleet.take(topic, told) != []

@@ -14,6 +14,7 @@ from core.snapshots import a_snapshot, a_variant
 from crl_stream.core.identity import TaskKey
 from crl_stream.dashboard.fleet import Change
 from crl_stream.dashboard.web import connections, stream
+from crl_stream.dashboard.web.access import COOKIE
 from crl_stream.dashboard.web.hub import WAITING_TASKS, Hub, Subscription
 from crl_stream.settings.model import Kafka
 from dashboard.browsing import Browser, until
@@ -240,3 +241,23 @@ async def test_what_is_not_working_is_found_out_and_told(served: Served, browser
     assert (page["health"], page["concerns"][0]) == ("ATTENTION NEEDED", said[0])
     _, text, _ = await browser.get("/dashboard/")
     assert "The monitor does not run." in text
+
+
+async def test_pages_that_wait_for_the_fleet_count_among_the_open_ones(served: Served, browser: Browser) -> None:
+    known, hub = asyncio.Event(), served.dashboard.hub
+
+    async def view() -> bool:
+        await known.wait()
+        return True
+
+    hub.view = view  # type: ignore[method-assign]
+    headers = {"Cookie": f"{COOKIE}={browser.cookie}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        asked = [asyncio.create_task(session.get(f"{served.url}/dashboard/stream")) for _ in range(5)]
+        done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        known.set()
+        answers = await asyncio.gather(*asked)
+        assert sorted(answer.status for answer in answers) == [200, 200, 503, 503, 503]
+        assert {one.result().status for one in done} == {503}
+        for answer in answers:
+            answer.close()

@@ -185,6 +185,22 @@ async def test_a_killed_export_goes_on(installation: Installation) -> None:
     assert len(offsets) == 30_001
 
 
+async def test_a_reader_that_has_seen_enough_ends_an_export_quietly(installation: Installation) -> None:
+    await installation.publish(*invocations("v", "S" * 3_000))
+    words = f"{sys.executable} -m crl_stream export outcomes -f csv | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-c", words],
+        env=installation.environment(),
+        cwd=installation.folder,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"topic,partition,")
+    code, _, err = await installation.run_crl("export", "outcomes", "--agent", "a/b")
+    assert (code, "is not the name of an agent" in err) == (2, True)
+
+
 def killed_at_its_next_note(words: list[str], installation: Installation, output: Path) -> bool:
     """Run an export and kill it once it has written more; return False if it ended first."""
     note, environment = Path(f"{output}.crl-export"), installation.environment()

@@ -15,6 +15,7 @@ from crl_stream.cli.export.span import moment
 from crl_stream.cli.export.unfinished import Asked, Note, Unfinished
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import say, show_json
+from crl_stream.core.identity import is_identifier
 from crl_stream.errors import UsageError
 from crl_stream.settings.model import Kafka
 
@@ -48,6 +49,8 @@ def export(
         raise UsageError(f"--{'json' if json else 'restart'} needs an output file.", hint="name a file with --output")
     if task is not None and agent is not None:
         raise UsageError("--task already names an agent.", hint="leave out --agent")
+    if agent is not None and not is_identifier(agent):
+        raise UsageError(f"{agent!r} is not the name of an agent.", hint="--task AGENT/TASK exports one task")
     key = None if task is None else str(task_key(task))
     now = now_ms()
     times = moment(since, "since", now), moment(until, "until", now)

@@ -148,5 +148,10 @@ def _command(asked: Asked) -> str:
 
 
 def _put(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    """Write to stdout; end quietly if its reader has gone, as ``head`` does."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as gone:
+        # Left as it is, it would be taken for a connection to Kafka that broke.
+        raise SystemExit(0) from gone

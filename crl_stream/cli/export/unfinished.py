@@ -6,6 +6,7 @@ written again: the finished file is the same, byte for byte, as if nothing had h
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -56,14 +57,20 @@ class Unfinished:
     """The unfinished file of one export; used as a context, it keeps other exports away from the file."""
 
     def __init__(self, output: Path) -> None:
-        self.output = output
-        self.part = output.with_name(f"{output.name}{PART}")
-        self._note = WholeFile(output.with_name(f"{output.name}{NOTE}"))
+        self.output = Path(os.path.realpath(output))  # a symbolic link stays: the file that it names is written
+        self.part = self.output.with_name(f"{self.output.name}{PART}")
+        self._note = WholeFile(self.output.with_name(f"{self.output.name}{NOTE}"))
 
     def __enter__(self) -> Self:
         try:
             if self.output.is_dir():
-                raise IsADirectoryError(21, os.strerror(21))
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if self.output.exists() and not self.output.is_file():
+                # The finished file would take the place of the device or the pipe.
+                raise UsageError(
+                    f"{self.output} is not a file, so it would be replaced by one.",
+                    hint="leave --output out and use > or | of the shell",
+                )
             self._file = open(self.part, "ab")  # noqa: PTH123 - closed in __exit__
         except OSError as error:
             raise UsageError(

@@ -33,6 +33,8 @@ from crl_stream.errors import ConfigError
 COOKIE: Final = "crl_session"
 PROOF: Final = "X-CRL-Token"
 """The header with the secret of the page; its mere presence makes a browser ask before it crosses origins."""
+SENT_BY_BROWSERS: Final = frozenset(("accept", "authorization", "cookie", "host", "origin", "referer", "user-agent"))
+"""Headers that name nobody, because every browser sends them by itself."""
 LOCAL: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 BY_TOKEN: Final = "token"  # noqa: S105 - a name, no password  # noqa: S105 - a name, no password
 """The name of somebody who is known only by the token that everybody shares."""
@@ -90,12 +92,18 @@ def networks(text: str) -> tuple[Address, ...]:
     found: list[Address] = []
     for word in words(text):
         try:
-            found.append(ipaddress.ip_network(word))
+            network = ipaddress.ip_network(word)
         except ValueError:
             raise ConfigError(
                 f"web.trusted_addresses: {word!r} is not an address or a network.",
                 hint="write addresses of proxies, separated by commas, like 10.0.0.5 or 10.1.0.0/24",
             ) from None
+        if not network.prefixlen:
+            raise ConfigError(
+                f"web.trusted_addresses: {word} would let everybody say who they are.",
+                hint="name only the addresses of your proxies, like 10.0.0.5 or 10.1.0.0/24",
+            )
+        found.append(network)
     return tuple(found)
 
 
@@ -108,6 +116,18 @@ def make_rules(settings: Any, host: str, known_as: Iterable[str]) -> Rules:
             "web.actor_header and web.trusted_addresses are only useful together.",
             hint="name the header in which the proxy says who somebody is, and the addresses of the proxy",
         )
+    if web_settings.actor_header.lower() in SENT_BY_BROWSERS:
+        raise ConfigError(
+            f"web.actor_header: browsers send {web_settings.actor_header} by themselves, so it names nobody.",
+            hint="name a header that only the proxy sends, like X-Forwarded-User",
+        )
+    allowed = words(web_settings.allowed_hosts)
+    for name in allowed:
+        if _host_of(name) != name.lower().strip("[]"):
+            raise ConfigError(
+                f"web.allowed_hosts: {name!r} is not the name of a host.",
+                hint="write names without http:// and without a port, separated by commas, like dashboard.example.com",
+            )
     if not is_loopback(host) and not token and not web_settings.actor_header:
         raise ConfigError(
             f"The dashboard would be open to the network at {host}.",
@@ -115,9 +135,7 @@ def make_rules(settings: Any, host: str, known_as: Iterable[str]) -> Rules:
             "or listen on 127.0.0.1",
         )
     public = urlsplit(web_settings.url).hostname
-    names = {
-        name.lower() for name in (*words(web_settings.allowed_hosts), *known_as, host, *([public] if public else []))
-    }
+    names = {name.lower().strip("[]") for name in (*allowed, *known_as, host, *([public] if public else []))}
     return Rules(
         host=host,
         names=frozenset(names | (LOCAL if is_loopback(host) else set())),
@@ -152,8 +170,8 @@ class Access:
             if not self.is_token(given.removeprefix("Bearer ")):
                 raise Refusal(401, "The token is missing or wrong.", "send Authorization: Bearer <worker.web_token>")
             return Caller(BY_TOKEN, "", "bearer", 0)
-        if self.rules.actor_header and (name := request.headers.get(self.rules.actor_header)) is not None:
-            return self._of_proxy(request, name)
+        if self.rules.actor_header and (names := request.headers.getall(self.rules.actor_header, [])):
+            return self._of_proxy(request, names)
         found = self.doors.session(request.cookies.get(COOKIE, ""), now_ms())
         if found is None:
             raise Refusal(
@@ -163,7 +181,7 @@ class Access:
             )
         return Caller(found.actor, found.csrf, "session", found.until)
 
-    def _of_proxy(self, request: web.Request, name: str) -> Caller:
+    def _of_proxy(self, request: web.Request, names: list[str]) -> Caller:
         try:
             peer = ipaddress.ip_address(request.remote or "")
         except ValueError:
@@ -174,6 +192,8 @@ class Access:
                 "The name comes from an address that is not a trusted proxy.",
                 "web.trusted_addresses lists the addresses of the proxies",
             )
+        # A proxy that adds its header beside the one of the request leaves the first name to whoever sent it.
+        name = names[0] if len(names) == 1 else ""
         if not is_actor(name):
             raise Refusal(403, "The name that the proxy gave cannot be used.", "letters, digits and . _ : @ + - only")
         csrf = hmac.new(self._secret, name.encode(), hashlib.sha256).hexdigest()
@@ -205,7 +225,7 @@ class Access:
 
 def _host_of(text: str) -> str | None:
     """Return the name in a Host header, without its port; None if it is malformed."""
-    if not text or any(character in text for character in "/@?#\\ "):
+    if not text or any(character in text for character in "/@?#\\* "):
         return None
     try:
         return (URL(f"http://{text}").host or "").lower() or None

@@ -59,6 +59,8 @@ class Dashboard:
         self._questions = RateLimit(burst=10, seconds=1.0)
         self._reading = asyncio.Semaphore(1)
         self._in_hand: set[asyncio.Task[Any]] = set()
+        self._streams = 0
+        """Open streams, and requests for one that wait until the fleet is known."""
 
     def add_to(self, app: web.Application) -> None:
         """Add every address under ``BASE``; each is there for all methods, so that each refuses in the same way."""
@@ -157,6 +159,8 @@ class Dashboard:
                         raise Refusal(413, "The request is too large.", f"at most {MOST_BODY} bytes")
         except TimeoutError:
             raise Refusal(408, "The request took too long to arrive.", f"send it within {BODY_SECONDS:g} s") from None
+        except web.RequestPayloadError:
+            raise Refusal(400, "The body of the request cannot be read.") from None
         return bytes(found)
 
     # -- pages --------------------------------------------------------------------------------------
@@ -271,12 +275,16 @@ class Dashboard:
     async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         if request.method == "HEAD":
             raise Refusal(405, "This address does not take that method.", "it takes GET", Allow="GET")
-        if self.hub.viewers >= self._web.streams:
+        if self._streams >= self._web.streams:
             raise Refusal(503, "Too many pages are open here.", "close one, or raise web.streams", **_later(5))
         about = _task_in(request.query.get("task"))
-        await self.hub.view()
         still_known = (lambda: now_ms() < caller.until) if caller.until else (lambda: True)
-        return await send_events(request, self.hub, self._painter, about, still_known)
+        self._streams += 1
+        try:
+            await self.hub.view()
+            return await send_events(request, self.hub, self._painter, about, still_known)
+        finally:
+            self._streams -= 1
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
         return self._files.answer(request, request.match_info["name"])
@@ -327,7 +335,10 @@ class Dashboard:
             raise _too_many(6)
         if request.content_type != "application/x-www-form-urlencoded":
             raise Refusal(415, "The form was not sent as a form.")
-        form = parse_qs((await self._body(request)).decode("utf-8", "replace"), max_num_fields=10)
+        try:
+            form = parse_qs((await self._body(request)).decode("utf-8", "replace"), max_num_fields=10)
+        except ValueError:
+            raise Refusal(400, "The form has too many fields.") from None
         name, token = form.get("name", [""])[0].strip(), form.get("token", [""])[0]
         if not self._access.is_token(token):
             raise Refusal(401, "The token is missing or wrong.", "it is worker.web_token of the settings")
