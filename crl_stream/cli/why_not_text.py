@@ -82,8 +82,8 @@ def _condition(condition: Condition, *, stops: bool) -> Iterator[str]:
     first, *more = wrap(visible(words), WIDTH - 10)
     yield f"{mark} {word}   {first}".rstrip()
     yield from (f"          {line}" for line in more)
-    if len(condition.details) > 1 or (condition.details and condition.details[0] not in condition.text):
-        for detail in condition.details:
+    for detail in condition.details:
+        if detail not in words:
             for number, line in enumerate(wrap(visible(detail), WIDTH - 12)):
                 yield f"          {'  ' if number else ''}{line}"
 
