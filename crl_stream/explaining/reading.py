@@ -27,8 +27,8 @@ from crl_stream.visible import visible
 from crl_stream.wire.topics import COMMANDS, DECISIONS, INVOCATIONS, PROPOSALS, ROLLBACKS
 
 _HINT: Final = (
-    "`crl rollbacks`, `crl proposals list` and `crl audit` list ids; an alert names the one of its cause; "
-    "copy the whole id"
+    "`crl rollbacks`, `crl proposals list` and `crl audit` list ids; copy the whole id, or name the task instead: "
+    "`crl explain AGENT/TASK` explains its latest rollback"
 )
 
 
