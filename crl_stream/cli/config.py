@@ -67,7 +67,10 @@ def init(
         digest = settings.policies.digest()
         show_json({"path": str(path), "profile": profile, "meaning": MEANING[profile], "policy_hash": digest})
         return
-    say(f"wrote {path}; see the settings in force with crl config show")
+    say(
+        f"wrote {path}; see the settings in force with crl config show; "
+        "if you set Kafka or ports in it, run crl config trust afterwards"
+    )
     say(f"profile {profile}: {MEANING[profile]}")
 
 

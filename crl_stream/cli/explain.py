@@ -17,9 +17,9 @@ def explain(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="ID",
+            metavar="ID|AGENT/TASK",
             help="Id of a rollback (rb-), proposal (prop-), decision (dec-), activation (act-), alert (alert-), "
-            "rollout (ro-), command (cmd-) or any other fact.",
+            "rollout (ro-), command (cmd-) or any other fact; or a task, for its latest rollback.",
         ),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

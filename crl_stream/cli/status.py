@@ -23,7 +23,7 @@ from crl_stream.cli.status_text import (
     Seen,
     screen_lines,
     summary_line,
-    system_line,
+    system_lines,
     task_lines,
     tasks_in_words,
     wrapped,
@@ -198,7 +198,8 @@ def _show(seen: Seen, url: str) -> None:
     console = Terminal()
     width = console.width if console.is_terminal else None
     if seen.health:
-        say(visible(system_line(seen)))
+        for line in system_lines(seen):
+            say(visible(line))
     if seen.drills.line:
         say(visible(seen.drills.line))
     for text in [finding_line(finding) for finding in seen.findings if finding["trouble"]] + seen.notes:

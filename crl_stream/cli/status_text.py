@@ -164,6 +164,14 @@ def system_line(seen: Seen) -> str:
     return seen.health.line
 
 
+def system_lines(seen: Seen) -> list[str]:
+    """Return the system's health as one line, or as a line for each reason if there are several."""
+    line = system_line(seen)
+    if seen.health is None or len(seen.health.concerns) < 2 or line != seen.health.line:
+        return [line]
+    return [f"system: {seen.health.word}", *(f"- {concern}" for concern in seen.health.concerns)]
+
+
 def summary_line(seen: Seen) -> str:
     """Return one sentence about a large fleet."""
     sums = seen.summary

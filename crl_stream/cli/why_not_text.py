@@ -61,8 +61,9 @@ def _condition(condition: Condition, *, stops: bool) -> Iterator[str]:
     yield f"{mark} {word}   {first}".rstrip()
     yield from (f"          {line}" for line in more)
     for detail in details_of(condition):
-        for number, line in enumerate(wrap(visible(detail), WIDTH - 12)):
-            yield f"          {'  ' if number else ''}{line}"
+        if detail not in words:
+            for number, line in enumerate(wrap(visible(detail), WIDTH - 12)):
+                yield f"          {'  ' if number else ''}{line}"
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

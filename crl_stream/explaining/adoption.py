@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+_NAMED: Final = 3
+"""How many stuck runtimes are named; ``crl runtimes`` lists all."""
 
 
 def followed(adoption: Mapping[str, Any]) -> str:
@@ -15,5 +18,7 @@ def followed(adoption: Mapping[str, Any]) -> str:
     number, late = adoption["median_invocations"], adoption["median_milliseconds"]
     if number is not None and late is not None:
         words += f", median {number:g} invocation{'' if number == 1 else 's'} and {late / 1_000:.3g} s"
-    stuck = adoption["stuck"] if isinstance(adoption["stuck"], int) else len(adoption["stuck"])
-    return words + (f"; {stuck} {'is' if stuck == 1 else 'are'} stuck" if stuck else "")
+    names = [] if isinstance(adoption["stuck"], int) else list(adoption["stuck"])
+    stuck = len(names) or adoption["stuck"]
+    who = f": {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}" if names else ""
+    return words + (f"; {stuck} {'is' if stuck == 1 else 'are'} stuck{who}" if stuck else "")

@@ -109,7 +109,19 @@ def _cause_of(message: Any, story: Story) -> Any | None:
         name = message.proposal_id
     elif isinstance(message, m.Hindsight | m.ConfirmRollback | m.UndoRollback):
         name = message.rollback_id
+    elif isinstance(message, m.DegradationAlert):
+        return _how_it_became_active(message, story)
     return None if not name else story.get(name)
+
+
+def _how_it_became_active(alert: m.DegradationAlert, story: Story) -> m.Activation | None:
+    """Return the change that made the degraded variant the active one: often a person's, and often the real cause."""
+    changes = [
+        one
+        for one in story.each(m.Activation)
+        if one.enforced and one.to_variant == alert.variant_id and one.epoch <= alert.epoch
+    ]
+    return max(changes, key=lambda one: one.epoch, default=None)
 
 
 def since_of(message: Any, story: Story) -> list[Step]:
@@ -180,14 +192,15 @@ def _first_recovery(message: m.DegradationAlert, other: m.DegradationAlert) -> b
 
 
 def _later(message: Any, story: Story) -> list[Step]:
-    """Return how far the runtimes have followed a change, as long as no fact sums it up."""
+    """Return how far the runtimes have followed a change, and who has moved since a fact summed it up."""
     epoch = getattr(message, "epoch", 0)
-    changed = isinstance(message, m.RollbackEvent | m.Activation) and message.enforced
-    if not changed or any(one.epoch == epoch for one in story.each(m.Adoption)):
+    if not (isinstance(message, m.RollbackEvent | m.Activation) and message.enforced):
         return []
-    moved = sorted(
-        (one for one in story.receipts.values() if one.epoch == epoch), key=lambda one: (one.timestamp, one.runtime_id)
-    )
+    summed_up = next((one for one in story.each(m.Adoption) if one.epoch == epoch), None)
+    receipts = [one for one in story.receipts.values() if one.epoch == epoch]
+    if summed_up is not None:  # who was stuck when it was published may have moved since
+        receipts = [one for one in receipts if one.runtime_id in {*summed_up.stuck, *summed_up.waiting}]
+    moved = sorted(receipts, key=lambda one: (one.timestamp, one.runtime_id))
     return [step_of(one) for one in moved]
 
 

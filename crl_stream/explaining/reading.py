@@ -24,11 +24,11 @@ from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.settings import Settings
 from crl_stream.visible import visible
-from crl_stream.wire.topics import COMMANDS, DECISIONS, INVOCATIONS, PROPOSALS
+from crl_stream.wire.topics import COMMANDS, DECISIONS, INVOCATIONS, PROPOSALS, ROLLBACKS
 
 _HINT: Final = (
-    "`crl rollbacks`, `crl proposals list` and `crl audit` list ids; an alert names the one of its cause; "
-    "copy the whole id"
+    "`crl rollbacks`, `crl proposals list` and `crl audit` list ids; copy the whole id, or name the task instead: "
+    "`crl explain AGENT/TASK` explains its latest rollback"
 )
 
 
@@ -42,8 +42,10 @@ class _Searched(NamedTuple):
 
 
 async def read_explanation(settings: Settings, access: Access, wanted: str) -> Explanation:
-    """Return the explanation of an id; raises ``NotFound`` if no topic has it."""
+    """Return the explanation of an id, or of a task's latest rollback; raises ``NotFound`` if no topic has it."""
     async with KafkaSession.of(access) as session:
+        if wanted.count("/") == 1:
+            wanted = await _latest_rollback(session, wanted)
         found = await _find(session, wanted)
         message = found.message
         story = await _read_story(session, _key_of(message), wanted)
@@ -71,10 +73,7 @@ async def read_fates(access: Access, events: Iterable[m.RollbackEvent]) -> dict[
 async def _find(session: KafkaSession, wanted: str) -> Found:
     """Return the message with this id, else the first one that names it; of a proposal, the latest revision."""
     if not is_identifier(wanted):
-        is_task = wanted.count("/") == 1
-        hint = (
-            f"`crl why-not {wanted}` asks about a task" if is_task else "an id is one word, like rb-20251119-5f2c8a90"
-        )
+        hint = "an id is one word, like rb-20251119-5f2c8a90; a task is AGENT/TASK"
         raise UsageError(f"{visible(wanted)!r} is not an id.", hint=hint)
     day, topics = day_of(wanted), topics_of(wanted)
     if day is not None:
@@ -90,6 +89,20 @@ async def _find(session: KafkaSession, wanted: str) -> Found:
             return Found(topic, message)
         searched.append(_Searched(topic, since))
     raise NotFound(f"Nothing has the id {wanted}: searched {_in_words(searched)}.", hint=_HINT)
+
+
+async def _latest_rollback(session: KafkaSession, task: str) -> str:
+    """Return the id of a task's latest rollback, since an alert or a person names a task, not an id."""
+    agent, _, kind = task.partition("/")
+    if not (is_identifier(agent) and is_identifier(kind)):
+        raise UsageError(f"{visible(task)!r} is neither an id nor a task.", hint="name a task as AGENT/TASK")
+    key, found = TaskKey(agent, kind), None
+    async for received in TopicReader(session).each(ROLLBACKS, home_of(session, key)):
+        if _key_of(received.message) == key:
+            found = received.message
+    if found is None:
+        raise NotFound(f"{task} has not been rolled back.", hint=f"`crl why-not {task}` says why nothing has happened")
+    return str(found.rollback_id)
 
 
 async def _look_for(

@@ -248,7 +248,18 @@ def _clause(question: Question) -> str:
     if " is " not in question.title:
         return f"{question.title}: not yet, because {_because(stops)}"
     title = question.title.replace(" is ", " is not ", 1)
-    return f"{title}, because {_because(stops)}"
+    return f"{title}, because {_because(stops)}{_even_then(question, stops)}"
+
+
+def _even_then(question: Question, stops: Told) -> str:
+    """Return what else prevents a rollback that a hold prevents: releasing the hold would not be enough."""
+    if question.key != "rolled_back" or stops.key not in {"hold", "fleet_hold"}:
+        return ""
+    further = {one.key: one.text for one in question.conditions if not one.holds and one.key != stops.key}
+    reasons = [further["fleet_hold"]] if "fleet_hold" in further else []
+    if "target" in further:
+        reasons.append(f"there is nothing to roll back to ({further['target']})")
+    return f". That alone is not enough: {'; '.join(reasons)}" if reasons else ""
 
 
 def _is_broken(question: Question) -> bool:

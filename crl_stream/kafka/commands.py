@@ -113,7 +113,7 @@ async def give(access: Access, command: Any, timeout: float = 20.0) -> m.Command
             ) from None
     assert result is not None
     if result.outcome == "refused":
-        raise CommandRefused(f"{result.command} for {key} was refused: {result.detail}.", hint=_next_step(key))
+        raise CommandRefused(f"{result.command} for {key} was refused: {result.detail}.", hint=_next_step(key, command))
     return result
 
 
@@ -210,5 +210,8 @@ async def _send(session: KafkaSession, key: bytes, value: bytes, partition: int)
         await producer.send_and_wait(topic, value, key=key, partition=partition)
 
 
-def _next_step(key: TaskKey) -> str:
-    return f"crl window {key} shows the current state of the task"
+def _next_step(key: TaskKey, command: Any) -> str:
+    look = f"crl window {key} shows the current state of the task"
+    if isinstance(command, m.UndoRollback):
+        return f"{look}; crl activate {key} VARIANT chooses a variant yourself"
+    return look

@@ -68,7 +68,8 @@ def test_a_secret_that_is_not_set_is_shown_as_empty(crl: Program) -> None:
 
 @pytest.mark.parametrize("profile", sorted(PROFILES))
 def test_the_file_that_init_writes_is_in_force_at_once_and_means_its_profile(crl: Program, profile: str) -> None:
-    assert crl.run("config", "init", "--profile", profile).code == 0
+    made = crl.run("config", "init", "--profile", profile)
+    assert made.code == 0 and "run crl config trust afterwards" in made.err
     settings = shown(crl)["settings"]
     guard = "evidence" if profile == "production" else "none"
     assert settings["degradation.guard"] == {"value": guard, "origin": "crl.toml"}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cli.program import Program
 from cli.views import a_brief, serving
-from crl_stream.cli.status import Health, Seen, screen_lines, state_of, task_lines
+from crl_stream.cli.status import Health, Seen, screen_lines, state_of, system_lines, task_lines
 from crl_stream.cli.talk import lay_out
 
 DEGRADED = a_brief("review", degraded=["default"], quarantined=["v2"], held=True)
@@ -108,6 +108,14 @@ def test_a_screen_shows_what_fits_on_it_and_says_how_much_does_not() -> None:
         assert lines[-1] == "the last known state: No worker answers."
         shown = sum(line.startswith("backend-architect/") for line in lines)
         assert f"... and {10_001 - shown} more; crl status lists all" in lines
+
+
+def test_each_reason_of_the_systems_health_has_a_line_of_its_own() -> None:
+    page = {"tasks": [], "partial": False, "silent": []}
+    seen = Seen(page, [], Health("ATTENTION NEEDED", ["a/b: degraded", "1 more alert"]), "a worker", None)
+    assert system_lines(seen) == ["system: ATTENTION NEEDED", "- a/b: degraded", "- 1 more alert"]
+    one = seen._replace(health=Health("STABLE", ["5 proposals are pending"]))
+    assert system_lines(one) == ["system: STABLE (5 proposals are pending)"]
 
 
 def test_a_short_list_is_whole() -> None:

@@ -51,6 +51,22 @@ def test_the_conclusion_comes_first_and_the_first_false_condition_is_marked() ->
     assert "v2 is chosen" in block
 
 
+def test_the_conclusion_says_if_releasing_a_hold_is_not_enough() -> None:
+    driver = TopologyDriver()
+    driver.pipe_each(invocations("default", "S" * 30))
+    driver.pipe(a_command(m.HoldTask, actor="grace", reason="release week"))
+    driver.pipe_each(invocations("default", "F" * 12))
+    first = " ".join(page(asked(driver)).partition("\n\n")[0].split())
+    assert "held by grace" in first
+    assert "That alone is not enough: there is nothing to roll back to (no other variant is known)" in first
+    assert "not enough" not in page(asked(held())).partition("\n\n")[0]
+
+
+def test_no_figure_of_a_condition_is_said_twice() -> None:
+    block = page(asked(held())).partition("default is rolled back: no\n")[2].partition("\n\n")[0]
+    assert block.count("success_rate") == 1 and "avg_reward" in block
+
+
 def test_a_task_that_no_worker_folds_says_so() -> None:
     assert "no worker is running" not in page(asked(held()))
     words = " ".join(page(asked(held(), behind=3)).split())

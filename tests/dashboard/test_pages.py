@@ -317,6 +317,22 @@ def test_what_became_of_a_rollback_is_told_without_reading_the_commands() -> Non
     assert "not reviewed" in status["backend-architect"]
 
 
+def test_who_has_moved_agrees_with_the_table_and_names_the_runtimes_that_have_not() -> None:
+    fleet = story(200)
+    seen = 0
+    for event in fleet.rollbacks.values():
+        snapshot = fleet.tasks[TaskKey(event.agent_name, event.task_type)]
+        if snapshot.epoch != event.epoch or snapshot.adoption is None:
+            continue
+        text = squeezed(read(pages.rollback_page(fleet, event.rollback_id, VIEWER, NOW)).text)
+        assert squeezed(f"Who has moved{snapshot.adoption.moved} of {snapshot.adoption.expected} runtimes") in text
+        for one in snapshot.runtimes_behind or ():
+            word = "stuck" if one.stuck else "not moved"
+            assert squeezed(f"{one.runtime_id}{word}still used {event.from_variant}") in text
+            seen += 1
+    assert seen
+
+
 # -- what a person can do ------------------------------------------------------------------------------------
 def orders_of(page: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the command line and the body of each dialog of a page."""

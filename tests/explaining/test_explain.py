@@ -15,6 +15,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import decode_row
 from crl_stream.core.policy import GUIDE, Operations, Policy, PolicySet
 from crl_stream.core.proposer.remedies import Remedies
+from crl_stream.explaining.adoption import followed
 from crl_stream.explaining.ids import EVERYWHERE, id_of
 from crl_stream.explaining.proof import trace_url
 from crl_stream.settings import load_remedies
@@ -102,7 +103,29 @@ def test_an_alert_that_is_over_says_when() -> None:
     found = explained(driver, alert.alert_id)
     assert "alert over" in [step.what for step in found.since]
     assert found.proof_id == facts(driver, DEGRADATIONS, m.DegradationAlert)[0].alert_id
-    assert steps(found.causes) == [("degraded", "monitor")]
+    assert steps(found.causes) == [("activated", "monitor"), ("degraded", "monitor")]
+
+
+def test_what_led_to_a_rollback_begins_with_the_person_who_made_the_variant_active() -> None:
+    driver = TopologyDriver()
+    driver.pipe_each(invocations("default", "S" * 30))
+    driver.pipe(a_command(m.RegisterVariant, variant_id="v2", actor="ada"))
+    order = a_command(m.ActivateVariant, variant_id="v2", untested=True, actor="ada", reason="CHG-118")
+    driver.pipe(order)
+    driver.pipe_each(invocations("v2", "F" * 20))
+    [event] = driver.read(ROLLBACKS)
+    found = explained(driver, event.rollback_id)
+    assert ("activated", "ada") in steps(found.causes) or ("commanded", "ada") in steps(found.causes)
+    assert "CHG-118" in page(found)
+    assert [step.what for step in found.causes][-1] == "degraded"
+
+
+def test_a_stuck_runtime_is_named_where_the_followers_are_counted() -> None:
+    adoption = {"moved": 3, "expected": 4, "median_invocations": None, "median_milliseconds": None, "stuck": ["eu-4"]}
+    assert followed(adoption) == "3 of 4 runtimes moved; 1 is stuck: eu-4"
+    many = followed({**adoption, "moved": 0, "stuck": ["a", "b", "c", "d"]})
+    assert many == "0 of 4 runtimes moved; 4 are stuck: a, b, c, ..."
+    assert followed({**adoption, "stuck": 1}) == "3 of 4 runtimes moved; 1 is stuck"
 
 
 def test_a_rollback_of_shadow_mode_says_how_it_was_judged() -> None:
@@ -170,6 +193,20 @@ def test_runtimes_that_follow_are_listed_until_a_fact_sums_them_up() -> None:
     since = explained(driver, event.rollback_id).since
     assert [step.what for step in since] == ["adopted"]
     assert "1 of 1 runtimes moved" in since[0].words
+
+
+def test_a_runtime_that_moves_after_it_was_called_stuck_is_added_to_the_story() -> None:
+    driver = TopologyDriver()
+    driver.pipe_each(with_fields(runtime_id="host-1"))
+    [event] = driver.read(ROLLBACKS)
+    for _ in range(20):
+        if facts(driver, DECISIONS, m.Adoption, epoch=event.epoch):
+            break
+        driver.pipe(an_invocation(event.from_variant, runtime_id="host-1", active_epoch=event.epoch - 1))
+    assert "host-1" in facts(driver, DECISIONS, m.Adoption, epoch=event.epoch)[0].stuck
+    assert "moved" not in [step.what for step in explained(driver, event.rollback_id).since]
+    driver.pipe(an_invocation(event.to_variant, runtime_id="host-1", active_epoch=event.epoch))
+    assert ("moved", "host-1") in steps(explained(driver, event.rollback_id).since)
 
 
 # -- traces ------------------------------------------------------------------------------------------

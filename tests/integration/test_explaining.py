@@ -65,8 +65,12 @@ async def test_a_rollback_and_all_around_it_is_explained_from_the_topics_alone(i
     assert found["strip"]["gone"] == 0
     assert found["undo_command"] == event.undo_command
     assert found["policy"]["actor"] and found["policy"]["set_at"] and found["policy"]["limits"]["success_drop"] == 0.1
-    [cause] = found["causes"]
+    command, activated, cause = found["causes"]
+    assert (command["actor"], activated["what"]) == ("ada", "activated")
     assert (cause["id"], cause["what"]) == (event.cause_id, "degraded")
+    assert (await told(installation, "explain", NAME))["id"] == event.rollback_id, "a task stands for its last rollback"
+    code, _, err = await installation.run_crl("explain", "no/task")
+    assert code == 4 and "no/task has not been rolled back" in err and "crl why-not no/task" in err
     page = await text_of(installation, "explain", event.rollback_id, web_trace_url_template=TEMPLATE)
     assert "set by " in page and event.undo_command in page
     assert page == await text_of(installation, "rollbacks", "show", event.rollback_id, web_trace_url_template=TEMPLATE)
@@ -75,7 +79,7 @@ async def test_a_rollback_and_all_around_it_is_explained_from_the_topics_alone(i
     alert = await installation.wait_for(ALERTS, m.Alert, lambda one: one.kind == "rollback")
     explained = await told(installation, "explain", alert.alert_id)
     assert explained["proof_id"] == event.rollback_id
-    assert [step["id"] for step in explained["causes"]] == [event.cause_id, event.rollback_id]
+    assert [step["id"] for step in explained["causes"]][-2:] == [event.cause_id, event.rollback_id]
     activation = await installation.wait_for(DECISIONS, m.Activation, lambda one: one.cause == "command")
     by_hand = await told(installation, "explain", activation.activation_id)
     assert (by_hand["actor"], by_hand["undo_command"]) == ("ada", None)

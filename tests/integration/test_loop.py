@@ -59,7 +59,7 @@ async def test_an_operator_undoes_a_rollback_by_command_and_is_told_what_became_
     code, out, err = await installation.run_crl("undo", event.rollback_id)
     assert (code, out) == (5, "")
     assert "refused" in err
-    assert "hint:" in err
+    assert f"crl activate {AGENT}/{TASK} VARIANT" in " ".join(err.partition("hint:")[2].split())
     await installation.settled()
     found = [r for r in await installation.messages(DECISIONS) if isinstance(r, m.CommandResult)]
     results = [r for r in found if r.command != "SetPolicy"]

@@ -253,12 +253,15 @@ def look_of(status: str) -> tuple[str, str]:
 def moved(fleet: Fleet, note: m.RollbackNote | m.RollbackEvent) -> tuple[int, int] | None:
     """Return how many of the expected runtimes have followed a rollback; None if that is not known."""
     key = TaskKey(note.agent_name, note.task_type)
-    for fact in fleet.facts_of(key):
-        if isinstance(fact, m.Adoption) and fact.cause_id == note.rollback_id:
-            return fact.moved, fact.expected
     snapshot = fleet.tasks.get(key)
+    # The fact is published once; a runtime that was stuck may move later, which only the snapshot says.
     if snapshot is not None and snapshot.epoch == note.epoch and snapshot.adoption is not None and note.enforced:
         return snapshot.adoption.moved, snapshot.adoption.expected
+    for fact in fleet.facts_of(key):
+        if isinstance(fact, m.Adoption) and fact.cause_id == note.rollback_id:
+            late = {*fact.stuck, *fact.waiting}
+            since = [one for one in fleet.receipts_of(key).values() if one.epoch == fact.epoch]
+            return fact.moved + sum(one.runtime_id in late for one in since), fact.expected
     return None
 
 

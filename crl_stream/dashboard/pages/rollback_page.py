@@ -107,6 +107,7 @@ def rollback_page(
         limit=_place(event.evidence.threshold, _scale(event.evidence)),
         moved=moved(fleet, event),
         receipts=_receipts(fleet, key, event),
+        missing=_missing(fleet, key, event),
         before=_before(fleet, key, event),
         acts=[scene.order(order) for order in _acts(fleet, event, status)],
         touches=touches(fleet, key),
@@ -199,6 +200,22 @@ def _receipts(fleet: Fleet, key: TaskKey, event: m.RollbackEvent) -> list[m.Rece
     """Return who has moved to the epoch of the rollback, the fastest first."""
     found = [receipt for receipt in fleet.receipts_of(key).values() if receipt.epoch == event.epoch and event.enforced]
     return sorted(found, key=lambda receipt: (receipt.milliseconds, receipt.runtime_id))
+
+
+def _missing(fleet: Fleet, key: TaskKey, event: m.RollbackEvent) -> list[tuple[str, str]]:
+    """Return the runtimes that have not followed the rollback, with a word for each: stuck or not moved."""
+    snapshot = fleet.tasks.get(key)
+    if not event.enforced:
+        return []
+    if snapshot is not None and snapshot.epoch == event.epoch:
+        behind = snapshot.runtimes_behind or ()
+        return [(one.runtime_id, "stuck" if one.stuck else "not moved") for one in behind]
+    moved_since = {one.runtime_id for one in _receipts(fleet, key, event)}
+    for fact in fleet.facts_of(key):
+        if isinstance(fact, m.Adoption) and fact.cause_id == event.rollback_id:
+            told = [(name, "stuck") for name in fact.stuck] + [(name, "not moved") for name in fact.waiting]
+            return [one for one in told if one[0] not in moved_since]
+    return []
 
 
 def _before(fleet: Fleet, key: TaskKey, event: m.RollbackEvent) -> list[Happening]:

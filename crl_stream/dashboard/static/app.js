@@ -11,6 +11,7 @@
   const icon = (name, css) => `<svg class="i${css ? ` ${css}` : ""}" aria-hidden="true"><use href="#i-${name}"></use></svg>`;
   const island = (id) => { const el = document.getElementById(id); return el ? JSON.parse(el.textContent) : null; };
   const thousands = (n) => n.toLocaleString("en");
+  const evidence = (v) => (v < 1e6 ? thousands(Math.round(v)) : v.toExponential(0));
   function safe(f) { try { return f(); } catch { return null; } }
 
   /* ---- theme: the system's, unless somebody chose ---------------------------------------------------------- */
@@ -387,7 +388,7 @@
       { name: "Success rate", data: [d.success, d.baseline], f: percent, range: [0, 1] },
       { name: "Average reward", data: [d.reward], f: (v) => v.toFixed(2) },
       { name: "Q-value", data: [d.q], f: (v) => v.toFixed(2) },
-      { name: "Evidence", data: [d.evidence.map((v) => Math.max(1, v))], log: true, f: (v) => thousands(Math.round(v)) },
+      { name: "Evidence", data: [d.evidence.map((v) => Math.max(1, v))], log: true, f: evidence },
     ];
     const changes = d.epoch.map((e, k) => (k && e !== d.epoch[k - 1] ? d.time[k] : null)).filter(Boolean);
     const mark = (u) => {
@@ -429,7 +430,7 @@
     chosen = k;
     if (last < 0) { put(out, "no snapshot yet"); return; }
     const at = k ?? last;
-    out.innerHTML = `<span><b>${hms(d.time[at] * 1000)}</b>${k === null ? " newest" : ""}</span><span>${esc(d.variant[at])}, epoch ${d.epoch[at]}</span><span>success <b>${Math.round(d.success[at] * 100)}%</b> of ${Math.round(d.baseline[at] * 100)}%</span><span>reward <b>${d.reward[at].toFixed(2)}</b></span><span>Q <b>${d.q[at].toFixed(2)}</b></span><span>evidence <b>${thousands(Math.round(d.evidence[at]))}</b></span>`;
+    out.innerHTML = `<span><b>${hms(d.time[at] * 1000)}</b>${k === null ? " newest" : ""}</span><span>${esc(d.variant[at])}, epoch ${d.epoch[at]}</span><span>success <b>${Math.round(d.success[at] * 100)}%</b> of ${Math.round(d.baseline[at] * 100)}%</span><span>reward <b>${d.reward[at].toFixed(2)}</b></span><span>Q <b>${d.q[at].toFixed(2)}</b></span><span>evidence <b>${evidence(d.evidence[at])}</b></span>`;
     charts.setAttribute("aria-valuemax", String(Math.max(0, last)));
     charts.setAttribute("aria-valuenow", String(at));
     charts.setAttribute("aria-valuetext", out.textContent);
