@@ -74,7 +74,7 @@ def extent(tasks: int | None, *, quick: bool) -> Extent:
     """Return how much a run measures."""
     if quick:
         return Extent(tasks or 100, loads=3, probes=6, apart=1.0, rest=2.0, rounds=1, burst=10_000)
-    return Extent(tasks or 1_000, loads=20, probes=44, apart=2.6, rest=10.0, rounds=4, burst=30_000)
+    return Extent(tasks or 1_000, loads=20, probes=44, apart=2.6, rest=10.0, rounds=3, burst=40_000)
 
 
 def run(bootstrap_servers: str, size: Extent) -> dict[str, Any]:

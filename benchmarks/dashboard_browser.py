@@ -71,8 +71,8 @@ class Measurer:
         page.set_default_timeout(60_000)
         began = time.monotonic()
         answer = page.goto(url)
-        while answer is not None and answer.status == STILL_READING and time.monotonic() - began < FIRST_SECONDS:
-            answer = page.reload()
+        while (answer is None or answer.status == STILL_READING) and time.monotonic() - began < FIRST_SECONDS:
+            answer = page.goto(page.url)
         _right(answer)
         _painted(page)
         seconds = time.monotonic() - began
@@ -127,8 +127,8 @@ class Measurer:
 
 
 def _right(answer: Response | None) -> None:
-    assert answer is not None
-    assert answer.status == 200, f"the page answered with {answer.status}"
+    assert answer is not None, "the browser reports no answer for the page"
+    assert answer.status == 200, f"{answer.url} answered with {answer.status}"
 
 
 def _painted(page: Page) -> dict[str, float]:

@@ -12,12 +12,16 @@ import asyncio
 import json
 import re
 import sys
+import threading
 from collections import Counter
+from contextlib import suppress
 
 import aiohttp
 
 BREATH = 0.25
 """Seconds that ``app.js`` waits between two fetches."""
+STILL_READING = 503
+"""The answer of a dashboard that has not read the topics yet."""
 _STAMP = re.compile(rb'data-stamp="([^"]*)"')
 
 
@@ -76,9 +80,13 @@ class Viewer:
             await asyncio.sleep(BREATH)
 
     async def _fetch(self, path: str) -> bytes:
-        async with self._session.get(self._url + path, headers={"Accept": "text/html"}) as answer:
-            answer.raise_for_status()
-            return await answer.read()
+        while True:
+            async with self._session.get(self._url + path, headers={"Accept": "text/html"}) as answer:
+                if answer.status != STILL_READING:
+                    answer.raise_for_status()
+                    return await answer.read()
+            self._heard["pages that came too soon"] += 1
+            await asyncio.sleep(BREATH)
 
 
 async def watch(url: str, cookie: str, viewers: int) -> Counter[str]:
@@ -90,18 +98,32 @@ async def watch(url: str, cookie: str, viewers: int) -> Counter[str]:
         session.cookie_jar.update_cookies({name: value})
         watching = [Viewer(session, url, heard) for _ in range(viewers)]
         tasks = [asyncio.create_task(viewer.watch()) for viewer in watching]
-        over = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+        over = asyncio.create_task(_end_of_input().wait())
         live = asyncio.gather(*(viewer.live.wait() for viewer in watching))
         await asyncio.wait([*tasks, over, live], return_when=asyncio.FIRST_COMPLETED)
         if live.done():
             print("ready", flush=True)
             await asyncio.wait([*tasks, over], return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
         for task in tasks:
             if task.done():
                 await task  # raises what ended it
             task.cancel()
-        await asyncio.gather(*tasks, live, return_exceptions=True)
+        await asyncio.gather(*tasks, over, live, return_exceptions=True)
     return heard
+
+
+def _end_of_input() -> asyncio.Event:
+    """Return an event for the end of standard input; a thread that waits for it must not keep the process alive."""
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+    def read() -> None:
+        sys.stdin.read()
+        with suppress(RuntimeError):  # the loop is closed: the process is ending anyway
+            loop.call_soon_threadsafe(over.set)
+
+    threading.Thread(target=read, daemon=True).start()
+    return over
 
 
 def main(words: list[str]) -> int:

@@ -53,6 +53,8 @@ LONG: Final = (
     "joins/test_sync.py::test_an_agent_joined_by_flagds_own_provider_",
     "joins/test_mirror_mlflow.py::test_an_agent_whose_prompts_are_in_mlflow_",
     "test_detection_rivals.py::test_rivers_detectors_",
+    # A benchmark with a worker, a browser and a load.
+    "test_dashboard_bench.py::test_the_whole_benchmark_",
     # Kills and outages of a mirror, beside the shorter stories about the same label.
     "joins/test_mirror_mlflow.py::test_a_mirror_that_is_killed_",
     "joins/test_mirror_mlflow.py::test_a_store_that_is_down_",
