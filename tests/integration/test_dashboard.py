@@ -42,6 +42,9 @@ async def test_a_rollback_appears_without_a_reload_and_is_undone_from_the_page(i
         assert told.data["key"] == changed.data["key"] == f"{AGENT}/{TASK}"
         status, page = await browser.json(f"/dashboard/rollbacks/{event.rollback_id}.json")
         assert (status, page["rollback"]["rollback_id"], page["status"]) == (200, event.rollback_id, "not reviewed")
+        status, text, _ = await browser.get(f"/dashboard/rollbacks/{event.rollback_id}")
+        assert status == 200
+        assert ">limit 10.0%<" in text and "limit not known here" not in text
         status, told = await browser.json(f"/dashboard/explain/{event.rollback_id}")
         _, out, _ = await installation.run_crl("explain", event.rollback_id, "--json")
         assert (status, told) == (200, json.loads(out))

@@ -83,6 +83,13 @@
       } while (again);
     } catch { /* the stream says that the page is not live */ } finally { fetching = false; }
   }
+  /* A banner that comes while somebody reads lies over the page, and one that goes leaves its place empty: what is
+     under the pointer does not move. */
+  function makeRoom(el, html) {
+    const late = el.classList.contains("late");
+    if (!late && el.offsetHeight) el.style.setProperty("min-height", `${el.offsetHeight}px`);
+    else el.classList.toggle("late", Boolean(html.trim()));
+  }
   function swap(fresh, all) {
     if (fresh.documentElement.dataset.page !== root.dataset.page) { location.reload(); return; }
     const opened = $("dialog[open]"), active = document.activeElement;
@@ -94,6 +101,7 @@
       if (!next || (was.get(el) ?? el.innerHTML) === html) return;
       if (opened && el.contains(opened)) return; // a dialog that is open stays as it is
       const folds = $$("details[open]", el).map((d) => d.dataset.fold), inside = mark && el.contains(active);
+      if (name === "banners") makeRoom(el, html);
       el.innerHTML = html;
       was.set(el, html);
       folds.forEach((fold) => { const d = $(`details[data-fold="${fold}"]`, el); if (d) d.open = true; });

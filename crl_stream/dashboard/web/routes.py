@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
@@ -10,7 +11,10 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey, is_identifier
+from crl_stream.core.instant import from_text
+from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.dashboard import pages
 from crl_stream.dashboard.findings import troubles_of
 from crl_stream.dashboard.pages import Viewer
@@ -27,6 +31,7 @@ from crl_stream.dashboard.web.stream import Painter, send_events, standing
 from crl_stream.errors import CrlError, NotFound, UsageError
 from crl_stream.explaining.reading import read_explanation
 from crl_stream.explaining.why_not import read_why_not
+from crl_stream.kafka.policy_history import find_policy, known_policies
 from crl_stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,6 +42,9 @@ BODY_SECONDS: Final = 5.0
 """How long a request may take to send its body."""
 READ_SECONDS: Final = 20.0
 """How long an answer that is read from Kafka may take."""
+POLICY_SECONDS: Final = 3.0
+"""How long the page of a rollback waits for the policy that judged it; without it, the page shows no limits."""
+POLICIES_KEPT: Final = 32
 JSON_END: Final = ".json"
 
 Answer = TypeVar("Answer")
@@ -59,6 +67,7 @@ class Dashboard:
         self._questions = RateLimit(burst=10, seconds=1.0)
         self._reading = asyncio.Semaphore(1)
         self._in_hand: set[asyncio.Task[Any]] = set()
+        self._policies: dict[str, PolicySet] = {}
         self._streams = 0
         """Open streams, and requests for one that wait until the fleet is known."""
 
@@ -217,7 +226,23 @@ class Dashboard:
             )
         if not as_page:
             return document(documents.rollback_document(fleet, name, now, standing(self.hub)))
-        return _packed(page(pages.rollback_page(fleet, name, self._viewer(caller), now, **self._extra(request))))
+        policy = await self._policy_of(fleet.rollbacks[name])
+        viewer = self._viewer(caller)
+        return _packed(page(pages.rollback_page(fleet, name, viewer, now, policy=policy, **self._extra(request))))
+
+    async def _policy_of(self, event: m.RollbackEvent) -> Policy | None:
+        """Return the policy that judged a rollback; None if it is not known, or Kafka does not tell it soon."""
+        digest = event.policy_hash
+        found = known_policies(self._settings, digest) or self._policies.get(digest)
+        if found is None and not self.hub.trouble:
+            with contextlib.suppress(CrlError, TimeoutError):
+                async with asyncio.timeout(POLICY_SECONDS), self._reading:
+                    command = await find_policy(self._kafka, digest, from_text(event.timestamp))
+                if command is not None:
+                    found = self._policies[digest] = command.command.policy
+                    while len(self._policies) > POLICIES_KEPT:
+                        del self._policies[next(iter(self._policies))]
+        return None if found is None else found.for_task(TaskKey(event.agent_name, event.task_type))
 
     async def _why_not(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         if "parts" in request.query:
