@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import aiohttp
 from yarl import URL
 
-from crl_stream.dashboard.web.access import COOKIE, PROOF
+from crl_stream.dashboard.web.access import PROOF
 
 
 class Event(NamedTuple):
@@ -62,7 +62,17 @@ class Browser:
     @property
     def cookie(self) -> str:
         """The secret of the session."""
-        return self.session.cookie_jar.filter_cookies(URL(self.url + "/dashboard/"))[COOKIE].value
+        return self._session_cookie().value
+
+    @property
+    def session_cookie(self) -> str:
+        """The cookie of the session as a browser sends it."""
+        found = self._session_cookie()
+        return f"{found.key}={found.value}"
+
+    def _session_cookie(self) -> Any:
+        [found] = self.session.cookie_jar.filter_cookies(URL(self.url + "/dashboard/")).values()
+        return found
 
     async def order(self, command: str, reason: str = "a test asked for it", **fields: Any) -> tuple[int, Any]:
         """Send an order as the script of a page does."""

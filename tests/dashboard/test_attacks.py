@@ -13,7 +13,8 @@ import pytest
 from multidict import CIMultiDict
 
 from crl_stream.dashboard.web import routes
-from crl_stream.dashboard.web.access import COOKIE, PROOF
+from crl_stream.dashboard.web.access import PROOF
+from crl_stream.dashboard.web.doors import Doors
 from crl_stream.dashboard.web.server import make_dashboard
 from crl_stream.errors import ConfigError
 from dashboard.browsing import Browser
@@ -49,7 +50,7 @@ class Sent(NamedTuple):
 def an_order(browser: Browser) -> Sent:
     """Return an order that passes every check; it is about a task that nobody knows, so nothing is sent to Kafka."""
     headers = {
-        "Cookie": f"{COOKIE}={browser.cookie}",
+        "Cookie": browser.session_cookie,
         "Origin": browser.url,
         "Content-Type": "application/json",
         "Sec-Fetch-Site": "same-origin",
@@ -85,10 +86,20 @@ def with_body(**fields: Any) -> Callable[[Sent], Sent]:
     return lambda sent: sent._replace(body={n: v for n, v in (sent.body | fields).items() if v is not None})
 
 
+def with_session(secret: str) -> Callable[[Sent], Sent]:
+    """Return the change that replaces the secret of the session."""
+
+    def change(sent: Sent) -> Sent:
+        name = sent.headers["Cookie"].partition("=")[0]
+        return sent._replace(headers=sent.headers | {"Cookie": f"{name}={secret}"})
+
+    return change
+
+
 ATTACKS: dict[str, tuple[Callable[[Sent], Sent], int]] = {
     "no session": (but(Cookie=None), 401),
-    "a wrong session": (but(Cookie=f"{COOKIE}=guess"), 401),
-    "a session that is a path": (but(Cookie=f"{COOKIE}=../../etc/passwd"), 401),
+    "a wrong session": (with_session("guess"), 401),
+    "a session that is a path": (with_session("../../etc/passwd"), 401),
     "a wrong bearer token": (but(Authorization=f"Bearer {MARK}"), 401),
     "an empty bearer token, while none is set": (but(Authorization="Bearer "), 401),
     "no secret of the page": (but(**{PROOF: None}), 403),
@@ -192,7 +203,7 @@ PATHS = (
 async def test_no_address_repeats_what_it_is_given_and_every_answer_is_protected(
     path: str, accept: str, signed_in: bool, served: Served, browser: Browser
 ) -> None:
-    cookie = f"{COOKIE}={browser.cookie}" if signed_in else ""
+    cookie = browser.session_cookie if signed_in else ""
     status, text, headers = await raw(served.url, path, f"Accept: {accept}", f"Cookie: {cookie}")
     assert status in {200, 303, 400, 401, 404, 405}
     assert MARK not in text
@@ -411,7 +422,7 @@ async def test_without_a_token_the_form_lets_nobody_in(served: Served) -> None:
 async def test_no_page_is_shown_under_a_strange_host_name(host: str, served: Served, browser: Browser) -> None:
     name, port = served.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(name, int(port))
-    cookie = f"Cookie: {COOKIE}={browser.cookie}"
+    cookie = f"Cookie: {browser.session_cookie}"
     writer.write(f"GET /dashboard/ HTTP/1.1\r\nHost: {host}\r\n{cookie}\r\nConnection: close\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
@@ -493,6 +504,12 @@ async def test_a_dashboard_without_orders_takes_none(tmp_path: Path) -> None:
 async def test_the_rules_of_the_json_views_stay_as_they_were(tmp_path: Path) -> None:
     async with serving(tmp_path, worker__web_token="open-sesame") as served, Browser(served.url) as browser:
         await browser.enter(served.link())
-        status, text, _ = await browser.get("/api/tasks", Cookie=f"{COOKIE}={browser.cookie}")
+        status, text, _ = await browser.get("/api/tasks", Cookie=browser.session_cookie)
         assert (status, json.loads(text)["error"]) == (401, "The token is missing or wrong.")
         assert ACTOR not in text
+
+
+def test_two_installations_behind_one_host_name_do_not_share_a_session(tmp_path: Path) -> None:
+    """Browsers send the cookies of a host to all of its ports."""
+    assert Doors(tmp_path / "a").cookie != Doors(tmp_path / "b").cookie
+    assert Doors(tmp_path / "a").cookie == Doors(tmp_path / "a").cookie

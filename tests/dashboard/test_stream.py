@@ -14,7 +14,6 @@ from core.snapshots import a_snapshot, a_variant
 from crl_stream.core.identity import TaskKey
 from crl_stream.dashboard.fleet import Change
 from crl_stream.dashboard.web import connections, stream
-from crl_stream.dashboard.web.access import COOKIE
 from crl_stream.dashboard.web.hub import WAITING_TASKS, Hub, Subscription
 from crl_stream.settings.model import Kafka
 from dashboard.browsing import Browser, until
@@ -198,7 +197,7 @@ async def test_a_viewer_that_reads_nothing_is_disconnected(
     monkeypatch.setattr(stream, "WRITE_SECONDS", 0.3)
     hub = served.dashboard.hub
     url = f"{served.url}/dashboard/stream?seen={hub.stamp}"
-    cookie = {"Cookie": f"crl_session={browser.cookie}"}
+    cookie = {"Cookie": browser.session_cookie}
     async with (
         aiohttp.ClientSession(read_bufsize=1_024) as session,
         session.get(url, headers=cookie) as response,
@@ -251,7 +250,7 @@ async def test_pages_that_wait_for_the_fleet_count_among_the_open_ones(served: S
         return True
 
     hub.view = view  # type: ignore[method-assign]
-    headers = {"Cookie": f"{COOKIE}={browser.cookie}"}
+    headers = {"Cookie": browser.session_cookie}
     async with aiohttp.ClientSession(headers=headers) as session:
         asked = [asyncio.create_task(session.get(f"{served.url}/dashboard/stream")) for _ in range(5)]
         done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)

@@ -216,5 +216,5 @@ async def test_a_worker_with_an_open_page_ends_promptly_and_the_session_survives
         again = installation.start_worker()
         await again.ready()
         async with Browser(again.url) as other:
-            status, _, _ = await other.get("/dashboard/", Cookie=f"crl_session={browser.cookie}")
+            status, _, _ = await other.get("/dashboard/", Cookie=browser.session_cookie)
             assert status == 200

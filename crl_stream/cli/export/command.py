@@ -86,6 +86,7 @@ def _tell(where: str, note: Note) -> None:
     lines = f"{note.lines} line{'' if note.lines == 1 else 's'}"
     say(f"{where}: {lines}")
     if note.unreadable:
-        say(f"{note.unreadable} records cannot be read and are left out; crl dead-letters list shows why")
+        why = "; crl dead-letters list shows why" if note.asked.what == "outcomes" else ""
+        say(f"records that cannot be read and are left out: {note.unreadable}{why}")
     if note.deleted:
-        say(f"{note.deleted} records were deleted by the broker (retention) before they could be read")
+        say(f"records that the broker deleted (retention) before they could be read: {note.deleted}")

@@ -30,7 +30,6 @@ from crl_stream.dashboard.web.doors import Doors, is_actor
 from crl_stream.dashboard.web.hub import now_ms
 from crl_stream.errors import ConfigError
 
-COOKIE: Final = "crl_session"
 PROOF: Final = "X-CRL-Token"
 """The header with the secret of the page; its mere presence makes a browser ask before it crosses origins."""
 SENT_BY_BROWSERS: Final = frozenset(("accept", "authorization", "cookie", "host", "origin", "referer", "user-agent"))
@@ -172,7 +171,7 @@ class Access:
             return Caller(BY_TOKEN, "", "bearer", 0)
         if self.rules.actor_header and (names := request.headers.getall(self.rules.actor_header, [])):
             return self._of_proxy(request, names)
-        found = self.doors.session(request.cookies.get(COOKIE, ""), now_ms())
+        found = self.doors.session(request.cookies.get(self.doors.cookie, ""), now_ms())
         if found is None:
             raise Refusal(
                 401,

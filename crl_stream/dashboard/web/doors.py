@@ -76,6 +76,10 @@ class Doors:
 
     def __init__(self, folder: Path | None, session_hours: float = 12.0) -> None:
         self._session_ms = round(session_hours * 3_600_000)
+        # A browser sends the cookies of a host to all of its ports, and several installations may be tunnelled to one.
+        place = "" if folder is None else f"_{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:8]}"
+        self.cookie: Final = f"crl_session{place}"
+        """Name of the cookie with a session's secret, different for each folder."""
         self._store: _Files | _Memory = _Memory()
         if folder is not None:
             try:

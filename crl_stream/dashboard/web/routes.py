@@ -19,7 +19,7 @@ from crl_stream.dashboard import pages
 from crl_stream.dashboard.findings import troubles_of
 from crl_stream.dashboard.pages import Viewer
 from crl_stream.dashboard.web import documents
-from crl_stream.dashboard.web.access import BY_TOKEN, COOKIE, Access, Caller, Refusal, Rules
+from crl_stream.dashboard.web.access import BY_TOKEN, Access, Caller, Refusal, Rules
 from crl_stream.dashboard.web.answers import document, page, problem, redirect
 from crl_stream.dashboard.web.doors import BASE, Doors, is_actor
 from crl_stream.dashboard.web.hub import Hub, now_ms
@@ -376,7 +376,7 @@ class Dashboard:
         secret = self.doors.begin(actor, now_ms())
         behind_tls = not self._access.rules.is_local and request.headers.get("X-Forwarded-Proto") == "https"
         response.set_cookie(
-            COOKIE,
+            self.doors.cookie,
             secret,
             max_age=self.doors.session_seconds,
             path=BASE,
@@ -388,9 +388,9 @@ class Dashboard:
 
     async def _leave(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         self._access.check_order(request, caller)
-        self.doors.end(request.cookies.get(COOKIE, ""))
+        self.doors.end(request.cookies.get(self.doors.cookie, ""))
         response = document({"signed_out": True})
-        response.del_cookie(COOKIE, path=BASE)
+        response.del_cookie(self.doors.cookie, path=BASE)
         return response
 
 
