@@ -91,7 +91,7 @@ def sections(plan: Plan) -> dict[str, Section]:
     }  # fmt: skip
     found["dashboard"] = Section(
         "the dashboard in a browser, and what its viewers cost the worker",
-        60 if quick else 340,
+        60 if quick else 360,
         partial(_dashboard, plan),
         usual=not quick,
     )
