@@ -153,7 +153,7 @@ async def test_the_browser_shows_what_the_command_line_says(installation: Instal
             status, page, _ = await browser.get(f"/dashboard/{path}?parts=1")  # the script asks with every event
             assert (status, page) == (200, f'<!doctype html><html data-page="{name}"></html>')
         status, page, _ = await browser.get("/dashboard/explain/rb-20000101-000000000000")
-        assert status == 404 and "Nothing has the id rb-20000101-000000000000" in page
+        assert status == 404 and "The topics do not have it." in page
         for path in ("/dashboard/explain/%3Cscript%3E", f"/dashboard/tasks/{NAME}/why-not?variant=%3Cb%3E"):
             status, page, _ = await browser.get(path)
             assert (
