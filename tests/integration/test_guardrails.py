@@ -55,7 +55,8 @@ async def test_if_configured_it_is_rolled_back_to_the_cheap_variant(installation
     assert event.reason.startswith("Cost rose from 0.0")
     code, out, err = await installation.run_crl("rollbacks", "show", event.rollback_id)
     assert code == 0, err
-    assert "(guardrails)" in out
+    [row] = [line.split() for line in out.splitlines() if line.startswith("  cost ")]
+    assert row[-3:] == [">", "50.0%", "guardrails"]
     assert await installation.messages(DEAD_LETTERS) == []
 
 
