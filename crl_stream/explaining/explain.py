@@ -162,7 +162,7 @@ def _reason(message: Any) -> str:
 
 
 def _actor_of(message: Any, story: Story) -> str:
-    """Return who caused it: a change by a command was made by whoever sent the command."""
+    """Return who caused it: a change by a command was made by the command's sender."""
     if isinstance(message, m.Activation):
         command = story.get(message.cause_id)
         return getattr(command, "actor", None) or "monitor"

@@ -191,7 +191,7 @@ class Access:
                 "The name comes from an address that is not a trusted proxy.",
                 "web.trusted_addresses lists the addresses of the proxies",
             )
-        # A proxy that adds its header beside the one of the request leaves the first name to whoever sent it.
+        # A proxy that adds its header beside the one of the request leaves the first name to the sender.
         name = names[0] if len(names) == 1 else ""
         if not is_actor(name):
             raise Refusal(403, "The name that the proxy gave cannot be used.", "letters, digits and . _ : @ + - only")
