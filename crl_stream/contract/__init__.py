@@ -1,7 +1,7 @@
 """The contract's files: catalog, schemas, AsyncAPI document, golden examples.
 
-They are in ``topics/`` in the source tree, where users of any language look, and in the wheel as
-``crl_stream/_topics``. All code finds them through this module.
+They are in ``topics/`` in the source tree, where users of any language look. The wheel has only the catalog, as
+``crl_stream/_topics``, because a runtime should stay small. All code finds them through this module.
 """
 
 from __future__ import annotations
