@@ -1,4 +1,4 @@
-"""Compares how fast a worker catches up while nobody watches, and while five people do."""
+"""Compares how fast a worker catches up without viewers, and with five of them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ from benchmarks.running import Failed, stop
 from benchmarks.spread import Spread, ratio
 from benchmarks.stack import Stack, note, worker
 from crl_stream.cli.processes import CRL
-from crl_stream.dashboard.web.access import COOKIE
-from crl_stream.dashboard.web.doors import BASE, link
+from crl_stream.dashboard.web.doors import BASE, doors_of, link
 from crl_stream.wire.topics import INVOCATIONS, Topics
 from crl_stream.worker_views import ask, views_url
 
 VIEWERS: Final = 5
-NOBODY, AGAIN = "no viewer", "no viewer, again"
+ALONE, AGAIN = "no viewer", "no viewer, again"
 APART, WITHIN = f"{VIEWERS} viewers of crl dashboard --web", f"{VIEWERS} viewers of the worker"
-SETTINGS: Final = (NOBODY, AGAIN, APART, WITHIN)
+SETTINGS: Final = (ALONE, AGAIN, APART, WITHIN)
 """The worker's own viewers come last, because it goes on reading for them for minutes."""
 WALL, CPU = "outcomes/s", "outcomes per CPU-second"
 WARM_UP: Final = 5_000
@@ -65,7 +64,7 @@ def ratios(rates: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     """Return the ratio of each setting's rates to those without viewers in the same round."""
     found: dict[str, Any] = {}
     for name in (AGAIN, APART, WITHIN):
-        pairs = {what: ratio(rates[name], rates[NOBODY], what) for what in (WALL, CPU)}
+        pairs = {what: ratio(rates[name], rates[ALONE], what) for what in (WALL, CPU)}
         found[name] = {what: shown(one) for what, one in pairs.items() if one is not None}
     return found
 
@@ -90,7 +89,7 @@ def enter(stack: Stack, url: str) -> str:
     with contextlib.suppress(urllib.request.HTTPError), opener.open(link(stack.settings, url, "bench"), timeout=30.0):
         pass
     for cookie in jar:
-        if cookie.name == COOKIE:
+        if cookie.name == doors_of(stack.settings).cookie:
             return f"{cookie.name}={cookie.value}"
     raise Failed("the dashboard began no session")
 

@@ -17,7 +17,7 @@ from source_tree import ROOT, environment_of_this_checkout
 
 from benchmarks import dashboard, dashboard_processes
 from benchmarks.dashboard import AGENT, HISTORY, Extent, background, delays, extent, factors, history, spans
-from benchmarks.dashboard_throughput import AGAIN, APART, CPU, NOBODY, WALL, WITHIN, ratios
+from benchmarks.dashboard_throughput import AGAIN, ALONE, APART, CPU, WALL, WITHIN, ratios
 from benchmarks.dashboard_viewers import Viewer
 from benchmarks.entrants import Missing
 from benchmarks.latency_load import PLACEHOLDER
@@ -58,7 +58,7 @@ def test_throughput_with_viewers_is_compared_within_a_round() -> None:
         return [{WALL: rate, CPU: 2 * rate} for rate in rates]
 
     found = ratios({
-        NOBODY: rounds(100.0, 10.0, 50.0), AGAIN: rounds(110.0, 10.0, 50.0),
+        ALONE: rounds(100.0, 10.0, 50.0), AGAIN: rounds(110.0, 10.0, 50.0),
         APART: rounds(99.0, 9.9, 49.5), WITHIN: rounds(50.0, 9.0, 40.0),
     })  # fmt: skip
     assert found[AGAIN][WALL] == {"min": 1.0, "median": 1.0, "max": 1.1}

@@ -388,7 +388,7 @@ def test_nobody_trusts_the_whole_internet(everybody: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("header", ["Host", "cookie", "Authorization", "User-Agent"])
 def test_a_header_that_every_browser_sends_names_nobody(header: str, tmp_path: Path) -> None:
     flags = {"web__actor_header": header, "web__trusted_addresses": "127.0.0.1"}
-    with pytest.raises(ConfigError, match="so it names nobody"):
+    with pytest.raises(ConfigError, match="so it cannot name a person"):
         make_dashboard(some_settings(tmp_path, **flags), "127.0.0.1")
 
 

@@ -60,6 +60,18 @@ def recent_or_long(variant: Variant) -> Sums:
     return before_window(variant) if past.reward * n < reward * few else past
 
 
+def meanwhile(variant: Variant | None, started: Sums, least: int) -> Sums | None:
+    """Return the outcomes of a variant since its lifetime was ``started``; None if they are fewer than ``least``.
+
+    A variant that was forgotten and added again starts from zero, so its sums cannot be compared: None as well.
+    """
+    if variant is None:
+        return None
+    found = less(variant.life, started)
+    fits = 0 <= found.successes <= found.n and 0 <= found.errors <= found.n
+    return found if found.n >= least and fits else None
+
+
 def less(sums: Sums, part: Sums) -> Sums:
     """Return ``sums`` minus ``part``, which is included in them."""
     return Sums(

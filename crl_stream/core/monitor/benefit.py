@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from crl_stream.core.messages.facts import BenefitFinding
-from crl_stream.core.monitor.baseline import less, lifetime_of
+from crl_stream.core.monitor.baseline import less, lifetime_of, meanwhile
 from crl_stream.core.monitor.changes import Benefited
 from crl_stream.core.monitor.promise import Promise, compare, delivered, gain, promise_of
 from crl_stream.core.monitor.row import MICRO, Prediction, Sums, TaskRow, Variant
@@ -92,10 +92,10 @@ def _judge(turn: Turn, prediction: Prediction, *, final: bool) -> Benefited:
     assert row.active is not None
     new = row.variants[row.active]
     seen = promise_of(less(new.life, prediction.started))
-    meanwhile = _meanwhile(row, prediction)
-    before = Promise(*prediction.before) if meanwhile is None else promise_of(meanwhile)
+    same_time = meanwhile(row.variants.get(prediction.from_variant), prediction.from_started, FEWEST)
+    before = Promise(*prediction.before) if same_time is None else promise_of(same_time)
     finding, words = _finding(prediction, new.variant_id, seen, before)
-    return Benefited(prediction, finding, words, seen, before, meanwhile is not None, final)
+    return Benefited(prediction, finding, words, seen, before, same_time is not None, final)
 
 
 def _finding(prediction: Prediction, name: str, seen: Promise, before: Promise) -> tuple[BenefitFinding, str]:
@@ -118,14 +118,3 @@ def _finding(prediction: Prediction, name: str, seen: Promise, before: Promise) 
     if more:
         return "no_change", f"{name} delivered more in one respect and less in another {against}"
     return "no_change", f"{name} made no difference that can be told from chance {against}"
-
-
-def _meanwhile(row: TaskRow, prediction: Prediction) -> Sums | None:
-    """Return the outcomes of the replaced variant since the change; None if they are too few to compare with."""
-    old = row.variants.get(prediction.from_variant)
-    if old is None:
-        return None
-    found = less(old.life, prediction.from_started)
-    # A variant that was forgotten and added again starts from zero, so its sums cannot be compared.
-    fits = 0 <= found.successes <= found.n and 0 <= found.errors <= found.n
-    return found if found.n >= FEWEST and fits else None

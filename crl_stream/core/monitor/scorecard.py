@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from crl_stream.core.messages.facts import HindsightFinding
-from crl_stream.core.monitor.baseline import lifetime_of
+from crl_stream.core.monitor.baseline import less, lifetime_of, meanwhile
 from crl_stream.core.monitor.changes import Change, LookedBack
 from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.monitor.evidence import WRITTEN_OUT
@@ -97,7 +97,7 @@ def look_back(turn: Turn) -> Sequence[Change]:
     variant = row.variants.get(watched.variant_id)
     if variant is None:  # this cannot happen: the active variant is never forgotten
         return [LookedBack(watched, "open", "the variant is no longer known", 0, 0, 0, False, 0, 0)]
-    seen = _since(variant.life, watched.started)
+    seen = less(variant.life, watched.started)
     if row.epoch != watched.epoch:
         return [_judge(watched, seen, row, rules, f" until {row.active} became active")]
     if rules.mode != "shadow":
@@ -115,8 +115,8 @@ def look_back(turn: Turn) -> Sequence[Change]:
 def _judge(
     watched: Watched, seen: Sums, row: TaskRow, rules: Rules, ended: str, *, recovered: bool = False
 ) -> LookedBack:
-    meanwhile = _meanwhile(watched, row, rules)
-    other = promise_of(watched.promised if meanwhile is None else meanwhile)
+    same_time = meanwhile(row.variants.get(watched.target), watched.target_started, rules.min_recent)
+    other = promise_of(watched.promised if same_time is None else same_time)
     finding, words = _finding(watched, promise_of(seen), other, rules, ended, recovered=recovered)
     bad = seen.n - seen.successes
     # In millionths of an outcome: the rate of the target rarely gives a whole number.
@@ -124,7 +124,7 @@ def _judge(
     gain = bad * MICRO - would
     avoidable = gain // MICRO if finding == "right" and gain > 0 else 0
     caused = -(gain // MICRO) if finding != "open" and gain < 0 else 0
-    return LookedBack(watched, finding, words, seen.n, bad, would, meanwhile is not None, avoidable, caused)
+    return LookedBack(watched, finding, words, seen.n, bad, would, same_time is not None, avoidable, caused)
 
 
 def _finding(
@@ -149,27 +149,6 @@ def _finding(
     if is_better(other, seen, rules.confidence) and (not known or is_better(own, seen, rules.confidence)):
         return "right", f"{name} delivered less than {target} {against}"
     return "open", f"the difference between {name} and {target} may be chance {against}"
-
-
-def _meanwhile(watched: Watched, row: TaskRow, rules: Rules) -> Sums | None:
-    """Return the target's outcomes since the rollback was reported; None if they are too few to compare with."""
-    target = row.variants.get(watched.target)
-    if target is None:
-        return None
-    found = _since(target.life, watched.target_started)
-    # A variant that was forgotten and added again starts from zero, so its sums cannot be compared.
-    fits = 0 <= found.successes <= found.n and 0 <= found.errors <= found.n
-    return found if found.n >= rules.min_recent and fits else None
-
-
-def _since(life: Sums, started: Sums) -> Sums:
-    return Sums(
-        life.n - started.n,
-        life.successes - started.successes,
-        life.errors - started.errors,
-        life.reward - started.reward,
-        life.squares - started.squares,
-    )
 
 
 def _outcomes(number: int) -> str:

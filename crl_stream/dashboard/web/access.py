@@ -33,7 +33,7 @@ from crl_stream.errors import ConfigError
 PROOF: Final = "X-CRL-Token"
 """The header with the secret of the page; its mere presence makes a browser ask before it crosses origins."""
 SENT_BY_BROWSERS: Final = frozenset(("accept", "authorization", "cookie", "host", "origin", "referer", "user-agent"))
-"""Headers that name nobody, because every browser sends them by itself."""
+"""Headers that cannot name a person, because every browser sends them by itself."""
 LOCAL: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 BY_TOKEN: Final = "token"  # noqa: S105 - a name, no password  # noqa: S105 - a name, no password
 """The name of somebody who is known only by the token that everybody shares."""
@@ -117,7 +117,7 @@ def make_rules(settings: Any, host: str, known_as: Iterable[str]) -> Rules:
         )
     if web_settings.actor_header.lower() in SENT_BY_BROWSERS:
         raise ConfigError(
-            f"web.actor_header: browsers send {web_settings.actor_header} by themselves, so it names nobody.",
+            f"web.actor_header: browsers send {web_settings.actor_header} by themselves, so it cannot name a person.",
             hint="name a header that only the proxy sends, like X-Forwarded-User",
         )
     allowed = words(web_settings.allowed_hosts)
@@ -163,7 +163,7 @@ class Access:
             )
 
     def caller(self, request: web.Request) -> Caller:
-        """Return who sends a request; refuse it if nobody is known."""
+        """Return who sends a request; refuse it if the sender is not known."""
         given = request.headers.get("Authorization")
         if given is not None:
             if not self.is_token(given.removeprefix("Bearer ")):
@@ -199,7 +199,7 @@ class Access:
         return Caller(name, csrf, "proxy", 0)
 
     def is_token(self, given: str) -> bool:
-        """Return whether a text is ``worker.web_token``; an empty token lets nobody in."""
+        """Return whether a text is ``worker.web_token``; an empty token is never one."""
         token = self.rules.token
         return bool(token) and hmac.compare_digest(given.encode(errors="replace"), token.encode())
 

@@ -1,6 +1,6 @@
 """Keeps the fleet up to date for everybody who looks: one consumer for the whole process.
 
-The consumer starts with the first viewer and stops some minutes after the last one, so a process that nobody watches
+The consumer starts with the first viewer and stops some minutes after the last one, so a process without viewers
 reads nothing.  If Kafka does not answer, the fleet stays as it was and says since when; the consumer continues where it
 was as soon as Kafka answers.
 """
@@ -176,7 +176,7 @@ class Hub:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self) -> None:
-        """Follow the topics through outages until nobody watches any more."""
+        """Follow the topics through outages until there is no viewer any more."""
         tries = 0
         while not self._is_forgotten():
             try:

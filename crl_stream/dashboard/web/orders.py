@@ -135,7 +135,7 @@ def _checked(command: Any) -> Any:
 
 
 async def carry_out(access: Access, command: Any, timeout: float = ANSWER_SECONDS) -> Ordered:
-    """Send a command and return the monitor's answer; refuse it if nobody answers."""
+    """Send a command and return the monitor's answer; refuse it if there is no answer."""
     try:
         if isinstance(command, m.FleetCommand):
             answer = await give_all(access, command, timeout)
