@@ -12,6 +12,8 @@ from yarl import URL
 
 from crl_stream.dashboard.web.doors import BASE
 from crl_stream.dashboard.web.hub import Hub, now_ms
+from crl_stream.dashboard.web.process import only_for
+from crl_stream.dashboard.web.relay import Relay
 from crl_stream.dashboard.web.routes import Dashboard
 from crl_stream.dashboard.web.server import make_dashboard
 from crl_stream.settings import Settings, load_settings
@@ -60,20 +62,48 @@ def some_settings(folder: Path, **flags: Any) -> Settings:
     )
 
 
+class RelayHere(Relay):
+    """A relay to a dashboard of this process; everything else is as in a worker."""
+
+    def __init__(self, settings: Settings, host: str, dashboard: Dashboard) -> None:
+        super().__init__(settings, host, URL(f"http://{host}"))
+        self._dashboard = dashboard
+        self._runner: web.AppRunner | None = None
+
+    async def _started(self) -> None:
+        if self._runner is None:
+            app = web.Application(middlewares=[only_for(self.secret)])
+            self._dashboard.add_to(app)
+            self._runner, self._port = await _listening(app)
+        self._open_session()
+
+    async def close(self) -> None:
+        """Close both ends."""
+        await super().close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+
+async def _listening(app: web.Application) -> tuple[web.AppRunner, int]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner, runner.addresses[0][1]
+
+
 @asynccontextmanager
-async def serving(folder: Path, *, host: str = "127.0.0.1", **flags: Any) -> AsyncIterator[Served]:
-    """Serve a dashboard as a worker does, beside the JSON views' gate."""
+async def serving(
+    folder: Path, *, host: str = "127.0.0.1", relayed: bool = False, **flags: Any
+) -> AsyncIterator[Served]:
+    """Serve a dashboard beside the JSON views' gate; ``relayed`` as a worker does, through its relay."""
     settings = some_settings(folder, **flags)
     dashboard = make_dashboard(settings, host)
     dashboard.hub = StillHub(settings)
     token = settings.worker.web_token.get_secret_value()
     app = web.Application(middlewares=[make_gate(host, URL(f"http://{host}"), token)])
-    dashboard.add_to(app)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    (RelayHere(settings, host, dashboard) if relayed else dashboard).add_to(app)
+    runner, port = await _listening(app)
     try:
-        yield Served(f"http://127.0.0.1:{runner.addresses[0][1]}", dashboard, settings, runner)
+        yield Served(f"http://127.0.0.1:{port}", dashboard, settings, runner)
     finally:
         await runner.cleanup()

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from multidict import CIMultiDict
 
-from crl_stream.dashboard.web import routes
+from crl_stream.dashboard.web import bodies
 from crl_stream.dashboard.web.access import PROOF
 from crl_stream.dashboard.web.doors import Doors
 from crl_stream.dashboard.web.server import make_dashboard
@@ -25,9 +25,10 @@ MARK = "<script>alert(1)</script>"
 ORDERS = "/dashboard/commands"
 
 
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with serving(tmp_path) as found:
+@pytest.fixture(params=[False, True], ids=["alone", "through the worker"])
+async def served(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
+    """A dashboard that is asked directly, as that of ``crl dashboard --web``, or through the relay of a worker."""
+    async with serving(tmp_path, relayed=request.param) as found:
         yield found
 
 
@@ -244,7 +245,7 @@ async def test_a_request_without_a_host_or_with_two_is_refused(served: Served) -
 async def test_a_body_that_comes_slowly_is_given_up(
     served: Served, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
     sent = an_order(browser)
 
     async def slowly() -> AsyncIterator[bytes]:

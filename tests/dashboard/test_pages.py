@@ -27,7 +27,7 @@ from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.newest import Newest
 from crl_stream.dashboard.pages import rows
 from crl_stream.dashboard.pages.orders import Order
-from crl_stream.dashboard.pages.rows import PER_PAGE, rows_of, safe_json
+from crl_stream.dashboard.pages.rows import PER_PAGE, Rows, safe_json
 from crl_stream.dashboard.task_states import brief
 from crl_stream.dashboard.text import render
 from crl_stream.dashboard.web.orders import make_command, read_order
@@ -267,7 +267,7 @@ def test_the_five_sections_have_the_words_and_figures_of_the_text_dashboard(whic
 @pytest.mark.parametrize("which", ["golden", "story"])
 def test_a_row_of_the_table_says_about_a_task_what_crl_status_says(which: str) -> None:
     fleet, now = golden() if which == "golden" else (story(), NOW)
-    shown = {TaskKey(row.agent, row.task): row for row in rows_of(fleet, now)}
+    shown = {TaskKey(row.agent, row.task): row for row in Rows().all(fleet, now)}
     assert set(shown) == set(fleet.tasks)
     for key, row in shown.items():
         name, variant, epoch, q, _, _, state = status_row(brief(fleet.tasks[key], now))
@@ -426,9 +426,9 @@ def test_a_page_of_many_tasks_and_the_rows_that_change_on_it_do_not_search_all_r
         return self.newest(len(self))
 
     monkeypatch.setattr(Newest, "values", values)
-    assert len(rows_of(fleet, now)) > 20
+    assert len(Rows().all(fleet, now)) > 20
     for key in fleet.tasks:
-        pages.task_change(fleet, key, now)
+        Rows().change(fleet, key, now)
     assert searches <= 1
 
 

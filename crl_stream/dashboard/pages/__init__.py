@@ -26,13 +26,14 @@ from crl_stream.dashboard.pages.missing import missing_page, once_more_page, one
 from crl_stream.dashboard.pages.rendering import STATIC
 from crl_stream.dashboard.pages.review_page import review_page
 from crl_stream.dashboard.pages.rollback_page import rollback_page
-from crl_stream.dashboard.pages.rows import task_change
+from crl_stream.dashboard.pages.rows import Rows
 from crl_stream.dashboard.pages.task_page import task_page
 from crl_stream.dashboard.pages.viewer import Viewer
 from crl_stream.dashboard.pages.why_not_page import why_not_page
 
 __all__ = [
     "STATIC",
+    "Rows",
     "Viewer",
     "explain_page",
     "fleet_page",
@@ -42,7 +43,6 @@ __all__ = [
     "review_page",
     "rollback_page",
     "sign_in_page",
-    "task_change",
     "task_page",
     "trouble_page",
     "why_not_page",

@@ -21,7 +21,7 @@ from crl_stream.dashboard.pages.conditions import FILTERS
 from crl_stream.dashboard.pages.frame import Scene, linked, page
 from crl_stream.dashboard.pages.happenings import ORDERED, Happening, happening_of
 from crl_stream.dashboard.pages.phrases import number, plural
-from crl_stream.dashboard.pages.rows import island_of, rows_of, table_of
+from crl_stream.dashboard.pages.rows import Rows, island_of, table_of
 from crl_stream.dashboard.pages.viewer import Viewer
 from crl_stream.explaining.fates import fates_of, status_of
 from crl_stream.proposals.page import stands
@@ -69,17 +69,26 @@ class RecentRollback(msgspec.Struct, frozen=True, kw_only=True):
     order: orders.Order | None
 
 
-def fleet_page(fleet: Fleet, viewer: Viewer, now: int, *, troubles: Sequence[str] = (), parts: bool = False) -> str:
+def fleet_page(
+    fleet: Fleet,
+    viewer: Viewer,
+    now: int,
+    *,
+    troubles: Sequence[str] = (),
+    parts: bool = False,
+    made: Rows | None = None,
+) -> str:
     """Return the page of the fleet at ``now``, in milliseconds since the epoch.
 
     ``troubles`` has one line for each thing that is not working, as ``crl dashboard`` prints it. With ``parts``, the
-    table of tasks is left out: the script asks for the rest of the page when something has changed.
+    table of tasks is left out: the script asks for the rest of the page when something has changed. ``made`` keeps the
+    rows of the table for the next page.
     """
     scene = Scene(fleet=fleet, viewer=viewer, now=now, troubles=troubles, orders=[])
     overview = fleet.overview
     if overview is None and not fleet.tasks:
         return page(scene, "empty.html", title="No outcomes yet", current="fleet", troubles=troubles)
-    rows = [] if parts else rows_of(fleet, now)
+    rows = [] if parts else (made or Rows()).all(fleet, now)
     shown = Condition(overview, now) if overview is not None else None
     values: dict[str, Any] = {
         "entries": entries,

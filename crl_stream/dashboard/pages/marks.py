@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -23,21 +24,20 @@ _LOWEST: Final = 0.5
 _SPARK_WIDTH: Final = 92
 _SPARK_HEIGHT: Final = 26
 _PIPS: Final = 6
+_BAR: Final = "a1 1 0 0 1 1-1h5a1 1 0 0 1 1 1v{0}a1 1 0 0 1-1 1h-5a1 1 0 0 1-1-1z"
+"""The outline of a bar with round corners, from its left side."""
 _SHAPES: Final = {
-    "S": Markup('<rect class="s{}" x="{}" y="11" width="7" height="6" rx="1"/>'),
-    "F": Markup('<rect class="f{}" x="{}" y="0" width="7" height="17" rx="1"/>'),
-    "E": Markup('<rect class="e{}" x="{}.75" y=".75" width="5.5" height="15.5" rx="1"/>'),
+    "s": "M{x} 12" + _BAR.format(4),
+    "f": "M{x} 1" + _BAR.format(15),
+    "e": "M{x}.75 1.75a1 1 0 0 1 1-1h3.5a1 1 0 0 1 1 1v13.5a1 1 0 0 1-1 1h-3.5a1 1 0 0 1-1-1z",
+    "n": "M{x} 15h7v2h-7z",
 }
-_JUDGED: Final = Markup('<rect class="u" x="{}" y="18.5" width="{}" height="1.2"/>')
-_NOTHING: Final = [
-    Markup('<rect class="n" x="{}" y="15" width="7" height="2"/>').format(x * _STEP) for x in range(CELLS)
-]
-_DRAWN: Final = {
-    (outcome, verdict): [shape.format(css, x * _STEP) for x in range(CELLS)]
-    for outcome, shape in _SHAPES.items()
-    for verdict, css in (("J", ""), ("-", " old"))
-}
-"""Every cell of a strip, drawn once: a page has a thousand of them."""
+"""Success is low, failure is high, an error is high and hollow, and no outcome is a line."""
+_DRAWN: Final = {name: [shape.format(x=number * _STEP) for number in range(CELLS)] for name, shape in _SHAPES.items()}
+"""Every cell of a strip, drawn once."""
+_STRIP: Final = Markup(
+    '<svg class="strip" role="img" aria-label="{0}" width="{1}" height="20" viewBox="0 0 {1} 20">{2}</svg>'
+)
 
 
 def icon(name: str, css: str = "") -> Markup:
@@ -55,22 +55,24 @@ def cells_of(window: m.WindowSnapshot) -> tuple[str, str]:
 
 
 def strip(outcomes: str, judged: str) -> Markup:
-    """Draw outcomes, oldest first: what went wrong sticks up, and what is judged is underlined."""
+    """Draw outcomes, oldest first: what went wrong sticks up, and what is judged is underlined.
+
+    Cells that look the same are one path: a browser needs several times as long for a thousand elements.
+    """
     missing = CELLS - len(outcomes)
-    marks = _NOTHING[:missing]
-    for number, cell in enumerate(zip(outcomes, judged, strict=False), start=missing):
-        marks.append(_DRAWN[cell][number])
-    start = None
-    for number, verdict in enumerate([*judged, "-"], start=missing):
-        if verdict == "J" and start is None:
-            start = number
-        elif verdict != "J" and start is not None:
-            width = (number - start) * _STEP - 2
-            marks.append(_JUDGED.format(start * _STEP, width))
-            start = None
-    return Markup(
-        '<svg class="strip" role="img" aria-label="{}" width="{}" height="20" viewBox="0 0 {} 20">{}</svg>'
-    ).format(_spoken(outcomes, judged), _WIDTH, _WIDTH, Markup().join(marks))
+    paths: dict[str, list[str]] = {"n": _DRAWN["n"][:missing]} if missing else {}
+    for number, (outcome, verdict) in enumerate(zip(outcomes, judged, strict=False), start=missing):
+        name = outcome.lower()
+        paths.setdefault(name if verdict == "J" else f"{name} old", []).append(_DRAWN[name][number])
+    if lines := [
+        f"M{(found.start() + missing) * _STEP} 18.5h{(found.end() - found.start()) * _STEP - 2}v1.2h-"
+        f"{(found.end() - found.start()) * _STEP - 2}z"
+        for found in re.finditer("J+", judged)
+    ]:
+        paths["u"] = lines
+    marks = [f'<path class="{css}" d="{"".join(drawn)}"></path>' for css, drawn in paths.items()]
+    # Nothing here is from strangers: other letters than those of the shapes have no drawing.
+    return _STRIP.format(_spoken(outcomes, judged), _WIDTH, Markup("".join(marks)))  # noqa: S704
 
 
 def _spoken(outcomes: str, judged: str) -> str:

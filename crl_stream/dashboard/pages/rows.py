@@ -5,6 +5,7 @@ A row is made once, here; the words in it are never made by the script.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -15,7 +16,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.dashboard.fleet import Fleet, active_of
 from crl_stream.dashboard.pages import marks, phrases
-from crl_stream.dashboard.pages.conditions import newest_rollback, state_of
+from crl_stream.dashboard.pages.conditions import RECENT, newest_rollback, state_of
 from crl_stream.dashboard.pages.rendering import render
 from crl_stream.visible import visible
 
@@ -111,10 +112,50 @@ def next_command(snapshot: m.TaskSnapshot, key: TaskKey, latest: m.RollbackEvent
     return f"crl why-not {key}" if trouble else f"crl window {key}"
 
 
-def rows_of(fleet: Fleet, now: int) -> list[Row]:
-    """Return the rows of the most urgent tasks, at most ``MOST``, the most urgent first, then by name."""
-    rows = [row_of(fleet, key, now) for key in fleet.tasks]
-    return sorted(rows, key=lambda row: (row.rank, row.agent, row.task))[:MOST]
+class Rows:
+    """The rows of a fleet; each is made once for every snapshot of its task.
+
+    A thousand rows take longer than everything else on the page.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[TaskKey, _Made] = {}
+
+    def of(self, fleet: Fleet, key: TaskKey, now: int) -> Row:
+        """Return the row of one task at ``now``."""
+        snapshot, last, made = fleet.tasks[key], newest_rollback(fleet, key), self._made.get(key)
+        if made is None or made.snapshot is not snapshot or made.last is not last or not made.at <= now < made.until:
+            made = _Made(snapshot, last, now, changes_at(snapshot, last, now), row_of(fleet, key, now))
+            self._made[key] = made
+        return made.row
+
+    def all(self, fleet: Fleet, now: int) -> list[Row]:
+        """Return the rows of the most urgent tasks, at most ``MOST``, the most urgent first, then by name."""
+        if len(self._made) > len(fleet.tasks):
+            self._made = {key: made for key, made in self._made.items() if key in fleet.tasks}
+        rows = [self.of(fleet, key, now) for key in fleet.tasks]
+        return sorted(rows, key=lambda row: (row.rank, row.agent, row.task))[:MOST]
+
+    def change(self, fleet: Fleet, key: TaskKey, now: int) -> dict[str, object]:
+        """Return what the stream sends about a task that has changed: its name and its row (None if it is gone)."""
+        return {"key": str(key), "row": self.of(fleet, key, now) if key in fleet.tasks else None}
+
+
+class _Made(NamedTuple):
+    snapshot: m.TaskSnapshot
+    last: m.RollbackEvent | None
+    at: int
+    until: float
+    """When the row changes although nothing happens."""
+    row: Row
+
+
+def changes_at(snapshot: m.TaskSnapshot, last: m.RollbackEvent | None, now: int) -> float:
+    """Return when a task's row changes although nothing happens: an order ends, or a rollback is no longer recent."""
+    orders = (snapshot.held, snapshot.pinned, snapshot.fleet_held)
+    ends = [from_text(order.until) for order in orders if order is not None and order.until]
+    ends += [] if last is None else [from_text(last.timestamp) + RECENT]
+    return min((end for end in ends if end > now), default=math.inf)
 
 
 def table_of(rows: Sequence[Row], base: str, now: int) -> str:
@@ -131,8 +172,3 @@ def safe_json(value: object) -> str:
     """Return JSON that cannot end the element that contains it."""
     text = msgspec.json.encode(value).decode()
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def task_change(fleet: Fleet, key: TaskKey, now: int) -> dict[str, object]:
-    """Return what the stream sends about a task that has changed: its name and its row (None if it is gone)."""
-    return {"key": str(key), "row": row_of(fleet, key, now) if key in fleet.tasks else None}

@@ -247,22 +247,23 @@
   document.addEventListener("close", () => refresh(), true);
 
   /* ---- marks: the same as the server draws ------------------------------------------------------------------------ */
+  const bar = (v) => `a1 1 0 0 1 1-1h5a1 1 0 0 1 1 1v${v}a1 1 0 0 1-1 1h-5a1 1 0 0 1-1-1z`;
+  const SHAPES = {
+    s: (x) => `M${x} 12${bar(4)}`, f: (x) => `M${x} 1${bar(15)}`, n: (x) => `M${x} 15h7v2h-7z`,
+    e: (x) => `M${x}.75 1.75a1 1 0 0 1 1-1h3.5a1 1 0 0 1 1 1v13.5a1 1 0 0 1-1 1h-3.5a1 1 0 0 1-1-1z`,
+  };
   function strip(outcomes, judged) {
-    const pad = 20 - outcomes.length, count = { S: 0, F: 0, E: 0 };
-    let marks = "", start = -1;
-    for (let k = 0; k < pad; k++) marks += `<rect class="n" x="${k * 9}" y="15" width="7" height="2"></rect>`;
+    const pad = 20 - outcomes.length, count = { S: 0, F: 0, E: 0 }, paths = {};
+    const add = (css, d) => { paths[css] = (paths[css] || "") + d; };
+    for (let k = 0; k < pad; k++) add("n", SHAPES.n(k * 9));
     [...outcomes].forEach((o, k) => {
-      const x = (k + pad) * 9, old = judged[k] === "J" ? "" : " old";
+      const name = o.toLowerCase();
       count[o]++;
-      marks += o === "S" ? `<rect class="s${old}" x="${x}" y="11" width="7" height="6" rx="1"></rect>`
-        : o === "F" ? `<rect class="f${old}" x="${x}" y="0" width="7" height="17" rx="1"></rect>`
-        : `<rect class="e${old}" x="${x}.75" y=".75" width="5.5" height="15.5" rx="1"></rect>`;
+      add(judged[k] === "J" ? name : `${name} old`, SHAPES[name]((k + pad) * 9));
     });
-    [...judged, "-"].forEach((j, k) => {
-      if (j === "J" && start < 0) start = k + pad;
-      else if (j !== "J" && start >= 0) { marks += `<rect class="u" x="${start * 9}" y="18.5" width="${(k + pad - start) * 9 - 2}" height="1.2"></rect>`; start = -1; }
-    });
-    const n = [...judged].filter((j) => j === "J").length;
+    for (const run of judged.matchAll(/J+/g)) { const w = run[0].length * 9 - 2; add("u", `M${(run.index + pad) * 9} 18.5h${w}v1.2h-${w}z`); }
+    const marks = Object.entries(paths).map(([css, d]) => `<path class="${css}" d="${d}"></path>`).join("");
+    const n = judged.length - judged.replaceAll("J", "").length;
     const label = outcomes ? `Last ${outcomes.length} outcomes: ${count.S} succeeded, ${count.F} failed, ${count.E} errors; ${n} judged` : "No outcomes yet";
     return `<svg class="strip" role="img" aria-label="${label}" width="178" height="20" viewBox="0 0 178 20">${marks}</svg>`;
   }
@@ -301,7 +302,7 @@
     attention: (r) => [r.rank], task: () => [], variant: (r) => [r.variant], success: (r) => [r.drop], q: (r) => [Number(r.q || -9)],
     moved: (r) => [r.of ? r.moved / r.of : 2], last: (r) => [-r.time],
   };
-  const tasks = makeTable();
+  let tasks = null; // made after the first paint
   function makeTable() {
     const table = $("table.tasks"), data = island("tasks-rows");
     if (!table || !data) return null;
@@ -498,7 +499,16 @@
   $$("[data-end]").forEach((el) => { el.scrollLeft = el.scrollWidth; }); // the newest is what matters
 
   /* ---- begin ------------------------------------------------------------------------------------------------------ */
-  tick(); plotAll();
-  setInterval(() => { tick(); pulse(); }, 1000);
-  if (pill) { connect(); pulse(); }
+  /* The page is complete as it comes: it is painted first, and what the script adds comes after. */
+  let begun = false;
+  function begin() {
+    if (begun) return;
+    begun = true;
+    tasks = makeTable();
+    tick(); plotAll();
+    setInterval(() => { tick(); pulse(); }, 1000);
+    if (pill) { connect(); pulse(); }
+  }
+  requestAnimationFrame(() => setTimeout(begin));
+  setTimeout(begin, 1000); // a page in the background gets no frames
 })();

@@ -10,6 +10,10 @@ documents     the pages as JSON
 static_files  the style sheet and the scripts
 orders        the commands of people, and the monitor's answer
 hub           one consumer for everybody who looks
+shared_pages  a page is rendered once for everybody who asks for it
 stream        server-sent events to open pages
+bodies        the body of a request
 server        serves it without a worker
+relay         passes a worker's requests on to a process of the dashboard's own
+process       that process
 """

@@ -100,6 +100,8 @@ class Hub:
         """Changes when the fleet is read from the beginning; versions of another id cannot be compared."""
         self.version = 0
         """Grows with every change."""
+        self.told_at = 0
+        """The version of the newest change that is more than one of a task's row."""
         self.troubles: list[str] = []
         """One line for each thing that is not working, as ``crl dashboard`` prints it."""
         self.trouble = "the topics are being read"
@@ -137,6 +139,10 @@ class Hub:
                 async with asyncio.timeout(INSPECTED_SECONDS):
                     await self._inspected.wait()
         return self._caught_up.is_set()
+
+    async def known(self) -> None:
+        """Wait until the topics have been read for the first time."""
+        await self._caught_up.wait()
 
     def subscribe(self, about: TaskKey | None, seen: str) -> Subscription:
         """Return a subscription to changes of one task, or of all, that begins after ``seen``, a ``stamp``."""
@@ -220,6 +226,8 @@ class Hub:
         """Count changes, remember them for viewers that come back, and tell those that are here."""
         for change in changes:
             self.version += 1
+            if change.kind not in TASK_CHANGES:
+                self.told_at = self.version
             if self._caught_up.is_set():
                 self._past.append((self.version, change))
         if self._caught_up.is_set():

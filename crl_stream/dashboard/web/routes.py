@@ -21,11 +21,13 @@ from crl_stream.dashboard.pages import Viewer
 from crl_stream.dashboard.web import documents
 from crl_stream.dashboard.web.access import BY_TOKEN, Access, Caller, Refusal, Rules
 from crl_stream.dashboard.web.answers import document, page, problem, redirect
+from crl_stream.dashboard.web.bodies import body_of
 from crl_stream.dashboard.web.doors import BASE, Doors, is_actor
 from crl_stream.dashboard.web.hub import Hub, now_ms
 from crl_stream.dashboard.web.limits import RateLimit
 from crl_stream.dashboard.web.orders import carry_out, make_command, read_order
 from crl_stream.dashboard.web.own_rules import with_own_rules
+from crl_stream.dashboard.web.shared_pages import ANYONE, SharedPage
 from crl_stream.dashboard.web.static_files import StaticFiles
 from crl_stream.dashboard.web.stream import Painter, send_events, standing
 from crl_stream.errors import CrlError, NotFound, UsageError
@@ -36,10 +38,6 @@ from crl_stream.settings import Settings
 
 log = logging.getLogger(__name__)
 
-MOST_BODY: Final = 16_384
-"""Bytes that a request may carry."""
-BODY_SECONDS: Final = 5.0
-"""How long a request may take to send its body."""
 READ_SECONDS: Final = 20.0
 """How long an answer that is read from Kafka may take."""
 POLICY_SECONDS: Final = 3.0
@@ -61,7 +59,10 @@ class Dashboard:
         self._access = Access(rules, doors)
         self._environment = environment
         self._files = StaticFiles(pages.STATIC)
-        self._painter = Painter(pages.task_change)
+        self._rows = pages.Rows()
+        self._painter = Painter(self._rows.change)
+        self._shared = {False: SharedPage(), True: SharedPage()}
+        """The page of the fleet, and its parts."""
         self._orders = RateLimit(burst=20, seconds=1.0)
         self._attempts = RateLimit(burst=10, seconds=6.0)
         self._questions = RateLimit(burst=10, seconds=1.0)
@@ -155,23 +156,6 @@ class Dashboard:
             response.force_close()
         return response
 
-    async def _body(self, request: web.Request) -> bytes:
-        """Return the body of a request, which must be small and come soon."""
-        if (request.content_length or 0) > MOST_BODY:
-            raise Refusal(413, "The request is too large.", f"at most {MOST_BODY} bytes")
-        found = bytearray()
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                async for part in request.content.iter_any():
-                    found += part
-                    if len(found) > MOST_BODY:
-                        raise Refusal(413, "The request is too large.", f"at most {MOST_BODY} bytes")
-        except TimeoutError:
-            raise Refusal(408, "The request took too long to arrive.", f"send it within {BODY_SECONDS:g} s") from None
-        except web.RequestPayloadError:
-            raise Refusal(400, "The body of the request cannot be read.") from None
-        return bytes(found)
-
     # -- pages --------------------------------------------------------------------------------------
     def _viewer(self, caller: Caller) -> Viewer:
         return Viewer(
@@ -197,10 +181,16 @@ class Dashboard:
 
     async def _fleet(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
-        now, fleet = now_ms(), self.hub.fleet
         if not _wants_page(request):
-            return document(documents.fleet_document(fleet, now, standing(self.hub), self.hub.troubles))
-        return _packed(page(pages.fleet_page(fleet, self._viewer(caller), now, **self._extra(request))))
+            return document(documents.fleet_document(self.hub.fleet, now_ms(), standing(self.hub), self.hub.troubles))
+        extra, hub = self._extra(request), self.hub
+
+        def make() -> tuple[str, int]:
+            html = pages.fleet_page(hub.fleet, self._viewer(ANYONE), now_ms(), made=self._rows, **extra)
+            return html, hub.version
+
+        shared, state = self._shared[extra["parts"]], (hub.id, hub.trouble, hub.troubles)
+        return _packed(page(await shared.copy(state, hub.told_at, make, caller)))
 
     async def _task(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
@@ -329,7 +319,7 @@ class Dashboard:
             raise Refusal(
                 403, "This dashboard accepts no commands.", "use the command line; web.commands allows them here"
             )
-        order = read_order(await self._body(request))
+        order = read_order(await body_of(request))
         await self._followed()
         command = make_command(self.hub.fleet, order, caller.signed, now_ms())
         # The command is carried out even if the person leaves the page before the monitor has answered.
@@ -361,7 +351,7 @@ class Dashboard:
         if request.content_type != "application/x-www-form-urlencoded":
             raise Refusal(415, "The form was not sent as a form.")
         try:
-            form = parse_qs((await self._body(request)).decode("utf-8", "replace"), max_num_fields=10)
+            form = parse_qs((await body_of(request)).decode("utf-8", "replace"), max_num_fields=10)
         except ValueError:
             raise Refusal(400, "The form has too many fields.") from None
         name, token = form.get("name", [""])[0].strip(), form.get("token", [""])[0]

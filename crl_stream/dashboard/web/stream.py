@@ -11,7 +11,7 @@ Every event has an id, which is a stamp, and a JSON object as its data:
     says, and ``{"refetch": bool, "stamp"}``.  With ``refetch`` the page is out of date: fetch it again and replace its
     contents.  Without it, what has changed since the stamp follows.
 ``task``
-    A task has changed: what ``pages.rows.task_change`` returns, ``{"key": "AGENT/TASK", "row"}``; the row is null if
+    A task has changed: what ``pages.Rows.change`` returns, ``{"key": "AGENT/TASK", "row"}``; the row is null if
     the task no longer exists.
 ``fact``
     ``{"kind", "key": "AGENT/TASK"|null, "id"}``: something happened; ``kind`` is one of ``rollback``, ``fact``,

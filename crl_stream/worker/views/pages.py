@@ -17,6 +17,7 @@ from crl_stream.core.drills import DRILL_AGENT
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor.row import StandingOrder
 from crl_stream.core.policy import PolicySet
+from crl_stream.dashboard.web.relay import Relay
 from crl_stream.stages.inspection import drill_standing, fleet_hold, snapshot, standing_fleet, summary
 from crl_stream.stages.partition import decode_partition
 from crl_stream.stages.topology import MONITOR
@@ -75,9 +76,7 @@ def add_views(monitor: Monitor, health: Health) -> Owners:
     for part in ("", "variants", "active"):
         suffix = f"/{part}" if part else ""
         route(app, f"/api/tasks/{{agent_name}}/{{task_type}}{suffix}", pages.task_view(part))
-    from crl_stream.dashboard.web.server import make_dashboard  # not for processes that only have health views
-
-    make_dashboard(monitor.settings, worker.web_host, monitor.url).add_to(app.web.web_app)
+    Relay(monitor.settings, worker.web_host, monitor.url).add_to(app.web.web_app)
     return owners
 
 
