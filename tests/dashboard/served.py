@@ -74,7 +74,7 @@ class RelayHere(Relay):
         if self._runner is None:
             app = web.Application(middlewares=[only_for(self.secret)])
             self._dashboard.add_to(app)
-            self._runner, self._port = await _listening(app)
+            self._runner, self.port = await _listening(app)
         self._open_session()
 
     async def close(self) -> None:

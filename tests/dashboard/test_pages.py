@@ -27,6 +27,7 @@ from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.newest import Newest
 from crl_stream.dashboard.pages import rows
 from crl_stream.dashboard.pages.orders import Order
+from crl_stream.dashboard.pages.review_page import DETAILED
 from crl_stream.dashboard.pages.rows import PER_PAGE, Rows, safe_json
 from crl_stream.dashboard.task_states import brief
 from crl_stream.dashboard.text import render
@@ -402,6 +403,50 @@ def test_an_approval_that_changes_the_policy_is_left_to_the_command_line() -> No
     page = pages.review_page(other, VIEWER, now)
     assert [body["command"] for _, body in orders_of(page)] == ["RejectProposal", "DeferProposal", "HoldAll"]
     assert f"crl proposals approve {proposal.proposal_id}" in read(page).all("data-copy")
+
+
+def test_a_long_queue_stays_a_small_page_on_which_every_proposal_is_a_link_away() -> None:
+    fleet, now = golden()
+    proposal = next(iter(fleet.proposals.values()))
+    full = Fleet()
+    for number in range(300):
+        full.hear(
+            msgspec.structs.replace(
+                proposal, proposal_id=f"prop-{number:03d}", status="pending", expires_at="2099-01-01T00:00:00Z"
+            )
+        )
+    first, last = (pages.review_page(full, VIEWER, now, show=show) for show in ("", "prop-299"))
+    reading = read(first)
+    assert len(first) < 500_000
+    assert len(reading.all("data-proposal")) == DETAILED
+    links = [href for href in reading.all("href") if href and "#prop-" in href]
+    assert sorted(href.partition("#")[2] for href in links) == [f"prop-{number:03d}" for number in range(300)]
+    assert "/dashboard/review?show=prop-299#prop-299" in links
+    assert set(read(last).all("data-proposal")) == {*reading.all("data-proposal"), "prop-299"}
+
+
+def test_a_row_is_made_once_for_a_snapshot_and_again_as_soon_as_it_would_differ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fleet, now = held_fleet(), NOW
+    made: list[TaskKey] = []
+    real = rows.row_of
+
+    def counted(fleet: Fleet, key: TaskKey, now: int) -> rows.Row:
+        made.append(key)
+        return real(fleet, key, now)
+
+    monkeypatch.setattr(rows, "row_of", counted)
+    kept = Rows()
+    assert kept.all(fleet, now) == kept.all(fleet, now)
+    assert len(made) == len(fleet.tasks)
+    held = {key: task.held for key, task in fleet.tasks.items() if task.held is not None and task.held.until}
+    key, order = next(iter(held.items()))
+    end = from_text(str(order.until))
+    for instant in (end - 1, end, end + 1, now):
+        assert kept.all(fleet, instant) == Rows().all(fleet, instant)
+    fleet.tasks[key] = msgspec.structs.replace(fleet.tasks[key], held=None, fleet_held=None)
+    assert kept.of(fleet, key, now) == real(fleet, key, now)
 
 
 def test_a_viewer_who_may_not_act_sees_every_command_but_can_send_none() -> None:

@@ -22,6 +22,10 @@ from crl_stream.proposals.digest import benefit_lines, helped_of
 from crl_stream.proposals.page import effect, number, orders_in_force
 from crl_stream.proposals.standing import ending, status_at, updated_at
 
+DETAILED: Final = 25
+"""How many proposals the page has everything about; the others are a link away."""
+QUEUED: Final = 500
+"""How many proposals the queue lists."""
 DECIDED: Final = 8
 """How many decided proposals the page lists."""
 KINDS: Final = {
@@ -34,14 +38,25 @@ KINDS: Final = {
 """Icon and verb of each type of proposal."""
 
 
-class Reviewed(msgspec.Struct, frozen=True, kw_only=True):
-    """One proposal with all that the page says about it."""
+class Queued(msgspec.Struct, frozen=True, kw_only=True):
+    """One proposal in the queue."""
 
     proposal: m.Proposal
     key: TaskKey
     icon: str
     title: str
     time_left: str
+    status: str
+    here: bool
+    """Whether the page has everything about it."""
+
+
+class Reviewed(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the page says about one proposal."""
+
+    proposal: m.Proposal
+    key: TaskKey
+    title: str
     status: str
     variants: list[tuple[m.VariantSnapshot, tuple[str, str]]]
     """The active variant, and the one the proposal is about."""
@@ -56,10 +71,18 @@ class Reviewed(msgspec.Struct, frozen=True, kw_only=True):
     acts: list[orders.Order]
 
 
-def review_page(fleet: Fleet, viewer: Viewer, now: int, *, troubles: Sequence[str] = (), parts: bool = False) -> str:
-    """Return the review queue at ``now``; ``parts`` changes nothing here, every page takes it."""
+def review_page(
+    fleet: Fleet, viewer: Viewer, now: int, *, troubles: Sequence[str] = (), parts: bool = False, show: str = ""
+) -> str:
+    """Return the review queue at ``now``, with everything about its first proposals and about ``show``, an id.
+
+    ``parts`` changes nothing here; every page takes it.
+    """
     scene = Scene(fleet=fleet, viewer=viewer, now=now, troubles=troubles, orders=[])
-    queue = [_reviewed(scene, proposal) for proposal in open_proposals(fleet, now)]
+    waiting = open_proposals(fleet, now)
+    here = [p for number, p in enumerate(waiting) if number < DETAILED or p.proposal_id == show]
+    ids = {p.proposal_id for p in here}
+    queue = [_queued(p, now, here=p.proposal_id in ids) for p in waiting[:QUEUED]]
     decided = [p for p in fleet.proposals.values() if status_at(p, now) not in {"pending", "deferred"}]
     decided.sort(key=lambda p: -from_text(updated_at(p)))
     return page(
@@ -68,9 +91,11 @@ def review_page(fleet: Fleet, viewer: Viewer, now: int, *, troubles: Sequence[st
         title="Review",
         current="review",
         queue=queue,
+        left_out=len(waiting) - len(queue),
+        articles=[_reviewed(scene, proposal) for proposal in here],
         judged=benefit_lines(helped_of(benefits_of(fleet), now)),
-        n_pending=sum(one.status == "pending" for one in queue),
-        n_deferred=sum(one.status == "deferred" for one in queue),
+        n_pending=sum(p.status == "pending" for p in waiting),
+        n_deferred=sum(p.status == "deferred" for p in waiting),
         decided=[
             (p, TaskKey(p.agent_name, p.task_type), title_of(p), status_at(p, now), *ending(p))
             for p in decided[:DECIDED]
@@ -90,6 +115,18 @@ def title_of(proposal: m.Proposal) -> str:
     return f"{KINDS[proposal.proposal_type][1]} {proposal.target_variant}"
 
 
+def _queued(proposal: m.Proposal, now: int, *, here: bool) -> Queued:
+    return Queued(
+        proposal=proposal,
+        key=TaskKey(proposal.agent_name, proposal.task_type),
+        icon=KINDS[proposal.proposal_type][0],
+        title=title_of(proposal),
+        time_left=left(from_text(proposal.expires_at) - now),
+        status=status_at(proposal, now),
+        here=here,
+    )
+
+
 def _reviewed(scene: Scene, proposal: m.Proposal) -> Reviewed:
     fleet, now = scene.fleet, scene.now
     key = TaskKey(proposal.agent_name, proposal.task_type)
@@ -103,9 +140,7 @@ def _reviewed(scene: Scene, proposal: m.Proposal) -> Reviewed:
     return Reviewed(
         proposal=proposal,
         key=key,
-        icon=KINDS[proposal.proposal_type][0],
         title=title_of(proposal),
-        time_left=left(from_text(proposal.expires_at) - now),
         status=status,
         variants=_variants(proposal, snapshot),
         kinds=_kinds(snapshot),

@@ -459,14 +459,15 @@
   const review = $("[data-review]");
   const proposals = review && (() => {
     const id = location.hash.slice(1), links = $$(".queue a", review), pages = $$("[data-proposal]", review);
-    const at = pages.some((p) => p.dataset.proposal === id) ? id : pages[0]?.dataset.proposal;
+    const known = pages.some((p) => p.dataset.proposal === id), at = known ? id : pages[0]?.dataset.proposal;
+    if (id && !known && query.get("show") !== id) { location.replace(`${base}/review?show=${encodeURIComponent(id)}#${encodeURIComponent(id)}`); return; }
     links.forEach((a) => { if (a.hash.slice(1) === at) a.setAttribute("aria-current", "true"); else a.removeAttribute("aria-current"); });
     pages.forEach((p) => { p.hidden = p.dataset.proposal !== at; });
     if (id && at === id) review.dataset.one = ""; else delete review.dataset.one;
   });
   if (review) {
     document.addEventListener("click", (event) => {
-      const link = event.target.closest(".queue a"), back = event.target.closest(".back");
+      const link = event.target.closest(".queue a:not([data-far])"), back = event.target.closest(".back");
       if (!link && !back) return;
       event.preventDefault();
       history.replaceState(null, "", link ? link.hash : location.pathname);

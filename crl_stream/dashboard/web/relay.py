@@ -70,8 +70,8 @@ class Relay:
         """What tells the process that a request comes from here."""
         self._task = Task(settings, host, url, self.secret)
         self._starting = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
-        self._port = 0
+        self.process: asyncio.subprocess.Process | None = None
+        self.port = 0
         self._session: aiohttp.ClientSession | None = None
         self._ending: asyncio.Task[None] | None = None
         self._open = 0
@@ -126,7 +126,7 @@ class Relay:
             if name.lower() not in OF_ONE_CONNECTION and name.lower() not in SET_HERE
         )
         headers.update({"Host": request.headers["Host"], SECRET: self.secret, PEER: request.remote or ""})
-        target = URL(f"http://{HOST}:{self._port}{request.rel_url.raw_path_qs}", encoded=True)
+        target = URL(f"http://{HOST}:{self.port}{request.rel_url.raw_path_qs}", encoded=True)
         try:
             async with self._session.request(
                 request.method,
@@ -145,15 +145,15 @@ class Relay:
     async def _started(self) -> None:
         """Make sure that the process listens; refuse if it cannot be started."""
         async with self._starting:
-            if self._process is not None and self._process.returncode is None:
+            if self.process is not None and self.process.returncode is None:
                 return
-            if self._process is not None:
+            if self.process is not None:
                 log.warning(
-                    "the process of the dashboard ended with code %s; starting another", self._process.returncode
+                    "the process of the dashboard ended with code %s; starting another", self.process.returncode
                 )
             self._open_session()
             try:
-                self._process, self._port = await _start(self._task)
+                self.process, self.port = await _start(self._task)
             except (OSError, ValueError, TimeoutError) as error:
                 log.error("the process of the dashboard cannot be started: %r", error)  # noqa: TRY400 - no traceback
                 raise Refusal(
@@ -181,7 +181,7 @@ class Relay:
                 await self._end()
 
     async def _end(self) -> None:
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is None or process.returncode is not None:
             return
         assert process.stdin is not None

@@ -285,7 +285,8 @@ class Dashboard:
         now, fleet = now_ms(), self.hub.fleet
         if not _wants_page(request):
             return document(documents.review_document(fleet, now, standing(self.hub)))
-        return _packed(page(pages.review_page(fleet, self._viewer(caller), now, **self._extra(request))))
+        extra = self._extra(request) | {"show": request.query.get("show", "")}
+        return _packed(page(pages.review_page(fleet, self._viewer(caller), now, **extra)))
 
     async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         if request.method == "HEAD":
