@@ -22,7 +22,7 @@ from benchmarks.entrants import Missing
 from benchmarks.latency_load import PLACEHOLDER
 from benchmarks.outcomes import VARIANTS, outcomes
 from benchmarks.probes import aimed_at, fill_topic, story
-from benchmarks.processes import cpu_seconds, resident_megabytes
+from benchmarks.processes import children_of, cpu_seconds, resident_megabytes
 from benchmarks.running import Failed
 from benchmarks.stack import Stack, delete_topics, installation, note
 from crl_stream.cli.processes import Running, running
@@ -103,7 +103,6 @@ def run(bootstrap_servers: str, size: Extent) -> dict[str, Any]:
 def in_words(found: Mapping[str, Any]) -> str:
     """Return one line that describes the pages."""
     paint, seen = found["first contentful paint, ms"], found["from the rollback's append to the screen, ms"]
-    rows = seen["row of the task"]
     rows = seen["row of the task"]
     return (
         f"first paint {paint['empty cache']['p50']:.0f} ms cold, {paint['again']['p50']:.0f} ms warm; "
@@ -193,7 +192,7 @@ def _watched(
     }
     worker = installed.monitor.pid
     with load(folder / "load.json", plan, sent) as loading:
-        costs = {"no viewer": _sampled(worker, size.rest)}
+        costs = _costs("no viewer", worker, size.rest)
         first = looking.ask("enter", link(stack.settings, views_url(stack.settings), "bench"))
         loads = looking.ask("loads", url, size.loads)
         memory = [looking.ask("watch", url, AGENT)]
@@ -202,11 +201,11 @@ def _watched(
             loading.say("probe")
             time.sleep(size.apart)
         seen = _until_seen(looking, size.probes)
-        costs["1 viewer"] = _sampled(worker, size.rest)
+        costs |= _costs("1 viewer", worker, size.rest)
         memory.append(looking.ask("memory"))
         seconds = time.monotonic() - started
         with viewers(url, first["cookie"], VIEWERS - 1):
-            costs[f"{VIEWERS} viewers"] = _sampled(worker, size.rest)
+            costs |= _costs(f"{VIEWERS} viewers", worker, size.rest)
     setting["outcomes per second"] = sent["per_second"]
     if sent["failed"]:
         raise Failed(f"outcomes were not sent: {sent['failed']}")
@@ -217,8 +216,8 @@ def _watched(
         "page received, ms": _loads(loads, "whole"),
         "page in KB, compressed": statistics.median(one["bytes"] for one in loads["empty cache"]) / 1_000,
         "from the rollback's append to the screen, ms": _reactions(stack, seen),
-        "resident memory of the worker, MB": {name: cost[0] for name, cost in costs.items()},
-        f"cores that the worker uses at {RATE} outcomes/s": {name: cost[1] for name, cost in costs.items()},
+        "resident memory, MB": {name: cost[0] for name, cost in costs.items()},
+        f"cores in use at {RATE} outcomes/s": {name: cost[1] for name, cost in costs.items()},
         "heap of the page, MB": {"at the start": memory[0]["heap_megabytes"], _after(seconds): _heap(memory)},
         "nodes of the page": {"at the start": memory[0]["nodes"], _after(seconds): memory[1]["nodes"]},
     }
@@ -245,14 +244,19 @@ def factors(loads: Mapping[str, Sequence[Mapping[str, float]]], figure: str) -> 
     }
 
 
-def _sampled(pid: int, seconds: float) -> tuple[float, float]:
-    """Return the median resident memory of a process in megabytes, and how many cores it uses."""
-    sizes = []
-    began, used = time.perf_counter(), cpu_seconds(pid)
+def _costs(viewers: str, worker: int, seconds: float) -> dict[str, tuple[float, float]]:
+    """Return the median resident memory in megabytes, and the cores in use, of the worker and of its dashboard."""
+    pids = {f"the worker, {viewers}": worker} | {f"its dashboard, {viewers}": pid for pid in children_of(worker)}
+    sizes: dict[str, list[float]] = {name: [] for name in pids}
+    began, used = time.perf_counter(), {name: cpu_seconds(pid) for name, pid in pids.items()}
     while time.perf_counter() - began < seconds:
-        sizes.append(resident_megabytes(pid))
+        for name, pid in pids.items():
+            sizes[name].append(resident_megabytes(pid))
         time.sleep(0.25)
-    return statistics.median(sizes), (cpu_seconds(pid) - used) / (time.perf_counter() - began)
+    passed = time.perf_counter() - began
+    return {
+        name: (statistics.median(sizes[name]), (cpu_seconds(pid) - used[name]) / passed) for name, pid in pids.items()
+    }
 
 
 def _until_seen(looking: Browser, probes: int) -> Any:

@@ -28,3 +28,26 @@ def resident_megabytes(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1_000
     return float("nan")
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started and that are still running."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+def give_way() -> None:
+    """Leave the processor to everybody else, as a program on another machine would."""
+    os.nice(19)
+    try:
+        # Where the kernel shares time between sessions, the priorities of processes count only within their session.
+        Path("/proc/self/autogroup").write_text("19", encoding="ascii")
+    except OSError:
+        return
