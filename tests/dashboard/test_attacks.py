@@ -302,6 +302,68 @@ async def test_orders_and_guesses_are_limited_in_number(served: Served, browser:
     assert found[-1] == 429
 
 
+NAVIGATION = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+TYPED = ("Sec-Fetch-Site: none", *NAVIGATION)
+"""What a browser says of an address that a person opened."""
+FOREIGN_REQUESTS = {
+    "a picture": ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"),
+    "a frame": ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"),
+    "a fetch of a sibling site": ("Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"),
+    "a window that it opens": ("Sec-Fetch-Site: cross-site", *NAVIGATION),
+    "nothing, in an old browser": (),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN_REQUESTS)
+async def test_no_foreign_page_can_use_up_the_attempts_of_an_operator(name: str, served: Served) -> None:
+    headers, path = FOREIGN_REQUESTS[name], served.link().removeprefix(served.url)
+    found = [(await raw(served.url, f"/dashboard/enter?token={MARK}", *headers))[0] for _ in range(40)]
+    if name in {"a window that it opens", "nothing, in an old browser"}:
+        assert (set(found[:10]), found[-1]) == ({401}, 429)
+    else:
+        assert set(found) == {403}
+        assert (await raw(served.url, path, *headers))[0] == 403, "an embedded address uses no token up"
+    assert (await raw(served.url, path, *TYPED))[0] == 303
+
+
+async def test_only_wrong_tokens_count_as_attempts(tmp_path: Path) -> None:
+    async with serving(tmp_path, worker__web_token="open-sesame") as served:
+        for _ in range(15):
+            assert (await raw(served.url, served.link().removeprefix(served.url), *TYPED))[0] == 303
+            assert (await raw(served.url, "/dashboard/enter", *TYPED))[0] == 401
+            assert (await signed_in(served, "open-sesame")) == 303
+
+
+async def signed_in(served: Served, token: str) -> int:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{served.url}/dashboard/enter",
+            data={"token": token},
+            headers={"Origin": served.url, "Sec-Fetch-Site": "same-origin"},
+            allow_redirects=False,
+        ) as response,
+    ):
+        return response.status
+
+
+async def test_after_too_many_wrong_tokens_not_even_the_right_one_is_told_apart(tmp_path: Path) -> None:
+    """Otherwise the limit would slow down nothing: an answer of another kind is all that a guess wants."""
+    async with serving(tmp_path, worker__web_token="open-sesame") as served:
+        found = [await signed_in(served, "guess") for _ in range(15)]
+        assert (set(found[:10]), found[-1]) == ({401}, 429)
+        assert await signed_in(served, "open-sesame") == 429
+        right, wrong = "Authorization: Bearer open-sesame", "Authorization: Bearer guess"
+        assert (await raw(served.url, "/dashboard/review.json", right))[0] == 200, "scripts are counted apart"
+        found = [(await raw(served.url, "/dashboard/review.json", wrong))[0] for _ in range(15)]
+        assert (set(found[:10]), found[-1]) == ({401}, 429)
+        assert (await raw(served.url, "/dashboard/review.json", right))[0] == 429
+        link = served.link().removeprefix(served.url)
+        found = [(await raw(served.url, f"/dashboard/enter?token={n}", *TYPED))[0] for n in range(15)]
+        assert (set(found[:10]), found[-1]) == ({401}, 429)
+        assert (await raw(served.url, link, *TYPED))[0] == 429
+
+
 async def test_an_address_with_a_token_opens_the_dashboard_once(served: Served) -> None:
     address = served.link()
     async with Browser(served.url) as first, Browser(served.url) as second:
