@@ -42,6 +42,9 @@ class Batch(NamedTuple):
     """Whether everything that was on the topics at the start has been read."""
     silent: float
     """Seconds since Kafka last answered."""
+    left: int = 0
+    """About how many of the ``total`` records that were on the topics at the start have not been read yet."""
+    total: int = 0
     made_again: str = ""
     """A topic that was deleted and created again: forget all earlier batches, everything is read from the start."""
 
@@ -84,15 +87,18 @@ async def follow_fleet(
             first, end = await bounds(consumer, places)
         if (other := _made_again(followed, there, end)) is not None:
             followed.forget()
-            yield Batch([], False, 0.0, topics[other])
+            yield Batch([], False, 0.0, made_again=topics[other])
         followed.ids |= {name: state.id for name, state in there.items() if state.id != NO_ID}
         consumer.assign(places)
         partitions = {name: sum(place.topic == name for place in places) for name in topics}
+        start: Offsets = {}
         for place in places:
             back = max(LEAST_READ, EVENTS_READ // partitions[place.topic])
             newest = first[place] if topics[place.topic] in states else end[place] - back
-            consumer.seek(place, max(first[place], followed.positions.get(place, newest)))
-        left = {place for place in places if end[place] > first[place]}
+            start[place] = max(first[place], followed.positions.get(place, newest))
+            consumer.seek(place, start[place])
+        left = {place for place in places if end[place] > start[place]}
+        total = sum(end[place] - start[place] for place in left)
         answered, silent, checked = 0, 0.0, time.monotonic()
         while True:
             began = time.monotonic()
@@ -107,9 +113,10 @@ async def follow_fleet(
                 answered, silent = latest, 0.0
             if (other := followed.other_of(there) or _gone_back(followed, polled)) is not None:
                 followed.forget()
-                yield Batch([], False, silent, topics[other])
+                yield Batch([], False, silent, made_again=topics[other])
                 return  # a new consumer has no metadata of the old topic
-            yield Batch(_received(polled, topics), not left, silent)
+            start |= {place: stretch.end for place, stretch in polled.items()}
+            yield Batch(_received(polled, topics), not left, silent, sum(end[p] - start[p] for p in left), total)
             followed.positions |= {place: stretch.end for place, stretch in polled.items()}
             await asyncio.sleep(0)
     finally:

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
+import msgspec
 import pytest
 from multidict import CIMultiDict
 
+from crl_stream.core import messages as m
 from crl_stream.dashboard.web import routes
 from crl_stream.dashboard.web.access import PROOF
 from crl_stream.dashboard.web.doors import Doors
+from crl_stream.dashboard.web.orders import MOST_REASON
 from crl_stream.dashboard.web.server import make_dashboard
 from crl_stream.errors import ConfigError
 from dashboard.browsing import Browser
@@ -137,7 +140,7 @@ ATTACKS: dict[str, tuple[Callable[[Sent], Sent], int]] = {
     "a field of another command": (with_body(variant_id="v1"), 400),
     "no reason": (with_body(reason=" "), 400),
     "a reason that is no text": (with_body(reason=1), 400),
-    "a reason that is too long": (with_body(reason="x" * 3_000, agent_name=None), 400),
+    "a reason that is too long": (with_body(reason="x" * 3_000), 400),
     "no task": (with_body(agent_name=None), 400),
     "a task that is a path": (with_body(agent_name="../x"), 400),
     "a task that is a script": (with_body(agent_name=MARK), 400),
@@ -148,6 +151,21 @@ ATTACKS: dict[str, tuple[Callable[[Sent], Sent], int]] = {
 async def test_an_order_that_is_right_in_every_respect_is_not_stopped(served: Served, browser: Browser) -> None:
     status, text, _ = await send(served.url, an_order(browser))
     assert (status, json.loads(text)["error"]) == (404, "The task is not known.")
+
+
+async def test_a_reason_that_is_too_long_is_told_how_long_it_is_and_may_be(served: Served, browser: Browser) -> None:
+    status, text, _ = await send(served.url, with_body(reason=MARK * 100)(an_order(browser)))
+    error = "The reason has 2,500 characters, and at most 2,000 are allowed."
+    assert (status, json.loads(text)) == (400, {"error": error, "hint": "shorten it"})
+    longest = "\N{PILE OF POO}" * MOST_REASON
+    order = an_order(browser)
+    whole = order._replace(body=json.dumps(order.body | {"reason": longest}, ensure_ascii=False).encode())
+    assert (await send(served.url, whole))[0] == 404, "it is not the reason"
+    held = m.HoldAll(
+        **dict.fromkeys(("command_id", "timestamp", "expires_at", "actor"), "x"), schema_version=1, reason=longest
+    )
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(msgspec.to_builtins(held) | {"reason": longest + "x"}, m.HoldAll)
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -18,6 +18,7 @@ from contextlib import aclosing
 from typing import Final
 
 from crl_stream.core.identity import TaskKey
+from crl_stream.dashboard.entries import moment
 from crl_stream.dashboard.fleet import EVENTS, STATES, Change, Fleet
 from crl_stream.errors import CrlError
 from crl_stream.kafka.fleet_records import Batch, Followed, follow_fleet
@@ -36,6 +37,8 @@ INSPECT_SECONDS: Final = 10.0
 INSPECTED_SECONDS: Final = 3.0
 """How long the first page waits for the first of them."""
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
+NOTICE_MS: Final = 3_600_000
+"""How long pages say that a topic was made again."""
 WAITING_TASKS: Final = 500
 WAITING_EVENTS: Final = 200
 """How much may wait for a viewer that reads slowly; beyond it, the viewer is told to fetch the page again."""
@@ -101,7 +104,7 @@ class Hub:
         """Grows with every change."""
         self.troubles: list[str] = []
         """One line for each thing that is not working, as ``crl dashboard`` prints it."""
-        self.trouble = "the topics are being read"
+        self.trouble = self._why = "the topics are being read"
         """Why the fleet is not live; empty while it is."""
         self.lost_at: int | None = None
         """Since when the fleet is not live, in milliseconds; None while it is, and before it first was."""
@@ -117,6 +120,13 @@ class Hub:
     def live(self) -> bool:
         """Whether the fleet follows the topics."""
         return self._reading is not None and not self.trouble
+
+    @property
+    def notice(self) -> str:
+        """What happened to the topics themselves a short while ago; usually empty."""
+        if self.remade is None or now_ms() - self.remade[1] > NOTICE_MS:
+            return ""
+        return f"{self.remade[0]} was deleted and created again, seen {moment(self.remade[1])}."
 
     @property
     def viewers(self) -> int:
@@ -244,6 +254,8 @@ class Hub:
                     self._refetch_all()
                 self._settled.set()
                 self._find_again()
+            elif not self._caught_up.is_set() and batch.total:
+                self.trouble = f"{self._why}, {batch.total - batch.left:,} of {batch.total:,} records so far"
         self._tell(changes)
 
     def _start_over(self, topic: str) -> None:
@@ -254,7 +266,7 @@ class Hub:
         self._caught_up.clear()
         self._settled.clear()
         self.lost_at = None
-        self.trouble = f"{topic} was deleted and created again, so all topics are being read again"
+        self.trouble = self._why = f"{topic} was deleted and created again, so all topics are being read again"
         self.remade = (topic, now_ms())
         self._wake_all()
 

@@ -27,7 +27,7 @@ from crl_stream.dashboard.web.limits import RateLimit
 from crl_stream.dashboard.web.orders import carry_out, make_command, read_order
 from crl_stream.dashboard.web.own_rules import with_own_rules
 from crl_stream.dashboard.web.static_files import StaticFiles
-from crl_stream.dashboard.web.stream import Painter, send_events, standing
+from crl_stream.dashboard.web.stream import Painter, not_live_sentence, send_events, standing
 from crl_stream.errors import CrlError, NotFound, UsageError
 from crl_stream.explaining.reading import read_explanation
 from crl_stream.explaining.why_not import read_why_not
@@ -185,6 +185,8 @@ class Dashboard:
             base=BASE,
             environment=self._environment,
             stamp=self.hub.stamp,
+            not_live=not_live_sentence(self.hub),
+            notice=self.hub.notice,
         )
 
     def _extra(self, request: web.Request) -> dict[str, Any]:
@@ -196,7 +198,10 @@ class Dashboard:
         if not await self.hub.view():
             trouble = (self.hub.trouble or "the topics are being read").rstrip(".")
             raise Refusal(
-                503, f"Nothing is known of the fleet yet: {trouble}.", "reload the page", **{"Retry-After": "2"}
+                503,
+                f"Nothing is known of the fleet yet: {trouble}.",
+                "`crl status` and the log of this process say what is wrong",
+                **_later(2),
             )
 
     async def _fleet(self, request: web.Request, caller: Caller) -> web.StreamResponse:
