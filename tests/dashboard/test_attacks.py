@@ -191,6 +191,46 @@ def assert_protected(headers: Any) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert "Access-Control-Allow-Origin" not in headers
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+SURFACES = {
+    "a page": "/dashboard/review",
+    "a document": "/dashboard/fleet.json",
+    "the stream": "/dashboard/stream",
+    "an explanation": "/dashboard/explain/rb-1",
+}
+STRANGERS: dict[str, tuple[Callable[[Sent], Sent], int]] = {
+    "no session": (but(Cookie=None), 401),
+    "a wrong session": (with_session("guess"), 401),
+    "a wrong token": (but(Authorization=f"Bearer {MARK}"), 401),
+    "a host whose DNS answers with a loopback address": (but(Host="evil.example"), 403),
+    "another method": (lambda sent: sent._replace(method="POST"), 405),
+}
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("name", STRANGERS)
+async def test_no_stranger_reads_any_surface(name: str, surface: str, served: Served, browser: Browser) -> None:
+    change, expected = STRANGERS[name]
+    request = an_order(browser)._replace(method="GET", path=SURFACES[surface], body=None)
+    status, text, headers = await send(served.url, change(request))
+    assert status == expected
+    assert MARK not in text and "evil" not in text and "agent" not in text
+    assert_protected(headers)
+
+
+@pytest.mark.parametrize("surface", ["a page", "a document"])
+async def test_a_foreign_page_may_send_a_request_but_not_read_the_answer(
+    surface: str, served: Served, browser: Browser
+) -> None:
+    foreign = but(Origin="http://evil.example", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors")(an_order(browser))
+    _, _, headers = await send(served.url, foreign._replace(method="GET", path=SURFACES[surface], body=None))
+    assert_protected(headers)
+    asks = but(Origin="http://evil.example", Access_Control_Request_Method="POST")(an_order(browser))
+    status, _, headers = await send(served.url, asks._replace(method="OPTIONS", path=SURFACES[surface], body=None))
+    assert status == 405
+    assert not [name for name in headers if name.lower().startswith("access-control")]
 
 
 PATHS = (
