@@ -6,11 +6,17 @@ import asyncio
 import getpass
 import time
 import uuid
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
@@ -23,6 +29,9 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DECISIONS, FLEET_KEY, Topics
 
 T = TypeVar("T")
+HOW_TO_FIND_OUT: Final = "`crl audit` shows what became of the command"
+REFUSALS: Final = (AuthenticationFailedError, MessageSizeTooLargeError, TopicAuthorizationFailedError)
+"""Errors after which a command is certainly not on the topic."""
 VALID_SECONDS: Final = 60.0
 """How long a command is valid.  If it reaches the log later, it is refused, so it cannot take effect unexpectedly."""
 
@@ -86,6 +95,37 @@ def home_of(access: Access, key: TaskKey) -> int:
     return partition_of(key.encode(), KafkaSession.of(access).kafka.partitions)
 
 
+class Delivery:
+    """How far a command has come, so that an error says whether it may still take effect."""
+
+    def __init__(self, command: Any) -> None:
+        self._id, self._until = command.command_id, command.expires_at
+        self.state: Literal["not sent", "unknown", "sent"] = "not sent"
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Say in every ``Unavailable`` whether the command was sent, and how to find out if that is not known."""
+        try:
+            yield
+        except Unavailable as error:
+            if self.state == "not sent":
+                raise Unavailable(f"{error.message} The command was not sent.", hint=error.hint) from error
+            known = "The command was sent" if self.state == "sent" else "It is not known whether the command arrived"
+            raise Unavailable(
+                f"{error.message} {known}: {self._id} may take effect until {self._until}.", hint=HOW_TO_FIND_OUT
+            ) from error
+
+    async def send(self, producer: AIOKafkaProducer, topic: str, value: bytes, key: bytes, partition: int) -> None:
+        """Write the command and note whether it arrived."""
+        self.state = "unknown"
+        try:
+            await producer.send_and_wait(topic, value, key=key, partition=partition)
+        except REFUSALS:
+            self.state = "not sent"
+            raise
+        self.state = "sent"
+
+
 async def give(access: Access, command: Any, timeout: float = 20.0) -> m.CommandResult:
     """Send a command for one task and wait for its result.
 
@@ -94,27 +134,39 @@ async def give(access: Access, command: Any, timeout: float = 20.0) -> m.Command
     """
     key = TaskKey(command.agent_name, command.task_type)
     value = _checked(command, key.encode())
+    delivery = Delivery(command)
+    with delivery.telling():
+        result = await _give(access, delivery, command, value, timeout)
+    if result is None:
+        raise Unavailable(
+            f"No worker has answered within {timeout:.0f} s; {command.command_id} is on the topic, and a worker can "
+            f"apply it until {command.expires_at}.",
+            hint=f"`crl status` shows whether a worker is running; {HOW_TO_FIND_OUT}",
+        )
+    if result.outcome == "refused":
+        raise CommandRefused(f"{result.command} for {key} was refused: {result.detail}.", hint=_next_step(key, command))
+    return result
+
+
+async def _give(
+    access: Access, delivery: Delivery, command: Any, value: bytes, timeout: float
+) -> m.CommandResult | None:
+    """Send a command for one task; return its result, or None if there is none within ``timeout`` seconds."""
+    key = TaskKey(command.agent_name, command.task_type)
     partition = home_of(access, key)
-    result: m.CommandResult | None = None
     async with KafkaSession.of(access) as session, TopicReader(session).following([DECISIONS], partition) as results:
-        await _send(session, key.encode(), value, partition)
+        async with session.producing() as producer:
+            topic = Topics(session.kafka.topic_prefix)(COMMANDS)
+            await delivery.send(producer, topic, value, key.encode(), partition)
         try:
             async with asyncio.timeout(timeout):
                 async for received in results:
                     said = received.message
                     if isinstance(said, m.CommandResult) and said.command_id == command.command_id:
-                        result = said
-                        break
+                        return said
         except TimeoutError:
-            raise Unavailable(
-                f"No worker has answered within {timeout:.0f} s; the command is on the topic until "
-                f"{command.expires_at}.",
-                hint="`crl status` shows whether a worker is running; `crl worker` starts one",
-            ) from None
-    assert result is not None
-    if result.outcome == "refused":
-        raise CommandRefused(f"{result.command} for {key} was refused: {result.detail}.", hint=_next_step(key, command))
-    return result
+            pass
+    return None
 
 
 class FleetAnswer(NamedTuple):
@@ -123,7 +175,7 @@ class FleetAnswer(NamedTuple):
     partitions: int
     results: dict[int, m.CommandResult]
     unsent: dict[int, str]
-    """Partitions where the command could not be written, and why."""
+    """Partitions where the command is not known to be on the topic, and why."""
 
     @property
     def silent(self) -> list[int]:
@@ -148,16 +200,20 @@ async def give_all(access: Access, command: m.FleetCommand, timeout: float = 20.
     Raises ``UsageError`` if it is not a valid command, and ``Unavailable`` if Kafka does not answer at all.
     """
     value = _checked(command, FLEET_KEY)
-    async with KafkaSession.of(access) as session:
-        return await _give_all(session, command.command_id, value, timeout)
+    delivery = Delivery(command)
+    with delivery.telling():
+        async with KafkaSession.of(access) as session:
+            return await _give_all(session, delivery, command.command_id, value, timeout)
 
 
-async def _give_all(session: KafkaSession, command_id: str, value: bytes, timeout: float) -> FleetAnswer:
+async def _give_all(
+    session: KafkaSession, delivery: Delivery, command_id: str, value: bytes, timeout: float
+) -> FleetAnswer:
     reader = TopicReader(session)
     partitions = await reader.partitions(COMMANDS)
     results: dict[int, m.CommandResult] = {}
     async with reader.following([DECISIONS]) as stream:
-        unsent = await _send_everywhere(session, value, partitions, timeout)
+        unsent = await _send_everywhere(session, delivery, value, partitions, timeout)
         waiting = set(range(partitions)) - set(unsent)
         try:
             async with asyncio.timeout(timeout):
@@ -172,7 +228,9 @@ async def _give_all(session: KafkaSession, command_id: str, value: bytes, timeou
     return FleetAnswer(partitions, dict(sorted(results.items())), unsent)
 
 
-async def _send_everywhere(session: KafkaSession, value: bytes, partitions: int, timeout: float) -> dict[int, str]:
+async def _send_everywhere(
+    session: KafkaSession, delivery: Delivery, value: bytes, partitions: int, timeout: float
+) -> dict[int, str]:
     """Write to each partition separately; return those that did not accept it within ``timeout`` seconds, and why."""
     topic, unsent = Topics(session.kafka.topic_prefix)(COMMANDS), dict[int, str]()
 
@@ -181,11 +239,12 @@ async def _send_everywhere(session: KafkaSession, value: bytes, partitions: int,
             async with asyncio.timeout(timeout):
                 await producer.send_and_wait(topic, value, key=FLEET_KEY, partition=partition)
         except TimeoutError:
-            unsent[partition] = f"the broker did not accept it within {timeout:.0f} s"
+            unsent[partition] = f"the broker has not confirmed it within {timeout:.0f} s"
         except KafkaError as error:
             unsent[partition] = str(error) or type(error).__name__
 
     async with session.producing() as producer:
+        delivery.state = "unknown"
         await asyncio.gather(*[write(producer, partition) for partition in range(partitions)])
     return dict(sorted(unsent.items()))
 
@@ -202,12 +261,6 @@ def _checked(command: Any, key: bytes) -> bytes:
     if isinstance(checked, Rejected):
         raise UsageError(f"That is not a valid command: {checked.detail}", hint="see --help of the command")
     return value
-
-
-async def _send(session: KafkaSession, key: bytes, value: bytes, partition: int) -> None:
-    async with session.producing() as producer:
-        topic = Topics(session.kafka.topic_prefix)(COMMANDS)
-        await producer.send_and_wait(topic, value, key=key, partition=partition)
 
 
 def _next_step(key: TaskKey, command: Any) -> str:

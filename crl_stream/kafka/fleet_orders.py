@@ -63,7 +63,7 @@ def answer_trouble(command: m.FleetCommand, answer: FleetAnswer, timeout: float)
     troubles = []
     if answer.unsent:
         names = ", ".join(f"{partition} ({why})" for partition, why in answer.unsent.items())
-        troubles.append(f"the command could not be written to partition {names}")
+        troubles.append(f"it is not known whether the command arrived in partition {names}")
     if answer.silent:
         names = ", ".join(map(str, answer.silent))
         which = f"partition {names} has" if len(answer.silent) == 1 else f"partitions {names} have"
@@ -73,7 +73,8 @@ def answer_trouble(command: m.FleetCommand, answer: FleetAnswer, timeout: float)
     if troubles:
         return Unavailable(
             f"The fleet is only partly {done}: {'; '.join(troubles)}.",
-            hint=f"is a worker running? check with `crl status`, then repeat crl {verb} --all, which is harmless",
+            hint=f"is a worker running? check with `crl status`, then repeat crl {verb} --all, which is harmless; "
+            f"`crl audit` shows what became of {command.command_id}",
         )
     if not answer.applied:
         details = sorted({result.detail for result in answer.results.values()})

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
+from crl_stream.errors import ContractError
 from crl_stream.kafka.connection import reaching
-from crl_stream.kafka.log_consumer import answered_at
+from crl_stream.kafka.log_consumer import LogConsumer, Stretch, answered_at
 from crl_stream.kafka.positions import Offsets, bounds, places_of
 from crl_stream.kafka.reader import Received
 from crl_stream.kafka.session import KafkaSession
+from crl_stream.kafka.topic_ids import NO_ID, TopicState, describe_cluster
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.topics import Topics
@@ -25,6 +28,10 @@ LEAST_READ: Final = 300
 POLL_MS: Final = 250
 AT_ONCE: Final = 200
 """Records decoded at a time: the event loop may be that of a worker, which has other work."""
+CHECK_SECONDS: Final = 3.0
+"""Seconds between two looks at the ids of the topics; a topic that was made again has another id."""
+ANSWER_SECONDS: Final = 1.0
+"""How long such a look may take; meanwhile nothing is read."""
 
 
 class Batch(NamedTuple):
@@ -35,14 +42,37 @@ class Batch(NamedTuple):
     """Whether everything that was on the topics at the start has been read."""
     silent: float
     """Seconds since Kafka last answered."""
+    left: int = 0
+    """About how many of the ``total`` records that were on the topics at the start have not been read yet."""
+    total: int = 0
+    made_again: str = ""
+    """A topic that was deleted and created again: forget all earlier batches, everything is read from the start."""
+
+
+class Followed:
+    """How far the topics were read; the next call of ``follow_fleet`` continues there, and keeps it up to date."""
+
+    def __init__(self) -> None:
+        self.positions: Offsets = {}
+        self.ids: dict[str, bytes] = {}
+        """Kafka's id of each topic that was read, by its name on the broker; without those that have none."""
+
+    def forget(self) -> None:
+        """Continue from the start, with whatever topics there are then."""
+        self.positions.clear()
+        self.ids.clear()
+
+    def other_of(self, now: Mapping[str, TopicState]) -> str | None:
+        """Return the first topic that is no longer the one that was read; None if there is none."""
+        return next((name for name, known in self.ids.items() if name in now and now[name].id != known), None)
 
 
 async def follow_fleet(
-    kafka: Kafka, states: Sequence[str], events: Sequence[str], positions: Offsets
+    kafka: Kafka, states: Sequence[str], events: Sequence[str], followed: Followed
 ) -> AsyncGenerator[Batch, None]:
     """Follow the topics of ``states`` from their beginning and those of ``events`` from their newest records.
 
-    ``positions`` says how far each partition was read before, and is kept up to date; so the next call continues there.
+    ``followed`` says how far they were read before.  The generator ends after a topic was made again; call it again.
     Raises ``Unavailable`` if Kafka cannot be reached, and ``ContractError`` if a topic is missing.
     """
     names = Topics(kafka.topic_prefix)
@@ -52,30 +82,74 @@ async def follow_fleet(
         with reaching(kafka):
             await consumer.start()
             places = await places_of(consumer, list(topics))
+            # The ids come first: a topic that is made again from here on is noticed below.
+            there = await _described(consumer, topics)
             first, end = await bounds(consumer, places)
-            consumer.assign(places)
-            partitions = {name: sum(place.topic == name for place in places) for name in topics}
-            for place in places:
-                back = max(LEAST_READ, EVENTS_READ // partitions[place.topic])
-                newest = first[place] if topics[place.topic] in states else end[place] - back
-                at = positions.get(place, newest)
-                # A position after the end belongs to a topic that was deleted and created again.
-                consumer.seek(place, first[place] if at > end[place] else max(first[place], at))
-        left = {place for place in places if end[place] > first[place]}
-        answered, silent = 0, 0.0
+        if (other := _made_again(followed, there, end)) is not None:
+            followed.forget()
+            yield Batch([], False, 0.0, made_again=topics[other])
+        followed.ids |= {name: state.id for name, state in there.items() if state.id != NO_ID}
+        consumer.assign(places)
+        partitions = {name: sum(place.topic == name for place in places) for name in topics}
+        start: Offsets = {}
+        for place in places:
+            back = max(LEAST_READ, EVENTS_READ // partitions[place.topic])
+            newest = first[place] if topics[place.topic] in states else end[place] - back
+            start[place] = max(first[place], followed.positions.get(place, newest))
+            consumer.seek(place, start[place])
+        left = {place for place in places if end[place] > start[place]}
+        total = sum(end[place] - start[place] for place in left)
+        answered, silent, checked = 0, 0.0, time.monotonic()
         while True:
             began = time.monotonic()
             with reaching(kafka):
                 polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=AT_ONCE)
                 left = {place for place in left if await consumer.position(place) < end[place]} if left else left
+                if began - checked >= CHECK_SECONDS:
+                    # It follows the poll, so a batch of a topic that was made again before is not passed on.
+                    there, checked = await _looked_at(consumer, topics), time.monotonic()
             silent += time.monotonic() - began
             if (latest := answered_at(consumer, places)) != answered:
                 answered, silent = latest, 0.0
-            yield Batch(_received(polled, topics), not left, silent)
-            positions |= {place: stretch.end for place, stretch in polled.items()}
+            if (other := followed.other_of(there) or _gone_back(followed, polled)) is not None:
+                followed.forget()
+                yield Batch([], False, silent, made_again=topics[other])
+                return  # a new consumer has no metadata of the old topic
+            start |= {place: stretch.end for place, stretch in polled.items()}
+            yield Batch(_received(polled, topics), not left, silent, sum(end[p] - start[p] for p in left), total)
+            followed.positions |= {place: stretch.end for place, stretch in polled.items()}
             await asyncio.sleep(0)
     finally:
         await asyncio.shield(consumer.stop())
+
+
+async def _described(consumer: LogConsumer, topics: Iterable[str]) -> dict[str, TopicState]:
+    """Return the topics as Kafka describes them now; raise ``ContractError`` if one is missing."""
+    there = (await describe_cluster(consumer._client, list(topics))).topics  # noqa: SLF001 - our own request
+    if missing := [name for name in topics if name not in there]:
+        raise ContractError(f"The topic {missing[0]} does not exist.", hint="run `crl topics apply`")
+    return there
+
+
+async def _looked_at(consumer: LogConsumer, topics: Iterable[str]) -> dict[str, TopicState]:
+    """Return the topics as Kafka describes them now; nothing while it does not answer, which others notice."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await _described(consumer, topics)
+    except (KafkaError, TimeoutError):
+        return {}
+
+
+def _made_again(followed: Followed, there: Mapping[str, TopicState], end: Offsets) -> str | None:
+    """Return a topic that was made again since it was read; without ids, one that is shorter than what was read."""
+    shorter = (place.topic for place, at in followed.positions.items() if at > end.get(place, 0))
+    return followed.other_of(there) or next(shorter, None)
+
+
+def _gone_back(followed: Followed, polled: Mapping[TopicPartition, Stretch]) -> str | None:
+    """Return a topic from which the consumer began to read again, because it had become shorter."""
+    positions = followed.positions
+    return next((place.topic for place, stretch in polled.items() if stretch.start < positions.get(place, 0)), None)
 
 
 def _received(polled: dict[TopicPartition, Any], topics: dict[str, str]) -> list[Received]:

@@ -232,6 +232,23 @@ async def test_while_kafka_is_silent_the_page_says_so_and_then_that_it_is_live_a
     )
 
 
+async def test_a_page_that_is_opened_while_kafka_is_silent_never_says_anything_else(
+    browser: Chromium, served: Served
+) -> None:
+    """What the page says before its script runs is what it says after; then the stream takes over."""
+    await enter(browser, served)
+    served.hub.lose("Kafka does not answer")
+    await browser.goto(f"{served.url}/dashboard/")
+    assert await browser.text(".live b") == "Not live"
+    assert "Kafka does not answer" in await browser.text("#lost")
+    assert await browser.run("!document.querySelector('#lost').hidden")
+    await browser.wait("document.querySelector('#lost').innerText.includes('ago, and may be wrong now')")
+    assert await browser.text(".live b") == "Not live"
+    served.hub.find()
+    await browser.wait("document.querySelector('.live b').textContent === 'Live'")
+    assert await browser.run("document.querySelector('#lost').hidden")
+
+
 async def test_a_task_changes_in_place_and_rows_never_move(browser: Chromium, served: Served) -> None:
     await enter(browser, served)
     order = "[...document.querySelectorAll('table.tasks tbody tr')].map(e => e.dataset.key)"

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
+import msgspec
 import pytest
 from multidict import CIMultiDict
 
+from crl_stream.core import messages as m
 from crl_stream.dashboard.web import bodies
 from crl_stream.dashboard.web.access import PROOF
 from crl_stream.dashboard.web.doors import Doors
+from crl_stream.dashboard.web.orders import MOST_REASON
 from crl_stream.dashboard.web.server import make_dashboard
 from crl_stream.errors import ConfigError
 from dashboard.browsing import Browser
@@ -138,7 +141,7 @@ ATTACKS: dict[str, tuple[Callable[[Sent], Sent], int]] = {
     "a field of another command": (with_body(variant_id="v1"), 400),
     "no reason": (with_body(reason=" "), 400),
     "a reason that is no text": (with_body(reason=1), 400),
-    "a reason that is too long": (with_body(reason="x" * 3_000, agent_name=None), 400),
+    "a reason that is too long": (with_body(reason="x" * 3_000), 400),
     "no task": (with_body(agent_name=None), 400),
     "a task that is a path": (with_body(agent_name="../x"), 400),
     "a task that is a script": (with_body(agent_name=MARK), 400),
@@ -149,6 +152,21 @@ ATTACKS: dict[str, tuple[Callable[[Sent], Sent], int]] = {
 async def test_an_order_that_is_right_in_every_respect_is_not_stopped(served: Served, browser: Browser) -> None:
     status, text, _ = await send(served.url, an_order(browser))
     assert (status, json.loads(text)["error"]) == (404, "The task is not known.")
+
+
+async def test_a_reason_that_is_too_long_is_told_how_long_it_is_and_may_be(served: Served, browser: Browser) -> None:
+    status, text, _ = await send(served.url, with_body(reason=MARK * 100)(an_order(browser)))
+    error = "The reason has 2,500 characters, and at most 2,000 are allowed."
+    assert (status, json.loads(text)) == (400, {"error": error, "hint": "shorten it"})
+    longest = "\N{PILE OF POO}" * MOST_REASON
+    order = an_order(browser)
+    whole = order._replace(body=json.dumps(order.body | {"reason": longest}, ensure_ascii=False).encode())
+    assert (await send(served.url, whole))[0] == 404, "it is not the reason"
+    held = m.HoldAll(
+        **dict.fromkeys(("command_id", "timestamp", "expires_at", "actor"), "x"), schema_version=1, reason=longest
+    )
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(msgspec.to_builtins(held) | {"reason": longest + "x"}, m.HoldAll)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -174,6 +192,46 @@ def assert_protected(headers: Any) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert "Access-Control-Allow-Origin" not in headers
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+SURFACES = {
+    "a page": "/dashboard/review",
+    "a document": "/dashboard/fleet.json",
+    "the stream": "/dashboard/stream",
+    "an explanation": "/dashboard/explain/rb-1",
+}
+STRANGERS: dict[str, tuple[Callable[[Sent], Sent], int]] = {
+    "no session": (but(Cookie=None), 401),
+    "a wrong session": (with_session("guess"), 401),
+    "a wrong token": (but(Authorization=f"Bearer {MARK}"), 401),
+    "a host whose DNS answers with a loopback address": (but(Host="evil.example"), 403),
+    "another method": (lambda sent: sent._replace(method="POST"), 405),
+}
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("name", STRANGERS)
+async def test_no_stranger_reads_any_surface(name: str, surface: str, served: Served, browser: Browser) -> None:
+    change, expected = STRANGERS[name]
+    request = an_order(browser)._replace(method="GET", path=SURFACES[surface], body=None)
+    status, text, headers = await send(served.url, change(request))
+    assert status == expected
+    assert MARK not in text and "evil" not in text and "agent" not in text
+    assert_protected(headers)
+
+
+@pytest.mark.parametrize("surface", ["a page", "a document"])
+async def test_a_foreign_page_may_send_a_request_but_not_read_the_answer(
+    surface: str, served: Served, browser: Browser
+) -> None:
+    foreign = but(Origin="http://evil.example", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors")(an_order(browser))
+    _, _, headers = await send(served.url, foreign._replace(method="GET", path=SURFACES[surface], body=None))
+    assert_protected(headers)
+    asks = but(Origin="http://evil.example", Access_Control_Request_Method="POST")(an_order(browser))
+    status, _, headers = await send(served.url, asks._replace(method="OPTIONS", path=SURFACES[surface], body=None))
+    assert status == 405
+    assert not [name for name in headers if name.lower().startswith("access-control")]
 
 
 PATHS = (
@@ -301,6 +359,68 @@ async def test_orders_and_guesses_are_limited_in_number(served: Served, browser:
     found = [(await send(served.url, guess))[0] for _ in range(15)]
     assert found[:9] == [401] * 9
     assert found[-1] == 429
+
+
+NAVIGATION = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+TYPED = ("Sec-Fetch-Site: none", *NAVIGATION)
+"""What a browser says of an address that a person opened."""
+FOREIGN_REQUESTS = {
+    "a picture": ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"),
+    "a frame": ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"),
+    "a fetch of a sibling site": ("Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"),
+    "a window that it opens": ("Sec-Fetch-Site: cross-site", *NAVIGATION),
+    "nothing, in an old browser": (),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN_REQUESTS)
+async def test_no_foreign_page_can_use_up_the_attempts_of_an_operator(name: str, served: Served) -> None:
+    headers, path = FOREIGN_REQUESTS[name], served.link().removeprefix(served.url)
+    found = [(await raw(served.url, f"/dashboard/enter?token={MARK}", *headers))[0] for _ in range(40)]
+    if name in {"a window that it opens", "nothing, in an old browser"}:
+        assert (set(found[:10]), found[-1]) == ({401}, 429)
+    else:
+        assert set(found) == {403}
+        assert (await raw(served.url, path, *headers))[0] == 403, "an embedded address uses no token up"
+    assert (await raw(served.url, path, *TYPED))[0] == 303
+
+
+async def test_only_wrong_tokens_count_as_attempts(tmp_path: Path) -> None:
+    async with serving(tmp_path, worker__web_token="open-sesame") as served:
+        for _ in range(15):
+            assert (await raw(served.url, served.link().removeprefix(served.url), *TYPED))[0] == 303
+            assert (await raw(served.url, "/dashboard/enter", *TYPED))[0] == 401
+            assert (await signed_in(served, "open-sesame")) == 303
+
+
+async def signed_in(served: Served, token: str) -> int:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{served.url}/dashboard/enter",
+            data={"token": token},
+            headers={"Origin": served.url, "Sec-Fetch-Site": "same-origin"},
+            allow_redirects=False,
+        ) as response,
+    ):
+        return response.status
+
+
+async def test_after_too_many_wrong_tokens_not_even_the_right_one_is_told_apart(tmp_path: Path) -> None:
+    """Otherwise the limit would slow down nothing: an answer of another kind is all that a guess wants."""
+    async with serving(tmp_path, worker__web_token="open-sesame") as served:
+        found = [await signed_in(served, "guess") for _ in range(15)]
+        assert (set(found[:10]), found[-1]) == ({401}, 429)
+        assert await signed_in(served, "open-sesame") == 429
+        right, wrong = "Authorization: Bearer open-sesame", "Authorization: Bearer guess"
+        assert (await raw(served.url, "/dashboard/review.json", right))[0] == 200, "scripts are counted apart"
+        found = [(await raw(served.url, "/dashboard/review.json", wrong))[0] for _ in range(15)]
+        assert (set(found[:10]), found[-1]) == ({401}, 429)
+        assert (await raw(served.url, "/dashboard/review.json", right))[0] == 429
+        link = served.link().removeprefix(served.url)
+        found = [(await raw(served.url, f"/dashboard/enter?token={n}", *TYPED))[0] for n in range(15)]
+        assert (set(found[:10]), found[-1]) == ({401}, 429)
+        assert (await raw(served.url, link, *TYPED))[0] == 429
 
 
 async def test_an_address_with_a_token_opens_the_dashboard_once(served: Served) -> None:

@@ -35,9 +35,9 @@ from crl_stream.dashboard.web.orders import make_command, read_order
 from crl_stream.proposals.digest import benefit_lines, helped_of
 from crl_stream.visible import visible
 from dashboard.golden_topics import golden_fleet, golden_records
+from dashboard.strangers import HOSTILE, hostile
 
 VIEWER = pages.Viewer(actor="web:ada", may_act=True, csrf="secret-of-the-page", environment="production")
-HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}\x1b[2J\u202etxt\u200b\x00"
 EVENT_HANDLER = re.compile(r"^on[a-z]+$")
 
 
@@ -137,56 +137,6 @@ def test_every_page_has_one_heading_of_the_first_level_and_can_stop_the_whole_fl
 
 
 # -- strangers ------------------------------------------------------------------------------------------
-def hostile(message: Any, kind: type[Any]) -> Any:
-    """Return the message with a hostile text in every field that takes one."""
-    plain = msgspec.to_builtins(message)
-    for path in free_texts(kind, msgspec.json.encode(message)):
-        _put(plain, path, HOSTILE)
-    return msgspec.convert(plain, kind)
-
-
-@cache
-def takes_hostile(kind: type[Any], path: tuple[str | int, ...], example: bytes) -> bool:
-    plain = msgspec.json.decode(example)
-    _put(plain, path, HOSTILE)
-    try:
-        msgspec.convert(plain, kind)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-def free_texts(kind: type[Any], example: bytes) -> list[tuple[str | int, ...]]:
-    return [path for path in _paths(msgspec.json.decode(example), ()) if takes_hostile(kind, path, example)]
-
-
-def _paths(value: Any, at: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    if isinstance(value, str):
-        yield at
-    elif isinstance(value, dict):
-        for name, one in value.items():
-            yield from _paths(one, (*at, name))
-    elif isinstance(value, list):
-        for number, one in enumerate(value[:3]):
-            yield from _paths(one, (*at, number))
-
-
-def _put(value: Any, path: tuple[str | int, ...], text: str) -> None:
-    for step in path[:-1]:
-        value = value[step]
-    if path[-1] not in {
-        "timestamp",
-        "since",
-        "until",
-        "expires_at",
-        "outcomes",
-        "successes",
-        "judged_outcomes",
-        "undo_command",
-    }:
-        value[path[-1]] = text
-
-
 @cache
 def hostile_fleet() -> tuple[Fleet, int]:
     """Return the fleet of the golden hour with a hostile text wherever a stranger can write one."""
@@ -196,7 +146,7 @@ def hostile_fleet() -> tuple[Fleet, int]:
             kind = type(told.message)
             seen[kind] = seen.get(kind, 0) + 1
             if told.message is not None and (seen[kind] <= 40 or kind in {m.Overview, m.Proposal}):
-                fleet.hear(hostile(told.message, kind))
+                fleet.hear(hostile(told.message, HOSTILE))
     return fleet, golden()[1]
 
 

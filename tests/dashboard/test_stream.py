@@ -14,7 +14,9 @@ from core.snapshots import a_snapshot, a_variant
 from crl_stream.core.identity import TaskKey
 from crl_stream.dashboard.fleet import Change
 from crl_stream.dashboard.web import connections, stream
-from crl_stream.dashboard.web.hub import WAITING_TASKS, Hub, Subscription
+from crl_stream.dashboard.web import hub as hub_module
+from crl_stream.dashboard.web.hub import NOTICE_MS, WAITING_TASKS, Hub, Subscription, now_ms
+from crl_stream.kafka.fleet_records import Batch
 from crl_stream.settings.model import Kafka
 from dashboard.browsing import Browser, until
 from dashboard.served import Served, serving
@@ -135,6 +137,61 @@ async def test_an_outage_is_told_at_once_and_so_is_its_end(served: Served, brows
         hub._find_again()
         found = await until(events, lambda event: event.name == "beat" and event.data["live"])
         assert (found.data["text"], found.data["since"]) == ("", None)
+
+
+NOT_LIVE = "Not live since 2025-11-19 15:00:00 UTC: Kafka does not answer."
+
+
+@pytest.mark.parametrize("path", ["/dashboard/", "/dashboard/review"])
+async def test_a_page_that_is_loaded_in_an_outage_says_so_without_its_script(
+    path: str, served: Served, browser: Browser
+) -> None:
+    _, page, _ = await browser.get(path)
+    assert "Not live" not in page and 'id="lost" role="region" aria-label="Connection" hidden' in page
+    served.dashboard.hub.trouble, served.dashboard.hub.lost_at = "Kafka does not answer", 1_763_564_400_000
+    _, page, _ = await browser.get(path)
+    assert f'<b role="alert">{NOT_LIVE}</b>' in page
+    assert '<html lang="en" data-now' in page and 'class="stale-page"' in page
+    assert 'id="lost" role="region" aria-label="Connection">' in page
+    assert '<b role="status">Not live</b>' in page and "Connecting" not in page
+
+
+async def test_a_topic_that_was_made_again_is_told_on_the_pages_for_a_while(served: Served, browser: Browser) -> None:
+    served.dashboard.hub.remade = ("crl.tasks", now_ms())
+    _, page, _ = await browser.get("/dashboard/")
+    assert "crl.tasks was deleted and created again, seen " in page
+    served.dashboard.hub.remade = ("crl.tasks", now_ms() - NOTICE_MS - 1)
+    assert "created again" not in (await browser.get("/dashboard/"))[1]
+
+
+async def test_a_dashboard_that_is_starting_says_what_it_waits_for_and_asks_again(
+    served: Served, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "READY_SECONDS", 0.5)
+    served.dashboard.hub = Hub(Kafka(bootstrap_servers="127.0.0.1:1"))
+    status, page, headers = await browser.get("/dashboard/")
+    assert (status, headers["Retry-After"]) == (503, "2")
+    assert '<meta http-equiv="refresh" content="2">' in page
+    assert "Nothing is known of the fleet yet: Kafka does not answer at 127.0.0.1:1." in page
+    await served.dashboard.hub.close()
+    served.dashboard.hub = hub = Hub(Kafka(bootstrap_servers="127.0.0.1:1"))
+    hub._hear(Batch([], caught_up=False, silent=0.0, left=9_000, total=12_000))
+    hub._reading = asyncio.create_task(asyncio.sleep(30))
+    _, page, _ = await browser.get("/dashboard/")
+    assert "the topics are being read, 3,000 of 12,000 records so far." in page
+    await hub.close()
+
+
+def test_a_viewer_from_before_the_fleet_was_known_fetches_the_page_when_it_is() -> None:
+    hub = Hub(Kafka(bootstrap_servers="127.0.0.1:1"))
+    viewer = hub.subscribe(None, hub.stamp)
+    hub._hear(Batch([], caught_up=False, silent=0.0, left=1, total=2))
+    assert not viewer.refetch
+    hub._hear(Batch([], caught_up=True, silent=0.0))
+    assert viewer.refetch and viewer.wake.is_set()
+    viewer.refetch = False
+    hub._hear(Batch([], caught_up=True, silent=0.0))
+    assert not viewer.refetch
 
 
 async def test_too_many_open_pages_are_refused_and_a_closed_one_makes_room(served: Served, browser: Browser) -> None:

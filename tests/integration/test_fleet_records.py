@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import asyncio
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from installation import Installation
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.dashboard.fleet import EVENTS, STATES, fact_id_of
+from crl_stream.dashboard.web.hub import Hub
 from crl_stream.errors import ContractError, Unavailable
 from crl_stream.kafka import fleet_records
-from crl_stream.kafka.fleet_records import follow_fleet
+from crl_stream.kafka.fleet_records import Followed, follow_fleet
+from crl_stream.kafka.topic_ids import NO_ID, ClusterState, TopicState, describe_cluster
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.codec import encode
 from crl_stream.wire.topics import DECISIONS, TASKS
@@ -23,10 +26,10 @@ pytestmark = pytest.mark.integration
 KEY = TaskKey("agent", "task")
 
 
-async def read(installation: Installation, positions: Any) -> list[Any]:
+async def read(installation: Installation, followed: Followed) -> list[Any]:
     """Return the messages up to the present end of the topics."""
     found = []
-    async with aclosing(follow_fleet(installation.kafka, STATES, EVENTS, positions)) as batches:
+    async with aclosing(follow_fleet(installation.kafka, STATES, EVENTS, followed)) as batches:
         async for batch in batches:
             found += [one.message for one in batch.received]
             if batch.caught_up and not batch.received:
@@ -42,27 +45,124 @@ async def test_only_the_newest_events_are_read_and_the_next_call_continues(
     for number in range(40):
         await installation.send(encode(a_fact(number, KEY)), KEY.encode(), DECISIONS, 1)
         await installation.send(encode(a_snapshot(a_variant(), offset=number)), KEY.encode(), TASKS, number % 4)
-    positions: Any = {}
-    found = await read(installation, positions)
+    followed = Followed()
+    found = await read(installation, followed)
     facts = [fact_id_of(one) for one in found if hasattr(one, "decision_id")]
     assert facts == [f"dec-agent-task-{number}" for number in range(35, 40)]
     assert len(found) - len(facts) == 40
-    assert await read(installation, positions) == []
+    assert await read(installation, followed) == []
     await installation.send(encode(a_fact(41, KEY)), KEY.encode(), DECISIONS, 1)
-    assert [fact_id_of(one) for one in await read(installation, positions)] == ["dec-agent-task-41"]
+    assert [fact_id_of(one) for one in await read(installation, followed)] == ["dec-agent-task-41"]
 
 
-async def test_a_topic_that_was_made_again_is_read_from_its_beginning(installation: Installation) -> None:
+async def made_again(installation: Installation, topic: str) -> None:
+    """Delete a topic and create it again, and wait until Kafka says so."""
+    name = installation.names(topic)
+    before = (await installation.reader.ids([topic]))[topic]
+    async with installation.admin._admin() as admin:
+        await admin.delete_topics([name])
+        async with asyncio.timeout(30):
+            while topic in await installation.reader.ids([topic]):
+                await asyncio.sleep(0.05)
+    await installation.admin.apply()
+    async with asyncio.timeout(30):
+        while (await installation.reader.ids([topic])).get(topic, before) == before:
+            await asyncio.sleep(0.05)
+    await installation.producer.stop()
+    await installation.restart_producer()
+
+
+async def send_tasks(installation: Installation, count: int) -> None:
+    for number in range(count):
+        await installation.send(encode(a_snapshot(a_variant(), offset=number)), KEY.encode(), TASKS, 1)
+
+
+async def test_a_topic_that_was_made_again_is_noticed_although_it_has_grown_past_what_was_read(
+    installation: Installation,
+) -> None:
+    await send_tasks(installation, 2)
     await installation.send(encode(a_fact(1, KEY)), KEY.encode(), DECISIONS, 1)
-    positions: Any = {}
-    assert len(await read(installation, positions)) == 1
-    positions = {place: offset + 100 for place, offset in positions.items()}
-    assert len(await read(installation, positions)) == 1
+    followed = Followed()
+    assert len(await read(installation, followed)) == 3
+    await made_again(installation, TASKS)
+    await send_tasks(installation, 5)
+    async with aclosing(follow_fleet(installation.kafka, STATES, EVENTS, followed)) as batches:
+        first = await anext(batches)
+        found = [one.topic for batch in [await anext(batches) for _ in range(8)] for one in batch.received]
+    assert (first.made_again, first.received) == (TASKS, [])
+    assert (found.count(TASKS), found.count(DECISIONS)) == (5, 1), "all topics are read again, from their start"
+    assert await read(installation, followed) == []
+
+
+async def test_a_topic_that_is_made_again_while_it_is_followed_is_noticed(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_records, "CHECK_SECONDS", 0.0)
+    await send_tasks(installation, 2)
+    followed, told = Followed(), list[str]()
+    remade = asyncio.Event()
+
+    async def follow() -> None:
+        while not told:
+            with suppress(ContractError):  # while the topic is missing
+                async with aclosing(follow_fleet(installation.kafka, STATES, EVENTS, followed)) as batches:
+                    async for batch in batches:
+                        if batch.made_again:
+                            told.append(batch.made_again)
+                            break
+                        assert not remade.is_set() or not batch.received, "old and new are mixed"
+            await asyncio.sleep(0.05)
+
+    following = asyncio.create_task(follow())
+    async with asyncio.timeout(60):
+        while len(followed.positions) == 0:
+            await asyncio.sleep(0.05)
+        await made_again(installation, TASKS)
+        remade.set()
+        await following
+    await send_tasks(installation, 3)
+    assert told == [TASKS]
+    assert len(await read(installation, followed)) == 3
+
+
+async def test_without_ids_a_topic_that_is_shorter_than_what_was_read_was_made_again(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def describe(client: Any, topics: Any) -> ClusterState:
+        found = await describe_cluster(client, topics)
+        return ClusterState("", {name: TopicState(NO_ID, state.partitions) for name, state in found.topics.items()})
+
+    monkeypatch.setattr(fleet_records, "describe_cluster", describe)
+    await send_tasks(installation, 5)
+    followed = Followed()
+    assert len(await read(installation, followed)) == 5
+    await made_again(installation, TASKS)
+    await send_tasks(installation, 2)
+    assert len(await read(installation, followed)) == 2
+
+
+async def test_the_dashboard_forgets_a_fleet_whose_topic_was_made_again_and_says_so(
+    installation: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    await send_tasks(installation, 3)
+    hub = Hub(installation.kafka)
+    assert await hub.view()
+    assert len(hub.fleet.tasks) == 1 and hub.remade is None
+    viewer, before = hub.subscribe(None, hub.stamp), hub.id
+    await made_again(installation, TASKS)
+    async with asyncio.timeout(60):
+        while not (viewer.refetch and hub.live):
+            await viewer.wake.wait()
+            viewer.wake.clear()
+    assert (hub.fleet.tasks, hub.id == before) == ({}, False)
+    assert hub.remade is not None and hub.remade[0] == TASKS
+    assert f"{TASKS} was deleted and created again" in caplog.text
+    await hub.close()
 
 
 async def test_a_missing_topic_or_broker_is_one_clear_error(installation: Installation) -> None:
     other = installation.kafka.model_copy(update={"topic_prefix": "nobody."})
     with pytest.raises(ContractError, match="does not exist"):
-        await anext(follow_fleet(other, STATES, EVENTS, {}))
+        await anext(follow_fleet(other, STATES, EVENTS, Followed()))
     with pytest.raises(Unavailable, match="Kafka does not answer"):
-        await anext(follow_fleet(Kafka(bootstrap_servers="127.0.0.1:1"), STATES, EVENTS, {}))
+        await anext(follow_fleet(Kafka(bootstrap_servers="127.0.0.1:1"), STATES, EVENTS, Followed()))

@@ -20,3 +20,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
     """The name of the installation, shown in the top bar."""
     stamp: str = ""
     """Which state of the fleet a page shows; the script gives it to the stream."""
+    not_live: str = ""
+    """Why the fleet is not live, as a sentence; empty while it is."""
+    notice: str = ""
+    """What happened to the topics themselves a short while ago, as a sentence; usually empty."""

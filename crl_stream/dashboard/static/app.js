@@ -117,7 +117,7 @@
      of an open socket alone: only after the server has said what has changed. */
   const pill = $(".live"), banner = $("#lost");
   let source = null, seen = root.dataset.stamp || "", spoke = 0, newest = Date.parse(root.dataset.heard || "") || 0;
-  let told = { live: true, text: "" }, failed = 0, retryAt = 0, retryTimer = 0;
+  let told = { live: banner?.hidden ?? true, text: "" }, failed = 0, retryAt = 0, retryTimer = 0;
   const task = $("main")?.dataset.task;
   function connect() {
     clearTimeout(retryTimer); retryAt = 0;
@@ -158,13 +158,13 @@
     if (!pill) return;
     const silent = spoke ? Date.now() - spoke : 0;
     const lost = failed > 0 || !told.live || silent > 30000;
-    const state = !spoke && !failed ? "wait" : lost ? "lost" : silent > 10000 ? "late" : "ok";
+    const state = !spoke && !failed && told.live ? "wait" : lost ? "lost" : silent > 10000 ? "late" : "ok";
     pill.dataset.state = state;
     put($("b", pill), { wait: "Connecting", ok: "Live", late: "Late", lost: "Not live" }[state]);
     put($(".ago", pill), newest ? `newest record ${age(now() - newest)} ago` : "no record yet");
     root.classList.toggle("stale-page", state === "lost");
     banner.hidden = state !== "lost";
-    if (state !== "lost") return;
+    if (state !== "lost" || (!spoke && !failed)) return; // until the stream speaks, the words of the page stand
     const since = spoke || Date.parse(root.dataset.now) - ahead, text = told.text && !told.live && !failed ? told.text : "";
     put($("b", banner), text ? `${text[0].toUpperCase()}${text.slice(1)}.` : `Not live. Nothing was heard since ${hms(since + ahead)}.`);
     const wait = retryAt ? ` Trying again in ${age(retryAt - Date.now())}.` : "";
@@ -221,7 +221,7 @@
     const dialog = at.closest("dialog"), send = $("[type=submit]", at), answer = $("[data-answer]", at);
     if (!at.reportValidity() || send.getAttribute("aria-busy")) return;
     send.setAttribute("aria-busy", "true");
-    answer.className = "answer"; answer.textContent = "Sent. Waiting for the monitor's answer…";
+    answer.className = "answer"; answer.textContent = "Sending. Waiting for the monitor's answer…";
     try {
       const reply = await fetch(`${base}/commands`, {
         method: "POST",
@@ -241,7 +241,7 @@
       }
     } catch {
       answer.className = "answer bad";
-      answer.textContent = "No answer: it is not known whether the command arrived. The history shows it if it did; the command line works too.";
+      answer.textContent = "This dashboard does not answer, so it is not known whether the command arrived. It can take effect within a minute, a hold of the fleet later too. The command crl audit shows it if it did.";
     } finally { send.removeAttribute("aria-busy"); refresh(); }
   });
   document.addEventListener("close", () => refresh(), true);

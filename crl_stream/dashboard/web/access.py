@@ -38,6 +38,9 @@ LOCAL: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 BY_TOKEN: Final = "token"  # noqa: S105 - a name, no password  # noqa: S105 - a name, no password
 """The name of somebody who is known only by the token that everybody shares."""
 
+FOREIGN: Final = frozenset(("cross-site", "same-site"))
+"""What browsers say in ``Sec-Fetch-Site`` about a request that a page of another origin makes them send."""
+
 Address = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -209,6 +212,13 @@ class Access:
         host = request.headers.get("Host", "").lower()
         if origin is None or origin.lower() not in {f"http://{host}", f"https://{host}"} or site != "same-origin":
             raise Refusal(403, "Commands are accepted only from this dashboard's own pages.", "reload the page")
+
+    def check_opening(self, request: web.Request) -> None:
+        """Refuse to be opened inside a foreign page, as a frame, picture or script; a link on it may be followed."""
+        headers = request.headers
+        opens = (headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")) == ("navigate", "document")
+        if headers.get("Sec-Fetch-Site") in FOREIGN and not opens:
+            raise Refusal(403, "This address cannot be part of another page.", "open it in a tab of its own")
 
     def check_order(self, request: web.Request, caller: Caller) -> None:
         """Refuse a command that does not come from a page of this dashboard, or from a script with the token."""

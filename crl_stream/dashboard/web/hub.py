@@ -18,10 +18,10 @@ from contextlib import aclosing
 from typing import Final
 
 from crl_stream.core.identity import TaskKey
+from crl_stream.dashboard.entries import moment
 from crl_stream.dashboard.fleet import EVENTS, STATES, Change, Fleet
 from crl_stream.errors import CrlError
-from crl_stream.kafka.fleet_records import Batch, follow_fleet
-from crl_stream.kafka.positions import Offsets
+from crl_stream.kafka.fleet_records import Batch, Followed, follow_fleet
 from crl_stream.settings.model import Kafka
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ INSPECT_SECONDS: Final = 10.0
 INSPECTED_SECONDS: Final = 3.0
 """How long the first page waits for the first of them."""
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
+NOTICE_MS: Final = 3_600_000
+"""How long pages say that a topic was made again."""
 WAITING_TASKS: Final = 500
 WAITING_EVENTS: Final = 200
 """How much may wait for a viewer that reads slowly; beyond it, the viewer is told to fetch the page again."""
@@ -104,12 +106,14 @@ class Hub:
         """The version of the newest change that is more than one of a task's row."""
         self.troubles: list[str] = []
         """One line for each thing that is not working, as ``crl dashboard`` prints it."""
-        self.trouble = "the topics are being read"
+        self.trouble = self._why = "the topics are being read"
         """Why the fleet is not live; empty while it is."""
         self.lost_at: int | None = None
         """Since when the fleet is not live, in milliseconds; None while it is, and before it first was."""
+        self.remade: tuple[str, int] | None = None
+        """The topic that was last found to be made again, and when; what the fleet was before is not known any more."""
         self._answered = now_ms()
-        self._positions: Offsets = {}
+        self._followed = Followed()
         self._past: deque[tuple[int, Change]] = deque(maxlen=REMEMBERED)
         self._caught_up, self._inspected = asyncio.Event(), asyncio.Event()
         self._settled = asyncio.Event()
@@ -118,6 +122,13 @@ class Hub:
     def live(self) -> bool:
         """Whether the fleet follows the topics."""
         return self._reading is not None and not self.trouble
+
+    @property
+    def notice(self) -> str:
+        """What happened to the topics themselves a short while ago; usually empty."""
+        if self.remade is None or now_ms() - self.remade[1] > NOTICE_MS:
+            return ""
+        return f"{self.remade[0]} was deleted and created again, seen {moment(self.remade[1])}."
 
     @property
     def viewers(self) -> int:
@@ -186,7 +197,7 @@ class Hub:
         tries = 0
         while not self._is_forgotten():
             try:
-                async with aclosing(follow_fleet(self._kafka, STATES, EVENTS, self._positions)) as batches:
+                async with aclosing(follow_fleet(self._kafka, STATES, EVENTS, self._followed)) as batches:
                     async for batch in batches:
                         tries = 0
                         self._hear(batch)
@@ -238,16 +249,34 @@ class Hub:
         return not self._viewers and time.monotonic() - self._viewed > IDLE_SECONDS
 
     def _hear(self, batch: Batch) -> None:
+        if batch.made_again:
+            self._start_over(batch.made_again)
         changes = [change for received in batch.received for change in self.fleet.take(received.topic, received)]
         if batch.silent >= SILENT_SECONDS:
             self._lose("Kafka does not answer")
         else:
             self._answered = now_ms()
             if batch.caught_up:
-                self._caught_up.set()
+                if not self._caught_up.is_set():
+                    self._caught_up.set()
+                    self._refetch_all()
                 self._settled.set()
                 self._find_again()
+            elif not self._caught_up.is_set() and batch.total:
+                self.trouble = f"{self._why}, {batch.total - batch.left:,} of {batch.total:,} records so far"
         self._tell(changes)
+
+    def _start_over(self, topic: str) -> None:
+        """Forget a fleet that is no longer on the topics; every page fetches itself again once the new one is known."""
+        log.warning("%s was deleted and created again; the dashboard forgets what it knew, and reads again", topic)
+        self.fleet, self.id, self.version = Fleet(), secrets.token_hex(4), 0
+        self._past.clear()
+        self._caught_up.clear()
+        self._settled.clear()
+        self.lost_at = None
+        self.trouble = self._why = f"{topic} was deleted and created again, so all topics are being read again"
+        self.remade = (topic, now_ms())
+        self._wake_all()
 
     def _lose(self, trouble: str) -> None:
         if not self.trouble or self.lost_at is None:
@@ -259,6 +288,10 @@ class Hub:
         if self.trouble:
             self.trouble, self.lost_at = "", None
             self._wake_all()
+
+    def _refetch_all(self) -> None:
+        for viewer in self._viewers:
+            viewer.ask_to_refetch()
 
     def _wake_all(self) -> None:
         for viewer in self._viewers:

@@ -17,11 +17,19 @@ class RateLimit:
         self._burst, self._seconds, self._clock = burst, seconds, clock
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def has_left(self, name: str) -> bool:
+        """Return whether an attempt would be allowed, without counting one."""
+        return self._left_now(name, self._clock()) >= 1.0
+
+    def _left_now(self, name: str, now: float) -> float:
+        left, then = self._left.get(name, (float(self._burst), now))
+        return min(float(self._burst), left + (now - then) / self._seconds)
+
     def allows(self, name: str) -> bool:
         """Count an attempt; return whether it is allowed."""
         now = self._clock()
-        left, then = self._left.pop(name, (float(self._burst), now))
-        left = min(float(self._burst), left + (now - then) / self._seconds)
+        left = self._left_now(name, now)
+        self._left.pop(name, None)
         allowed = left >= 1.0
         self._left[name] = (left - 1.0 if allowed else left, now)
         if len(self._left) > _REMEMBERED:

@@ -52,6 +52,8 @@ KINDS: Final = {kind.__name__: kind for kind in FIELDS}
 REVIEWS: Final = (m.ApproveProposal, m.RejectProposal, m.DeferProposal)
 NEEDS_EPOCH: Final = (m.UndoRollback, m.ActivateVariant, m.PinVariant)
 """Commands that are meant for the state that the person saw."""
+MOST_REASON: Final = 2_000
+"""Characters that a reason may have, as the commands themselves say."""
 ANSWER_SECONDS: Final = 20.0
 
 
@@ -82,6 +84,9 @@ def read_order(body: bytes) -> dict[str, Any]:
     reason = found.get("reason")
     if not isinstance(reason, str) or not reason.strip():
         raise Refusal(400, "Every command needs a reason; it is published with the result.", "write why")
+    if len(reason.strip()) > MOST_REASON:
+        length = f"{len(reason.strip()):,} characters"
+        raise Refusal(400, f"The reason has {length}, and at most {MOST_REASON:,} are allowed.", "shorten it")
     return found
 
 

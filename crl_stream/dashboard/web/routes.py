@@ -19,7 +19,7 @@ from crl_stream.dashboard import pages
 from crl_stream.dashboard.findings import troubles_of
 from crl_stream.dashboard.pages import Viewer
 from crl_stream.dashboard.web import documents
-from crl_stream.dashboard.web.access import BY_TOKEN, Access, Caller, Refusal, Rules
+from crl_stream.dashboard.web.access import BY_TOKEN, FOREIGN, Access, Caller, Refusal, Rules
 from crl_stream.dashboard.web.answers import document, page, problem, redirect
 from crl_stream.dashboard.web.bodies import body_of
 from crl_stream.dashboard.web.doors import BASE, Doors, is_actor
@@ -29,7 +29,7 @@ from crl_stream.dashboard.web.orders import carry_out, make_command, read_order
 from crl_stream.dashboard.web.own_rules import with_own_rules
 from crl_stream.dashboard.web.shared_pages import ANYONE, SharedPage
 from crl_stream.dashboard.web.static_files import StaticFiles
-from crl_stream.dashboard.web.stream import Painter, send_events, standing
+from crl_stream.dashboard.web.stream import Painter, not_live_sentence, send_events, standing
 from crl_stream.errors import CrlError, NotFound, UsageError
 from crl_stream.explaining.reading import read_explanation
 from crl_stream.explaining.why_not import read_why_not
@@ -129,11 +129,14 @@ class Dashboard:
         """Return the view for people who are known; it gets the caller."""
 
         async def known(request: web.Request) -> web.StreamResponse:
+            guess = f"bearer {_peer(request)}" if "Authorization" in request.headers else ""
+            if guess and not self._attempts.has_left(guess):
+                raise _too_many(6)
             try:
                 caller = self._access.caller(request)
             except Refusal:
-                if request.headers.get("Authorization") is not None and not self._attempts.allows(_peer(request)):
-                    raise _too_many(6) from None
+                if guess:
+                    self._attempts.allows(guess)
                 raise
             return await view(request, caller)
 
@@ -142,7 +145,8 @@ class Dashboard:
     def _refused(self, request: web.Request, refusal: Refusal) -> web.Response:
         """Return a refusal as a page for people, as JSON for programs; after a refused command, the connection ends."""
         if request.method in {"GET", "HEAD"} and _wants_page(request):
-            if refusal.status == 401 and request.headers.get("Sec-Fetch-Site") == "cross-site":
+            entering = request.path == BASE + "/enter"  # it needs no cookie, and to ask again would be another guess
+            if refusal.status == 401 and not entering and request.headers.get("Sec-Fetch-Site") == "cross-site":
                 # A link in a chat or a mail: the browser sends no strict cookie until the page itself asks again.
                 response = page(pages.once_more_page(BASE))
             elif refusal.status == 401:
@@ -165,6 +169,8 @@ class Dashboard:
             base=BASE,
             environment=self._environment,
             stamp=self.hub.stamp,
+            not_live=not_live_sentence(self.hub),
+            notice=self.hub.notice,
         )
 
     def _extra(self, request: web.Request) -> dict[str, Any]:
@@ -176,7 +182,10 @@ class Dashboard:
         if not await self.hub.view():
             trouble = (self.hub.trouble or "the topics are being read").rstrip(".")
             raise Refusal(
-                503, f"Nothing is known of the fleet yet: {trouble}.", "reload the page", **{"Retry-After": "2"}
+                503,
+                f"Nothing is known of the fleet yet: {trouble}.",
+                "`crl status` and the log of this process say what is wrong",
+                **_later(2),
             )
 
     async def _fleet(self, request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -189,7 +198,7 @@ class Dashboard:
             html = pages.fleet_page(hub.fleet, self._viewer(ANYONE), now_ms(), made=self._rows, **extra)
             return html, hub.version
 
-        shared, state = self._shared[extra["parts"]], (hub.id, hub.trouble, hub.troubles)
+        shared, state = self._shared[extra["parts"]], (hub.id, hub.trouble, hub.troubles, hub.notice)
         return _packed(page(await shared.copy(state, hub.told_at, make, caller)))
 
     async def _task(self, request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -335,10 +344,14 @@ class Dashboard:
     async def _enter(self, request: web.Request) -> web.StreamResponse:
         if request.method == "POST":
             return await self._sign_in(request)
-        if not self._attempts.allows(_peer(request)):
+        self._access.check_opening(request)
+        token, guess = request.query.get("token", ""), _guess(request)
+        if not self._attempts.has_left(guess):
             raise _too_many(6)
-        actor = self.doors.redeem(request.query.get("token", ""), now_ms()) if "token" in request.query else None
+        actor = self.doors.redeem(token, now_ms()) if token else None
         if actor is None:
+            if token:
+                self._attempts.allows(guess)
             raise Refusal(
                 401, "This address was already used, or is too old.", "crl dashboard --link prints another one"
             )
@@ -347,16 +360,17 @@ class Dashboard:
     async def _sign_in(self, request: web.Request) -> web.StreamResponse:
         """Begin a session for somebody who has the token of the installation."""
         self._access.check_origin(request)
-        if not self._attempts.allows(_peer(request)):
-            raise _too_many(6)
         if request.content_type != "application/x-www-form-urlencoded":
             raise Refusal(415, "The form was not sent as a form.")
         try:
             form = parse_qs((await body_of(request)).decode("utf-8", "replace"), max_num_fields=10)
         except ValueError:
             raise Refusal(400, "The form has too many fields.") from None
-        name, token = form.get("name", [""])[0].strip(), form.get("token", [""])[0]
+        name, token, guess = form.get("name", [""])[0].strip(), form.get("token", [""])[0], _guess(request)
+        if not self._attempts.has_left(guess):
+            raise _too_many(6)
         if not self._access.is_token(token):
+            self._attempts.allows(guess)
             raise Refusal(401, "The token is missing or wrong.", "it is worker.web_token of the settings")
         if name and not is_actor(name):
             raise Refusal(400, "That name cannot be used.", "letters, digits and . _ : @ + - only")
@@ -409,6 +423,16 @@ def _packed(response: web.Response) -> web.Response:
 
 def _peer(request: web.Request) -> str:
     return request.remote or ""
+
+
+def _guess(request: web.Request) -> str:
+    """Return whose wrong tokens are counted together.
+
+    What a foreign page makes a browser send is counted apart from what a person opens, so that it locks nobody out.
+    """
+    site = request.headers.get("Sec-Fetch-Site", "")
+    way = "form" if request.method == "POST" else "link"
+    return f"{way} {site if site in {'none', 'same-origin', *FOREIGN} else 'unknown'} {_peer(request)}"
 
 
 def _too_many(seconds: int) -> Refusal:

@@ -103,6 +103,12 @@ def not_live(hub: Hub) -> str:
     return f"not live since {moment(hub.lost_at)}: {trouble}" if hub.lost_at is not None else f"not live: {trouble}"
 
 
+def not_live_sentence(hub: Hub) -> str:
+    """Return ``not_live`` as the sentence of a page; empty while the fleet is live."""
+    text = "" if hub.live else not_live(hub)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
 async def send_events(
     request: web.Request,
     hub: Hub,
