@@ -83,6 +83,7 @@ async def test_every_page_is_free_of_errors_violations_and_shifts(
 async def test_every_dialog_is_free_of_violations(browser: Chromium, served: Served, width: int, scheme: str) -> None:
     for path in (f"/tasks/{ROLLED_BACK}", "/review"):
         await enter(browser, served, path, width=width, scheme=scheme)
+        await browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         names = await browser.run(
             "[...document.querySelectorAll('main [data-open]')].filter(e => e.offsetParent).map(e => e.dataset.open)"
         )
@@ -175,6 +176,58 @@ async def test_an_undo_that_comes_too_late_is_refused_with_the_engines_sentence(
     await browser.wait("document.querySelector('#d-undo .answer').innerText.startsWith('Refused:')")
     assert "epoch" in await browser.text("#d-undo .answer")
     assert await browser.run("document.querySelector('#d-undo [type=submit]').hidden")
+
+
+async def test_a_quarantine_is_lifted_without_a_reason_as_in_a_terminal(browser: Chromium, served: Served) -> None:
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    await browser.click("main [data-open=d-lift]")
+    chosen = await browser.run("document.getElementById('d-lift-variant_id').value")
+    assert f"crl quarantine lift {ROLLED_BACK} {chosen}" in await browser.text("#d-lift")
+    await browser.click("#d-lift [type=submit]")
+    await browser.wait("document.querySelector('#d-lift .answer').innerText.startsWith('Applied:')")
+    [command] = served.orders
+    assert isinstance(command, m.LiftQuarantine)
+    assert (command.variant_id, command.reason, command.actor) == (chosen, "", "web:ada")
+    await browser.click("#d-lift [value=cancel]")
+    await browser.wait("document.querySelector('[data-live=history]').innerText.includes('web:ada')")
+    await check(browser, "after a quarantine was lifted")
+
+
+async def test_a_variant_is_registered_with_its_configuration_and_then_rolled_out(
+    browser: Chromium, served: Served
+) -> None:
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    await browser.click("[data-fold=rare] summary")
+    await browser.click("main [data-open=d-register]")
+    await browser.fill("#d-register-variant_id", "terse-v9")
+    await browser.fill("#d-register-temperature", "0.2")
+    await browser.fill("#d-register-configuration", "[1]")
+    await browser.click("#d-register [type=submit]")
+    assert await browser.run("!document.getElementById('d-register-configuration').validity.valid")
+    assert served.orders == [], "a list is no configuration"
+    await browser.fill("#d-register-configuration", '{"model": "m-9"}')
+    line = f'crl register {ROLLED_BACK} terse-v9 --temperature 0.2 --configuration \'{{"model": "m-9"}}\''
+    assert line in await browser.text("#d-register")
+    await browser.click("#d-register [type=submit]")
+    await browser.wait("document.querySelector('#d-register .answer').innerText.startsWith('Applied:')")
+    [command] = served.orders
+    assert (command.variant_id, command.temperature) == ("terse-v9", 0.2)
+    assert command.configuration == {"model": "m-9"}
+    await browser.click("#d-register [value=cancel]")
+    await browser.wait("document.querySelector('[data-live=variants]').innerText.includes('terse-v9')")
+    await browser.click("main [data-open=d-rollout-start]")
+    await browser.run("void (document.getElementById('d-rollout-start-variant_id').value = 'terse-v9')")
+    await browser.fill("#d-rollout-start-stages", "10, 50")
+    await browser.click("#d-rollout-start [type=submit]")
+    await browser.wait("document.querySelector('#d-rollout-start .answer').innerText.startsWith('Applied:')")
+    assert served.orders[1].stages == [0.1, 0.5]
+    await browser.click("#d-rollout-start [value=cancel]")
+    await browser.wait("document.querySelector('main [data-open=d-rollout-abort]') !== null")
+    await browser.click("main [data-open=d-rollout-abort]")
+    await browser.click("#d-rollout-abort [type=submit]")
+    await browser.wait("document.querySelector('#d-rollout-abort .answer').innerText.startsWith('Applied:')")
+    assert isinstance(served.orders[2], m.AbortRollout)
+    assert await browser.errors() == []
 
 
 @pytest.mark.parametrize(

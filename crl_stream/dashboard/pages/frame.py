@@ -80,7 +80,6 @@ def page(scene: Scene, template: str, *, title: str, current: str, **values: Any
         incidents=incidents(scene.fleet, scene.now),
         task_link=lambda key: task_link(scene.viewer.base, key),
         body_of=lambda order: safe_json(order.body),
-        hours=o.HOURS,
         tasks_in_words=plural(len(scene.fleet.tasks), "task"),
         **values,
     )

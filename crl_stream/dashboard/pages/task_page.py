@@ -27,6 +27,8 @@ from crl_stream.proposals.page import stands
 
 HISTORY: Final = 60
 """How many events the history lists."""
+RARE: Final = ("accept", "register", "retire", "rollout-start")
+"""Commands that are seldom needed at night; they are folded away."""
 VERDICTS: Final = {"HEALTHY": ("check", "ok"), "DEGRADED": ("warn", "bad"), "INCONCLUSIVE": ("dots", "")}
 
 
@@ -83,6 +85,7 @@ def task_page(
         fate="" if latest is None else status_of(latest, fates_of([latest], fleet.facts_of(key))[latest.rollback_id]),
         variants=[_variant(snapshot, variant) for variant in _sorted(snapshot)],
         acts=[scene.order(order) for order in acts_of(fleet, snapshot, latest, now)],
+        rare=RARE,
         nexts=list(nexts_of(snapshot, now)),
         runtimes=list(_runtimes(fleet, key, snapshot, now)),
         history=[(day, list(items)) for day, items in groupby(history[:HISTORY], lambda one: _day(one, now))],
@@ -150,7 +153,7 @@ def acts_of(fleet: Fleet, snapshot: m.TaskSnapshot, latest: m.RollbackEvent | No
     """Return what a person can do about a task now, the undo first."""
     key = TaskKey(snapshot.agent_name, snapshot.task_type)
     if latest is not None and latest.enforced and latest.epoch == snapshot.epoch:
-        yield orders.undo(latest, last_time(fleet, latest))
+        yield orders.undo(latest, last_time(fleet, latest), reach=touches(fleet, key))
         yield orders.confirm(latest)
     if snapshot.held is not None and snapshot.held.scope == "task" and stands(snapshot.held, now):
         yield orders.resume(key, snapshot.held)
@@ -160,9 +163,26 @@ def acts_of(fleet: Fleet, snapshot: m.TaskSnapshot, latest: m.RollbackEvent | No
         yield orders.unpin(key, snapshot.pinned)
     elif snapshot.active_variant is not None:
         yield orders.pin(key, snapshot.active_variant, snapshot.epoch)
+    yield from _about_variants(fleet, key, snapshot)
+
+
+def _about_variants(fleet: Fleet, key: TaskKey, snapshot: m.TaskSnapshot) -> Iterator[orders.Order]:
+    """Return what a person can do with the variants of a task."""
     choices = [v.variant_id for v in snapshot.variants if not v.active and not v.retired]
+    reach, active = touches(fleet, key), snapshot.active_variant is not None
     if choices:
-        yield orders.activate(key, choices, snapshot.epoch)
+        yield orders.activate(key, choices, snapshot.epoch, reach)
+    if snapshot.rollout is not None:
+        yield from orders.steer_rollout(key, snapshot.rollout, reach)
+    elif choices and active:
+        yield orders.start_rollout(key, choices, snapshot.epoch, reach)
+    if quarantined := [v.variant_id for v in snapshot.variants if v.quarantined and not v.retired]:
+        yield orders.lift(key, quarantined)
+    if degraded := [v.variant_id for v in snapshot.variants if v.degraded and not v.retired]:
+        yield orders.accept(key, sorted(degraded, key=lambda name: name != snapshot.active_variant))
+    yield orders.register(key, [v.variant_id for v in snapshot.variants])
+    if choices:
+        yield orders.retire(key, choices)
 
 
 def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str, str]]:

@@ -194,24 +194,42 @@
     $("[value=cancel]", dialog).textContent = "Cancel";
     write(form(dialog));
   }
+  const quoted = (value) => (/^[\w.:,@/+-]+$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`);
+  const isOff = (field) => (field.type === "checkbox" || field.type === "radio") && !field.checked;
   function write(at) {
     const code = $("[data-command]", at);
     let text = code.dataset.command;
-    $$("[data-word]", at).forEach((field) => { text = text.replace(field.dataset.word, field.value); });
-    $$("[data-flag]", at).filter((field) => field.value.trim()).forEach((field) => {
-      const value = field.value.trim();
-      text += ` ${field.dataset.flag} ${/^[\w.:-]+$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`}`;
+    $$("[data-word]", at).forEach((field) => { text = text.replace(field.dataset.word, quoted(field.value.trim() || field.dataset.word)); });
+    $$("[data-flag]", at).filter((field) => field.value.trim() && field.dataset.flag && !isOff(field)).forEach((field) => {
+      text += field.dataset.kind === "switch" ? ` ${field.dataset.flag}` : ` ${field.dataset.flag} ${quoted(field.value.trim())}`;
     });
     put(code, text);
   }
-  document.addEventListener("input", (event) => { const at = event.target.closest("dialog form"); if (at) write(at); });
+  document.addEventListener("input", (event) => {
+    const at = event.target.closest("dialog form");
+    if (!at) return;
+    event.target.setCustomValidity?.("");
+    write(at);
+  });
+  const MEANS = {
+    number: Number, day: (text) => `${text}T00:00:00Z`, switch: () => true,
+    shares: (text) => text.split(",").map((part) => Number(part.replace("%", "").trim()) / 100),
+    json: (text) => { const found = JSON.parse(text); if (typeof found !== "object" || !found || Array.isArray(found)) throw new Error("no object"); return found; },
+  };
+  const WRONG = { json: "This is not a JSON object.", shares: "Write percentages between 0 and 100, such as 5,25,50." };
   function bodyOf(at) {
     const body = JSON.parse(at.dataset.body);
-    $$("[name]", at).forEach((field) => {
-      const value = field.value.trim();
-      if (!value) return;
-      body[field.name] = field.name === "hours" ? Number(value) : field.type === "date" ? `${value}T00:00:00Z` : value;
-    });
+    for (const field of $$("[name]", at)) {
+      const text = field.value.trim();
+      if (!text || isOff(field)) continue;
+      const value = safe(() => (MEANS[field.dataset.kind] ?? String)(text));
+      if (value === null || (field.dataset.kind === "shares" && !value.every((share) => share > 0 && share < 1))) {
+        field.setCustomValidity(WRONG[field.dataset.kind] ?? "This is not a valid value.");
+        field.reportValidity();
+        return null;
+      }
+      body[field.name] = value;
+    }
     return body;
   }
   document.addEventListener("submit", async (event) => {
@@ -220,13 +238,15 @@
     event.preventDefault();
     const dialog = at.closest("dialog"), send = $("[type=submit]", at), answer = $("[data-answer]", at);
     if (!at.reportValidity() || send.getAttribute("aria-busy")) return;
+    const order = bodyOf(at);
+    if (!order) return;
     send.setAttribute("aria-busy", "true");
     answer.className = "answer"; answer.textContent = "Sent. Waiting for the monitor's answer…";
     try {
       const reply = await fetch(`${base}/commands`, {
         method: "POST",
         headers: { "Content-Type": "application/json", "X-CRL-Token": root.dataset.csrf },
-        body: JSON.stringify(bodyOf(at)),
+        body: JSON.stringify(order),
       });
       const said = await reply.json();
       if (said.outcome) {

@@ -36,7 +36,7 @@ from crl_stream.settings import Settings
 
 log = logging.getLogger(__name__)
 
-MOST_BODY: Final = 16_384
+MOST_BODY: Final = 32_768
 """Bytes that a request may carry."""
 BODY_SECONDS: Final = 5.0
 """How long a request may take to send its body."""
