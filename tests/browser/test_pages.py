@@ -214,7 +214,10 @@ async def test_a_variant_is_registered_with_its_configuration_and_then_rolled_ou
     assert (command.variant_id, command.temperature) == ("terse-v9", 0.2)
     assert command.configuration == {"model": "m-9"}
     await browser.click("#d-register [value=cancel]")
-    await browser.wait("document.querySelector('[data-live=variants]').innerText.includes('terse-v9')")
+    offered = (
+        "[...document.getElementById('d-rollout-start-variant_id').options].some((one) => one.value === 'terse-v9')"
+    )
+    await browser.wait(f"{offered} && document.querySelector('[data-live=variants]').innerText.includes('terse-v9')")
     await browser.click("main [data-open=d-rollout-start]")
     await browser.run("void (document.getElementById('d-rollout-start-variant_id').value = 'terse-v9')")
     await browser.fill("#d-rollout-start-stages", "10, 50")
