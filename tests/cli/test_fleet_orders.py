@@ -69,10 +69,28 @@ def call(*words: str, answer: FleetAnswer | None = None) -> None:
 def test_the_partitions_and_tasks_are_summed_up_in_one_line(sent: list[Any], capsys: pytest.CaptureFixture) -> None:
     call("hold", "--all", "--hours", "2", "-m", "incident 42", "--actor", "ada")
     out = capsys.readouterr().out
+    assert "To put it back: crl resume --all ends the hold; crl undo AGENT/TASK reverts" in out
     assert out.startswith(f"held: 4 of 4 partitions, 126 tasks, until {UNTIL} (cmd-")
     [command] = sent
     assert (command.actor, command.reason, command.hours) == ("ada", "incident 42", 2.0)
     assert isinstance(command, m.HoldAll)
+
+
+def test_only_promotions_are_stopped_if_asked_for(sent: list[Any], capsys: pytest.CaptureFixture) -> None:
+    detail = f"promotions stopped until {UNTIL}: 3 tasks in partition 0"
+    answer = FleetAnswer(1, {0: a_result(0, detail=detail, tasks=3)}, {})
+    call("hold", "--all", "--promotions-only", answer=answer)
+    out = capsys.readouterr().out
+    assert out.startswith(f"promotions stopped: 1 of 1 partitions, 3 tasks, until {UNTIL} (cmd-")
+    [command] = sent
+    assert (command.stops, command.hours) == ("promotions", None)
+
+
+def test_to_stop_the_promotions_of_one_task_the_command_names_the_pin(crl: Program) -> None:
+    crl.environment["CRL_BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
+    result = crl.run("hold", "a/b", "--promotions-only")
+    assert result.faults(2) == []
+    assert "crl pin a/b" in result.err
 
 
 def test_partitions_that_have_not_taken_it_are_named_and_it_may_be_repeated(

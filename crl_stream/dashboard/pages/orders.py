@@ -16,6 +16,7 @@ from crl_stream.core.policy import Operations
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages.phrases import plural
 from crl_stream.kafka.commands import NEEDS_REASON
+from crl_stream.kafka.fleet_orders import PUT_BACK
 
 Ask = Literal["reason", "hours", "until"]
 HOLD: Final = f"Empty: as long as operations.hold_hours says, {Operations().hold_hours:g} unless the policy changes it."
@@ -28,8 +29,10 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """The field of the command."""
     label: str
-    kind: Literal["text", "number", "choice", "shares", "json", "switch"] = "text"
+    kind: Literal["text", "number", "choice", "shares", "json", "switch", "radio"] = "text"
     """``shares`` are percentages with commas between them; a ``switch`` is sent only if it is on."""
+    options: list[tuple[str, str, str, str]] = []
+    """For ``radio``: value, label, explanation and flag of each; the first is chosen at first."""
     hint: str = ""
     word: str = ""
     """What the field replaces in the command line; without it, ``flag`` and the value are added."""
@@ -88,28 +91,51 @@ def stop_all(fleet: Fleet) -> Order:
             (
                 "pause",
                 "",
-                f"Nothing automatic happens in {plural(len(fleet.tasks), 'task')}, or in a task that is new.",
+                f"One command for {plural(len(fleet.tasks), 'task')}, and for those that are new. Alerts continue.",
             ),
-            ("warn", "warn", "Rollbacks stop too: a variant that collapses stays active until a person acts."),
-            ("eye", "", "Alerts continue and name you. The hold ends after these hours, or when someone resumes."),
+            ("eye", "", "It ends after these hours, or when someone resumes."),
+            ("undo", "", PUT_BACK),
         ],
         command="crl hold --all",
         body={"command": "HoldAll"},
+        fields=[
+            Field(
+                name="stops",
+                label="What should stop",
+                kind="radio",
+                options=[
+                    (
+                        "promotions",
+                        "Promotions only",
+                        "Nothing new becomes active. A variant that collapses is still rolled back.",
+                        "--promotions-only",
+                    ),
+                    (
+                        "all",
+                        "Everything automatic, rollbacks too",
+                        "A variant that collapses stays active until a person acts. For a broken judge or gateway.",
+                        "",
+                    ),
+                ],
+            )
+        ],
         asks=("reason", "hours"),
         hours=HOLD,
         icon="pause",
     )
 
 
-def resume_all() -> Order:
-    """End the hold of the fleet."""
+def resume_all(held: m.Order | None = None) -> Order:
+    """End the hold of the fleet, of either strength."""
+    what = "Promotions" if held is not None and held.stops == "promotions" else "Rollbacks and promotions"
     return Order(
         name="resume-all",
         label="Resume all…",
         title="Resume automatic changes for every task?",
         confirm="Resume all",
         effects=[
-            ("check", "", "Rollbacks and promotions happen again, with the next outcome of each task."),
+            ("check", "", f"{what} happen again, with the next outcome of each task."),
+            *([] if held is None else [("person", "", f"{held.actor} stopped it: {held.reason or 'no reason given'}")]),
             ("pause", "", "Tasks with their own hold stay held."),
         ],
         command="crl resume --all",

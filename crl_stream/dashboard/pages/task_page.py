@@ -78,7 +78,7 @@ def task_page(
         task=snapshot,
         active=active,
         state=state_of(fleet, key, now),
-        facts=_facts(snapshot, active),
+        facts=_facts(snapshot, active, now),
         adopted="" if snapshot.adoption is None else followed(msgspec.to_builtins(snapshot.adoption)),
         touches=touches(fleet, key),
         latest=latest,
@@ -100,11 +100,13 @@ def _day(one: Happening, now: int) -> str:
     return day_of(from_text(one.timestamp), now)
 
 
-def _facts(snapshot: m.TaskSnapshot, active: m.VariantSnapshot | None) -> list[tuple[str, str, str]]:
+def _facts(snapshot: m.TaskSnapshot, active: m.VariantSnapshot | None, now: int) -> list[tuple[str, str, str]]:
     """Return the six figures on top: name, figure, remark."""
     if active is None:
         return [("Active variant", "none", "no outcome yet")]
     waits = f"promotion waits {plural(snapshot.cooldown_left, 'outcome')}" if snapshot.cooldown_left else ""
+    if promotions_stopped(snapshot, now) is not None:
+        waits = "no promotions; rollbacks happen"
     window = active.window
     return [
         ("Active variant", active.variant_id, f"epoch {snapshot.epoch}"),
@@ -214,6 +216,10 @@ def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str
                 f"{words}{where} by {order.actor}{until}{rest}",
                 (order.reason or "no reason given"),
             )
+    if (fleet := promotions_stopped(snapshot, now)) is not None:
+        until = f" until {fleet.until}" if fleet.until else ""
+        words = f"Promotions are stopped in the whole fleet by {fleet.actor}{until}; a rollback still protects"
+        yield "pause", "hold", words, fleet.reason or "no reason given"
     if (rollout := snapshot.rollout) is not None:
         share = f"{100 * rollout.share:.3g} %, stage {rollout.stage} of {len(rollout.stages)}"
         yield "up", "info", f"{rollout.variant_id} is rolled out by {rollout.actor}: {share}", rollout.waits_for
@@ -229,6 +235,12 @@ def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str
     for variant in snapshot.variants:
         if variant.not_applied:
             yield "up", "", f"{variant.variant_id} is not active yet: {variant.not_applied}", variant.reasoning
+
+
+def promotions_stopped(snapshot: m.TaskSnapshot, now: int) -> m.Order | None:
+    """Return the hold of the fleet that stops only promotions, if there is one."""
+    fleet = snapshot.fleet_held
+    return fleet if fleet is not None and fleet.stops == "promotions" and stands(fleet, now) else None
 
 
 def _runtimes(fleet: Fleet, key: TaskKey, snapshot: m.TaskSnapshot, now: int) -> Iterator[RuntimeLine]:

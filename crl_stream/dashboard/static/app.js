@@ -201,7 +201,7 @@
     let text = code.dataset.command;
     $$("[data-word]", at).forEach((field) => { text = text.replace(field.dataset.word, quoted(field.value.trim() || field.dataset.word)); });
     $$("[data-flag]", at).filter((field) => field.value.trim() && field.dataset.flag && !isOff(field)).forEach((field) => {
-      text += field.dataset.kind === "switch" ? ` ${field.dataset.flag}` : ` ${field.dataset.flag} ${quoted(field.value.trim())}`;
+      text += /^(switch|option)$/.test(field.dataset.kind) ? ` ${field.dataset.flag}` : ` ${field.dataset.flag} ${quoted(field.value.trim())}`;
     });
     put(code, text);
   }

@@ -23,7 +23,7 @@ from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.web.access import Refusal
 from crl_stream.errors import CommandRefused, CrlError, UsageError
 from crl_stream.kafka.commands import check_reason, fleet_command, give, give_all, task_command
-from crl_stream.kafka.fleet_orders import answer_document, answer_summary, answer_trouble, valid_hours
+from crl_stream.kafka.fleet_orders import PUT_BACK, answer_document, answer_summary, answer_trouble, valid_hours
 from crl_stream.kafka.session import Access
 from crl_stream.proposals.standing import status_at
 from crl_stream.wire.strict_json import Bad, parse_object
@@ -52,7 +52,7 @@ TASK_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {
     m.DeferProposal: ("proposal_id", "revision", "until"),
 }
 """The commands about one task and the fields that a page may give."""
-FLEET_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {m.HoldAll: ("hours",), m.ResumeAll: ()}
+FLEET_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {m.HoldAll: ("hours", "stops"), m.ResumeAll: ()}
 FIELDS: Final = {**TASK_FIELDS, **FLEET_FIELDS}
 KINDS: Final = {kind.__name__: kind for kind in FIELDS}
 REVIEWS: Final = (m.ApproveProposal, m.RejectProposal, m.DeferProposal)
@@ -155,7 +155,10 @@ async def carry_out(access: Access, command: Any, timeout: float = ANSWER_SECOND
             if (trouble := answer_trouble(command, answer, timeout)) is not None:
                 raise trouble
             body = answer_document(command, answer)
-            return Ordered(outcome="applied", detail=answer_summary(command, answer), result=body)
+            detail = answer_summary(command, answer)
+            if isinstance(command, m.HoldAll):
+                detail = f"{detail}. {PUT_BACK}"
+            return Ordered(outcome="applied", detail=detail, result=body)
         result = await give(access, command, timeout)
         return Ordered(outcome="applied", detail=result.detail, result=result)
     except CommandRefused as refused:
