@@ -15,6 +15,8 @@ from crl_stream.errors import CommandRefused, Unavailable
 from crl_stream.kafka.commands import FleetAnswer
 
 UNTIL = "2025-11-20T14:30:00.000Z"
+READ = "2025-11-20 14:30:00 UTC"
+"""The same in a text for people."""
 
 
 def a_result(partition: int, outcome: str = "applied", tasks: int = 30, detail: str = "") -> m.CommandResult:
@@ -70,7 +72,7 @@ def test_the_partitions_and_tasks_are_summed_up_in_one_line(sent: list[Any], cap
     call("hold", "--all", "--hours", "2", "-m", "incident 42", "--actor", "ada")
     out = capsys.readouterr().out
     assert "To put it back: crl resume --all ends the hold; crl undo AGENT/TASK reverts" in out
-    assert out.startswith(f"held: 4 of 4 partitions, 126 tasks, until {UNTIL} (cmd-")
+    assert out.startswith(f"held: 4 of 4 partitions, 126 tasks, until {READ} (cmd-")
     [command] = sent
     assert (command.actor, command.reason, command.hours) == ("ada", "incident 42", 2.0)
     assert isinstance(command, m.HoldAll)
@@ -81,7 +83,7 @@ def test_only_promotions_are_stopped_if_asked_for(sent: list[Any], capsys: pytes
     answer = FleetAnswer(1, {0: a_result(0, detail=detail, tasks=3)}, {})
     call("hold", "--all", "--promotions-only", answer=answer)
     out = capsys.readouterr().out
-    assert out.startswith(f"promotions stopped: 1 of 1 partitions, 3 tasks, until {UNTIL} (cmd-")
+    assert out.startswith(f"promotions stopped: 1 of 1 partitions, 3 tasks, until {READ} (cmd-")
     [command] = sent
     assert (command.stops, command.hours) == ("promotions", None)
 

@@ -12,6 +12,7 @@
   const island = (id) => { const el = document.getElementById(id); return el ? JSON.parse(el.textContent) : null; };
   const thousands = (n) => n.toLocaleString("en");
   const evidence = (v) => (v < 1e6 ? thousands(Math.round(v)) : v.toExponential(0));
+  const readable = (text) => text.replace(/(\S |\()(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d{3}Z/g, "$1$2 $3 UTC"); // as core.instant does
   function safe(f) { try { return f(); } catch { return null; } }
 
   /* ---- theme: the system's, unless somebody chose ---------------------------------------------------------- */
@@ -251,7 +252,7 @@
       const said = await reply.json();
       if (said.outcome) {
         answer.className = `answer ${said.outcome === "applied" ? "ok" : "bad"}`;
-        answer.textContent = `${said.outcome === "applied" ? "Applied" : "Refused"}: ${said.detail}`;
+        answer.textContent = `${said.outcome === "applied" ? "Applied" : "Refused"}: ${readable(said.detail)}`;
         send.hidden = true;
         $("[value=cancel]", dialog).textContent = "Close";
         $("[value=cancel]", dialog).focus();
