@@ -12,6 +12,7 @@ from crl_stream.cli.adoption import adoption_note, fleet_adoption
 from crl_stream.cli.drill.standing import LastDrills
 from crl_stream.cli.scorecards import fleet_scorecard, scorecard_note
 from crl_stream.cli.talk import lay_out
+from crl_stream.core.instant import readable
 from crl_stream.dashboard.findings import finding_line
 from crl_stream.dashboard.task_states import is_held_with_fleet, is_trouble, state_of, wrongs
 from crl_stream.errors import CrlError
@@ -242,7 +243,7 @@ def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -
     ``indent`` starts every line except the first, which starts with ``first``.
     """
     return textwrap.wrap(
-        text,
+        readable(text),
         width,
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,

@@ -11,6 +11,8 @@ import msgspec
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
+from crl_stream.core.monitor.evidence import threshold
+from crl_stream.core.policy import Degradation, Policy
 from crl_stream.dashboard.fleet import Fleet, active_of
 from crl_stream.dashboard.pages import marks, orders
 from crl_stream.dashboard.pages.conditions import state_of
@@ -57,11 +59,19 @@ class RuntimeLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def task_page(
-    fleet: Fleet, key: TaskKey, viewer: Viewer, now: int, *, troubles: Sequence[str] = (), parts: bool = False
+    fleet: Fleet,
+    key: TaskKey,
+    viewer: Viewer,
+    now: int,
+    *,
+    policy: Policy | None = None,
+    troubles: Sequence[str] = (),
+    parts: bool = False,
 ) -> str:
     """Return the page of one task at ``now``; a page that says so if the fleet does not know the task.
 
-    ``parts`` changes nothing here; every page takes it.
+    ``policy`` is the one that judges the task, for the limits in the charts; without it, they show none. ``parts``
+    changes nothing here; every page takes it.
     """
     snapshot = fleet.tasks.get(key)
     if snapshot is None:
@@ -90,7 +100,7 @@ def task_page(
         runtimes=list(_runtimes(fleet, key, snapshot, now)),
         history=[(day, list(items)) for day, items in groupby(history[:HISTORY], lambda one: _day(one, now))],
         older=max(0, len(history) - HISTORY),
-        series=safe_json(series_of(fleet, key)),
+        series=safe_json(series_of(fleet, key, policy)),
         points=len(fleet.points_of(key)),
         parts=parts,
     )
@@ -281,13 +291,20 @@ def _is_told_otherwise(fact: Any) -> bool:
     return isinstance(fact, m.Decision) and fact.decision == "no_action"
 
 
-def series_of(fleet: Fleet, key: TaskKey) -> dict[str, Any]:
-    """Return the course of the active variant for the charts: one list of numbers for each line."""
+def series_of(fleet: Fleet, key: TaskKey, policy: Policy | None = None) -> dict[str, Any]:
+    """Return the course of the active variant for the charts: one list of numbers for each line.
+
+    ``limit`` is the success rate below which the rule calls the active variant degraded, ``needed`` the evidence that a
+    rollback needs besides; empty and None if the policy is not known, or needs no evidence.
+    """
     points = fleet.points_of(key)
+    limits = None if policy is None else policy.degradation
     return {
         "time": [point.time / 1_000 for point in points],
         "success": [point.success_rate for point in points],
         "baseline": [point.baseline for point in points],
+        "limit": [] if limits is None else [_limit_of(point.baseline, limits) for point in points],
+        "needed": threshold(limits) if limits is not None and limits.guard == "evidence" else None,
         "reward": [point.avg_reward for point in points],
         "q": [point.q_value for point in points],
         "evidence": [min(point.e_value, 1e12) for point in points],
@@ -299,3 +316,9 @@ def series_of(fleet: Fleet, key: TaskKey) -> dict[str, Any]:
             if event.enforced
         ],
     }
+
+
+def _limit_of(baseline: float, limits: Degradation) -> float:
+    """Return the success rate below which a full window is degraded: its drop exceeds both the share and the floor."""
+    by_drop = baseline * (1.0 - limits.success_drop)
+    return max(0.0, min(by_drop, baseline - limits.success_floor / limits.lookback_window))
