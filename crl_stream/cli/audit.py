@@ -47,16 +47,20 @@ class Entry(msgspec.Struct, kw_only=True):
 
 
 class Newest:
-    """The newest entries of the audit, up to a limit, each once."""
+    """The newest entries of the audit, up to a limit, each once; of one actor, if it is given.
 
-    def __init__(self, limit: int) -> None:
+    The actor of a page is ``web:NAME``, and ``NAME`` alone means this person too, wherever they acted.
+    """
+
+    def __init__(self, limit: int, actor: str | None = None) -> None:
         self.limit = limit
+        self._actors = None if actor is None else {actor, f"web:{actor}"}
         self._heap: list[tuple[str, str]] = []
         self._entries: dict[str, Entry] = {}
 
     def take(self, entry: Entry) -> None:
         """Keep the entry while it is one of the newest; an entry with a known id is ignored."""
-        if entry.id in self._entries:
+        if entry.id in self._entries or (self._actors is not None and entry.actor not in self._actors):
             return
         place = (entry.timestamp, entry.id)
         if len(self._heap) >= self.limit:
@@ -84,6 +88,10 @@ def audit(
         str | None,
         typer.Argument(metavar="[AGENT/TASK]", help="Show only this task, and commands for the whole fleet."),
     ] = None,
+    actor: Annotated[
+        str | None,
+        typer.Option("--actor", help="Show only what this person did, in terminals and on pages."),
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, help="Show at most this many entries, newest first.")
     ] = 50,
@@ -94,20 +102,19 @@ def audit(
     A drill is shown only if its task is named.
     """
     key = None if task is None else task_key(task)
-    found = list(asyncio.run(read_audit(context.obj.kafka, key, limit)))
+    found = list(asyncio.run(read_audit(context.obj.kafka, key, limit, actor)))
     if json:
         show_json({"audit": found})
         return
     rows = [(e.timestamp, e.actor, e.action, e.outcome, e.task or "the fleet", e.detail, e.reason, e.id) for e in found]
     columns = ("when", "who", "what", "outcome", "task", "detail", "why", "id")
-    show_table(
-        columns, rows, empty="No action is recorded yet." if key is None else f"No action on {key} is recorded yet."
-    )
+    about = ("" if key is None else f" on {key}") + ("" if actor is None else f" by {actor}")
+    show_table(columns, rows, empty=f"No action{about} is recorded yet.")
 
 
-async def read_audit(access: Access, key: TaskKey | None, limit: int) -> Newest:
-    """Return the newest ``limit`` entries of one task, or of all tasks."""
-    orders, found, answered = Newest(limit), Newest(limit), set[str]()
+async def read_audit(access: Access, key: TaskKey | None, limit: int, actor: str | None = None) -> Newest:
+    """Return the newest ``limit`` entries of one task, or of all tasks; of one ``actor``, if it is given."""
+    orders, found, answered = Newest(limit, actor), Newest(limit, actor), set[str]()
     home = None if key is None else home_of(access, key)
     async with TopicReader(access) as reader:
         async for received in reader.each(COMMANDS, home):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from crl_stream.cli.layout import fit, wrap
+from crl_stream.core.instant import readable
 from crl_stream.core.messages import Candidate, Evidence
 from crl_stream.explaining.documents import Baseline, Explanation, Figure, Outcome, PolicyOrigin, Step, Strip
 from crl_stream.visible import visible
@@ -179,7 +180,7 @@ def _chain(heading: str, steps: Sequence[Step]) -> Iterator[str]:
 
 
 def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    return wrap(visible(text), WIDTH, indent) if text else []
+    return wrap(readable(visible(text)), WIDTH, indent) if text else []
 
 
 def _indented(lines: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from crl_stream.cli.session import Session
 from crl_stream.cli.talk import show, show_json
 from crl_stream.core import messages as m
 from crl_stream.kafka.commands import fleet_command, give_all
-from crl_stream.kafka.fleet_orders import answer_document, answer_summary, answer_trouble, valid_hours
+from crl_stream.kafka.fleet_orders import PUT_BACK, answer_document, answer_summary, answer_trouble, valid_hours
 
 
 def order_fleet(
@@ -21,21 +21,24 @@ def order_fleet(
     json: bool,
     *,
     hours: float | None = None,
+    stops: str = "all",
 ) -> None:
     """Send a command to the whole fleet and report the result.
 
     ``kind`` is the command's class, ``timeout`` the seconds to wait for all partitions, ``hours`` the length of a hold
-    (None: the policy's). Raises ``CommandRefused`` if every partition refuses, ``Unavailable`` if one has not applied
-    it.
+    (None: the policy's), ``stops`` what a hold stops. Raises ``CommandRefused`` if every partition refuses,
+    ``Unavailable`` if one has not applied it.
     """
     fields: dict[str, Any] = {"reason": reason, "actor": actor}
     if kind is m.HoldAll:
-        fields["hours"] = hours
+        fields |= {"hours": hours, "stops": stops}
     command = fleet_command(kind, valid_hours=valid_hours(kind, hours), **fields)
     answer = asyncio.run(give_all(session.kafka, command, timeout))
     if json:
         show_json(answer_document(command, answer))
     elif answer.results:
         show(answer_summary(command, answer))
+        if kind is m.HoldAll and answer.applied:
+            show(PUT_BACK)
     if (trouble := answer_trouble(command, answer, timeout)) is not None:
         raise trouble

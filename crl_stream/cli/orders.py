@@ -47,6 +47,10 @@ TaskOrAll = Annotated[
     ),
 ]
 Everything = Annotated[bool, typer.Option("--all", help="The whole fleet: every task, including future ones.")]
+PromotionsOnly = Annotated[
+    bool,
+    typer.Option("--promotions-only", help="With --all: stop only promotions; rollbacks still happen."),
+]
 Hours = Annotated[float | None, typer.Option("--hours", help="Hours. Default: the policy's.")]
 Parent = Annotated[str | None, typer.Option(help="The variant it was derived from.", autocompletion=complete_variant)]
 Provider = Annotated[str | None, typer.Option(help="Provider of the model.")]
@@ -122,6 +126,7 @@ def hold(
     context: typer.Context,
     task: TaskOrAll = None,
     everything: Everything = False,
+    promotions_only: PromotionsOnly = False,
     hours: Hours = None,
     reason: Reason = "",
     actor: Actor = None,
@@ -131,12 +136,16 @@ def hold(
 ) -> None:
     """Stop all automatic changes of a task, or of the fleet with --all, even rollbacks, until resumed.
 
-    Alerts continue and name you. The hold ends after --hours (default: operations.hold_hours of the policy).
+    With --all --promotions-only, rollbacks still protect the fleet. Alerts continue and name you. The hold ends after
+    --hours (default: operations.hold_hours of the policy).
     """
     if not _one_task(task, everything):
-        order_fleet(context.obj, m.HoldAll, reason, actor, timeout, json, hours=hours)
+        stops = "promotions" if promotions_only else "all"
+        order_fleet(context.obj, m.HoldAll, reason, actor, timeout, json, hours=hours, stops=stops)
         return
     assert task is not None
+    if promotions_only:
+        raise UsageError("--promotions-only needs --all.", hint=f"crl pin {task} stops the promotions of one task")
     key = task_key(task)
     give_order(context, m.HoldTask, key, None, reason, actor, timeout, json, may_be_new=new_task, hours=hours)
 

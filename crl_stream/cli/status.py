@@ -29,6 +29,7 @@ from crl_stream.cli.status_text import (
     wrapped,
 )
 from crl_stream.cli.talk import Terminal, say, show, show_json
+from crl_stream.core.instant import readable
 from crl_stream.core.overview import Condition
 from crl_stream.dashboard.findings import finding_line
 from crl_stream.dashboard.task_states import state_of
@@ -209,7 +210,7 @@ def _show(seen: Seen, url: str) -> None:
     elif not seen.page["tasks"]:
         say("No tasks yet: nothing has been published.")
     # Rich takes seconds to format ten thousand lines.
-    sys.stdout.write("".join(f"{line}\n" for line in task_lines(seen.page["tasks"], width)))
+    sys.stdout.write("".join(f"{readable(line)}\n" for line in task_lines(seen.page["tasks"], width)))
     sys.stdout.flush()
     if not seen.is_whole:
         say(_not_listed(seen))
@@ -255,7 +256,7 @@ def _watch(session: Any, *, json: bool) -> NoReturn:
         refreshes = 0
         while True:
             lines = screen_lines(seen, trouble, views_url(settings), console.height - 1, console.width)
-            drawn = Text("\n".join(lines), no_wrap=False, overflow="fold")
+            drawn = Text("\n".join(map(readable, lines)), no_wrap=False, overflow="fold")
             live.update(drawn, refresh=True)
             time.sleep(EVERY_SECONDS)
             refreshes += 1

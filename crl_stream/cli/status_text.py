@@ -12,8 +12,9 @@ from crl_stream.cli.adoption import adoption_note, fleet_adoption
 from crl_stream.cli.drill.standing import LastDrills
 from crl_stream.cli.scorecards import fleet_scorecard, scorecard_note
 from crl_stream.cli.talk import lay_out
+from crl_stream.core.instant import readable
 from crl_stream.dashboard.findings import finding_line
-from crl_stream.dashboard.task_states import is_trouble, state_of, wrongs
+from crl_stream.dashboard.task_states import is_held_with_fleet, is_trouble, state_of, wrongs
 from crl_stream.errors import CrlError
 from crl_stream.visible import visible
 
@@ -92,7 +93,7 @@ class Seen(NamedTuple):
 
     def _held(self) -> str:
         """Return a note about tasks with their own hold; a task in trouble has its own line for that."""
-        held = [t for t in self.page["tasks"] if t["held"] and not t.get("fleet_held")]
+        held = [t for t in self.page["tasks"] if t["held"] and not is_held_with_fleet(t)]
         number = len(held) if self.is_whole else max(len(held), self.summary.get("held", 0))
         named = [f"{name_of(task)}{_by(task)}" for task in held if not is_trouble(task)][:NAMED]
         if not named and (self.is_whole or not number):
@@ -242,7 +243,7 @@ def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -
     ``indent`` starts every line except the first, which starts with ``first``.
     """
     return textwrap.wrap(
-        text,
+        readable(text),
         width,
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,

@@ -17,6 +17,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from crl_stream.cli.layout import fit, folded
+from crl_stream.core.instant import readable
 from crl_stream.visible import LINE, VisibleFormatter, escape_json, visible, visible_lines
 
 if TYPE_CHECKING:  # not imported at run time, because the broker imports asyncio
@@ -119,7 +120,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
 
     ``columns`` are the headers; ``empty`` is printed if there are no rows.
     """
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    cells = [["" if cell is None else readable(str(cell)) for cell in row] for row in rows]
     if not cells:
         show(empty)
         return
@@ -137,7 +138,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
 
 def lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
     """Format rows as lines, each column as wide as its widest cell. Every row has the same number of one-line cells."""
-    plain = [[visible(cell) for cell in row] for row in rows]
+    plain = [[readable(visible(cell)) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*plain, strict=True)]
     return [
         "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -153,7 +154,7 @@ def show(text: str) -> None:
 
 def _for_people(console: Console, text: str) -> str:
     """Break long lines between words on a terminal; a file or a pipe gets them whole."""
-    lines = visible_lines(text)
+    lines = readable(visible_lines(text))
     return folded(lines, console.width) if console.is_terminal else lines
 
 

@@ -62,8 +62,14 @@ def held_as_told(overview: m.Overview | None, told: Mapping[str, Any]) -> list[d
     if not alerts and not any(task.get("fleet_held") for task in told.get("tasks", ())):
         return []
     since = from_text(alerts[0].timestamp) if alerts else None
-    held = alerts[0].text.partition(": ")[2].partition("; crl resume")[0] if alerts else "held: no rollback happens"
-    return [finding("fleet_held", "fleet", f"The fleet is {held}.", RESUME_ALL, since, trouble=False)]
+    if alerts:
+        held = alerts[0].text.partition(": ")[2].partition("; crl resume")[0]
+    elif any(task.get("fleet_stops", "all") == "all" for task in told.get("tasks", ()) if task.get("fleet_held")):
+        held = "held: no rollback happens"
+    else:
+        held = "promotions stopped: rollbacks still happen"
+    text = f"The fleet is {held}." if held.startswith("held") else f"The fleet: {held}."
+    return [finding("fleet_held", "fleet", text, RESUME_ALL, since, trouble=False)]
 
 
 def _tasks_of_overview(overview: m.Overview | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from crl_stream.cli.layout import wrap
+from crl_stream.core.instant import readable
 from crl_stream.explaining.why_not import Answer, Condition, WhyNot, details_of, is_in_play, is_near, words_of
 from crl_stream.visible import visible
 
@@ -57,14 +58,14 @@ def _condition(condition: Condition, *, stops: bool) -> Iterator[str]:
     word = "yes" if condition.holds else "NO " if stops else "no "
     more_words = words_of(condition)
     words = f"{condition.label}: {more_words}" if more_words else condition.label
-    first, *more = wrap(visible(words), WIDTH - 10)
+    first, *more = wrap(readable(visible(words)), WIDTH - 10)
     yield f"{mark} {word}   {first}".rstrip()
     yield from (f"          {line}" for line in more)
     for detail in details_of(condition):
         if detail not in words:
-            for number, line in enumerate(wrap(visible(detail), WIDTH - 12)):
+            for number, line in enumerate(wrap(readable(visible(detail)), WIDTH - 12)):
                 yield f"          {'  ' if number else ''}{line}"
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    return wrap(visible(text), WIDTH, indent)
+    return wrap(readable(visible(text)), WIDTH, indent)

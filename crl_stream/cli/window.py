@@ -119,7 +119,10 @@ def standing_orders(found: dict[str, Any]) -> Iterator[str]:
     fleet = found.get("fleet_held")
     held = found["held"]
     own = None if held is None or held.get("scope") == "fleet" else held
-    for words, order in (("pinned by", found["pinned"]), ("held by", own), ("the fleet is held by", fleet)):
+    whole = "the fleet is held by"
+    if fleet is not None and fleet.get("stops", "all") != "all":
+        whole = "promotions are stopped in the whole fleet by"
+    for words, order in (("pinned by", found["pinned"]), ("held by", own), (whole, fleet)):
         if order is None:
             continue
         limits = (order["until"], (left := order["outcomes_left"]) is not None and f"{left} more outcomes")

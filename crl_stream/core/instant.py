@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -17,6 +18,8 @@ _REMEMBERED: Final = 4_096
 _seconds: Final[dict[int, str]] = {}
 _days: Final[dict[int, str]] = {}
 """Cached texts of seconds and days: records that arrive together share them, and formatting a datetime is slow."""
+_IN_SENTENCE: Final = re.compile(r"(?:(?<=\S )|(?<=\())(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d{3}Z(?!\w)")
+"""An instant as ``to_text`` writes it, within a sentence; a column that begins with one stays as it is."""
 
 
 def to_text(milliseconds: int) -> str:
@@ -30,6 +33,14 @@ def to_text(milliseconds: int) -> str:
             _seconds.clear()
         text = _seconds[second] = (_EPOCH + timedelta(seconds=second)).isoformat()[:-6]
     return text + _FRACTIONS[milliseconds - second * 1_000]
+
+
+def readable(text: str) -> str:
+    """Return a text for people with the instants in its sentences like ``2025-11-19 14:30:00 UTC``.
+
+    The engine's sentences have milliseconds, because programs read them in JSON too.
+    """
+    return _IN_SENTENCE.sub(r"\1 \2 UTC", text) if "T" in text else text
 
 
 def from_text(text: str) -> int:

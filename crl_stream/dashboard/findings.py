@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from crl_stream.core.instant import readable
 from crl_stream.errors import CrlError
 from crl_stream.kafka.fleet_health import inspect_kafka
 from crl_stream.kafka.session import Access
@@ -35,4 +36,6 @@ def finding_line(finding: dict[str, Any]) -> str:
     told = f" since {since[:19].replace('T', ' ')} UTC" if since else ""
     head = finding["name"] if finding["trouble"] else f"note {finding['name']}"
     action = finding["action"]
-    return visible(f"{head}{told}: {finding['text']}" + (f" {action[:1].upper()}{action[1:]}." if action else ""))
+    return readable(
+        visible(f"{head}{told}: {finding['text']}" + (f" {action[:1].upper()}{action[1:]}." if action else ""))
+    )

@@ -27,7 +27,8 @@ def remarks_of(task: dict[str, Any]) -> list[str]:
     else:
         first = [] if is_trouble(task) else [verdict or "not judged"]
     mode = [f"{task['mode']} mode"] if task.get("mode", "enforce") != "enforce" else []
-    return [*first, *wrongs(task), *_rollout(task), *mode]
+    brake = ["promotions stopped with the fleet"] if task.get("fleet_stops") == "promotions" else []
+    return [*first, *wrongs(task), *_rollout(task), *brake, *mode]
 
 
 def _rollout(task: dict[str, Any]) -> list[str]:
@@ -60,12 +61,17 @@ def wrongs(task: dict[str, Any]) -> list[str]:
     if task.get("common_cause"):
         words.append(f"{task['common_cause']} is failing")
     if task["held"]:
-        words.append("fleet held" if task.get("fleet_held") else "held")
+        words.append("fleet held" if is_held_with_fleet(task) else "held")
     if task["pinned"]:
         words.append("pinned")
     if task["quarantined"]:
         words.append(f"quarantine: {', '.join(task['quarantined'])}")
     return words
+
+
+def is_held_with_fleet(task: dict[str, Any]) -> bool:
+    """Return whether a hold of the fleet stops everything in a task; workers of old versions know no other hold."""
+    return bool(task.get("fleet_held")) and (task.get("fleet_stops") or "all") == "all"
 
 
 def brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
@@ -91,6 +97,7 @@ def brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
         "pinned": pinned is not None,
         "held": held is not None,
         "fleet_held": fleet is not None,
+        "fleet_stops": None if fleet is None else fleet.stops,
         "held_by": None if held is None else held.actor,
         "rollout": None
         if task.rollout is None
@@ -101,7 +108,7 @@ def brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
         },
         "mode": task.mode,
         "no_rollback": task.no_rollback
-        if held or fleet or task.mode != "enforce" or task.one_runtime or task.common_cause
+        if held or task.mode != "enforce" or task.one_runtime or task.common_cause
         else None,
         "reason": None if active is None else active.reason,
         "degraded_since": None if active is None else active.degraded_since,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import Final
 
-from crl_stream.core.instant import from_text
+from crl_stream.core.instant import from_text, readable
 from crl_stream.core.messages import AlertNote, Overview
 from crl_stream.core.overview import Condition
 from crl_stream.dashboard import entries
@@ -102,6 +102,6 @@ def _entry(title: str, fields: Iterable[tuple[str, str]]) -> list[str]:
 
 def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
     """Wrap the text to ``WIDTH`` columns, with question marks for control characters."""
-    plain = "".join(c if c.isprintable() and ord(c) < 0x2E80 else "?" for c in " ".join(text.split()))
+    plain = "".join(c if c.isprintable() and ord(c) < 0x2E80 else "?" for c in " ".join(readable(text).split()))
     lines = wrap(plain, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
     return [line.rstrip() for line in lines] or [first.rstrip()]

@@ -34,6 +34,14 @@ REFUSALS: Final = (AuthenticationFailedError, MessageSizeTooLargeError, TopicAut
 """Errors after which a command is certainly not on the topic."""
 VALID_SECONDS: Final = 60.0
 """How long a command is valid.  If it reaches the log later, it is refused, so it cannot take effect unexpectedly."""
+NEEDS_REASON: Final = frozenset((m.RejectProposal,))
+"""Commands that neither a terminal nor a page sends without a reason; for others, "no reason given" is shown."""
+
+
+def check_reason(kind: type[Any], reason: str) -> None:
+    """Raise ``UsageError`` if a command of this kind needs a reason and has none."""
+    if kind in NEEDS_REASON and not reason.strip():
+        raise UsageError("A rejection needs a reason.", hint="--reason TEXT; it is kept for analysis")
 
 
 def task_command(kind: type[Any], key: TaskKey, *, actor: str | None = None, **fields: Any) -> Any:

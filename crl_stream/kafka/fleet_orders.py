@@ -13,6 +13,12 @@ DEFAULT_VALID_HOURS: Final = 24.0
 MOST_HOURS: Final = 8_760.0
 """The longest hold, in hours; a longer one is refused before it is sent."""
 
+PUT_BACK: Final = (
+    "To put it back: crl resume --all ends the hold; crl undo AGENT/TASK reverts the latest change of a task, also "
+    "during the hold."
+)
+"""What follows a hold of the fleet, in a terminal and on a page."""
+
 
 def valid_hours(kind: type[Any], hours: float | None) -> float:
     """Return how long a command of ``kind`` is valid; ``hours`` is the length of a hold, None for the policy's.
@@ -31,6 +37,7 @@ def answer_document(command: m.FleetCommand, answer: FleetAnswer) -> dict[str, A
         "command_id": command.command_id,
         "actor": command.actor,
         "reason": command.reason,
+        **({"stops": command.stops} if isinstance(command, m.HoldAll) else {}),
         "partitions": answer.partitions,
         "applied": [result.position.partition for result in answer.applied],
         "refused": {str(p): result.detail for p, result in answer.results.items() if result.outcome == "refused"},
@@ -44,11 +51,11 @@ def answer_document(command: m.FleetCommand, answer: FleetAnswer) -> dict[str, A
 def answer_summary(command: m.FleetCommand, answer: FleetAnswer) -> str:
     """Return one line that says how many partitions and tasks are held or resumed, and when that ends."""
     done = answer.applied
-    word = "held" if isinstance(command, m.HoldAll) else "resumed"
+    word = done_word(command)
     tasks = f"{answer.tasks} task{'' if answer.tasks == 1 else 's'}"
     text = f"{word}: {len(done)} of {answer.partitions} partitions, {tasks}"
     if done and isinstance(command, m.HoldAll):
-        text += f", {done[0].detail.partition(': ')[0].removeprefix('held ')}"
+        text += f", {done[0].detail.partition(': ')[0].removeprefix(f'{word} ')}"
     refused = [result for result in answer.results.values() if result.outcome == "refused"]
     if refused and done:
         text += f"; {len(refused)} refused: {refused[0].detail}"
@@ -57,9 +64,23 @@ def answer_summary(command: m.FleetCommand, answer: FleetAnswer) -> str:
     return f"{text} ({command.command_id})"
 
 
+def done_word(command: m.FleetCommand) -> str:
+    """Return what a command has done once it is applied, as the partitions' results begin."""
+    if isinstance(command, m.ResumeAll):
+        return "resumed"
+    return "held" if command.stops == "all" else "promotions stopped"
+
+
+def line_of(command: m.FleetCommand) -> str:
+    """Return the command line that sends a command, without hours and reason."""
+    if isinstance(command, m.ResumeAll):
+        return "crl resume --all"
+    return "crl hold --all" if command.stops == "all" else "crl hold --all --promotions-only"
+
+
 def answer_trouble(command: m.FleetCommand, answer: FleetAnswer, timeout: float) -> CrlError | None:
     """Return why a command has not reached its aim in every partition; None if it has."""
-    verb, done = ("hold", "held") if isinstance(command, m.HoldAll) else ("resume", "resumed")
+    done = "held" if isinstance(command, m.HoldAll) else "resumed"
     troubles = []
     if answer.unsent:
         names = ", ".join(f"{partition} ({why})" for partition, why in answer.unsent.items())
@@ -73,7 +94,7 @@ def answer_trouble(command: m.FleetCommand, answer: FleetAnswer, timeout: float)
     if troubles:
         return Unavailable(
             f"The fleet is only partly {done}: {'; '.join(troubles)}.",
-            hint=f"is a worker running? check with `crl status`, then repeat crl {verb} --all, which is harmless; "
+            hint=f"is a worker running? check with `crl status`, then repeat {line_of(command)}, which is harmless; "
             f"`crl audit` shows what became of {command.command_id}",
         )
     if not answer.applied:

@@ -10,7 +10,7 @@ import msgspec
 
 from crl_stream.core import messages as m
 from crl_stream.core.drills import is_drill
-from crl_stream.core.instant import from_text
+from crl_stream.core.instant import from_text, readable
 from crl_stream.core.messages.facts import Severity
 
 MAX_TEXT: Final = 2_000
@@ -112,6 +112,6 @@ def _page_of(notice: Notice) -> str:
 
 
 def one_line(text: str) -> str:
-    """Remove line feeds and control characters, and cut the text to the length that chat services accept."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """Return a text on one line, with readable instants, cut to the length that chat services accept."""
+    line = readable(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
     return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…"

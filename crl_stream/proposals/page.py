@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages import (
@@ -19,6 +19,9 @@ from crl_stream.core.messages import (
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.proposals.comparison import differences
 from crl_stream.proposals.standing import status_at
+
+PROMOTIONS_STOPPED: Final = "kept from promotions with the fleet"
+"""What a task is while a hold of the fleet stops promotions; rollbacks still happen."""
 
 
 def page(
@@ -126,7 +129,9 @@ def orders_in_force(active: ActiveVariant | None, now: int) -> list[str]:
     if active is None:
         return []
     found = []
-    for words, order in (("pinned", active.pinned), ("held", active.held), ("held with the fleet", active.fleet_held)):
+    fleet = active.fleet_held
+    whole = "held with the fleet" if fleet is None or fleet.stops == "all" else PROMOTIONS_STOPPED
+    for words, order in (("pinned", active.pinned), ("held", active.held), (whole, fleet)):
         if order is None or (order is active.held and order.scope == "fleet") or not stands(order, now):
             continue
         until = f" until {order.until}" if order.until else ""
@@ -141,7 +146,8 @@ def stands(order: Order, now: int) -> bool:
 
 def _protection(active: ActiveVariant | None, now: int, task: str) -> str:
     back = f"crl undo {task} reverts it."
-    if why := [words for words in orders_in_force(active, now) if not words.startswith("pinned")]:
+    protects = ("pinned", PROMOTIONS_STOPPED)
+    if why := [words for words in orders_in_force(active, now) if not words.startswith(protects)]:
         return f"The variant cannot be rolled back automatically while the task is {' and '.join(why)}; {back}"
     return f"The variant can be rolled back like any other; {back}"
 

@@ -16,6 +16,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.ids import fact_id
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.monitor.row import RowMarks, StandingOrder, TaskRow, row_marks
+from crl_stream.core.monitor.standing_orders import stops_all
 from crl_stream.core.version import ENGINE_VERSION
 from crl_stream.stages.partition import PartitionRow
 from crl_stream.wire.partitioner import partition_of
@@ -73,7 +74,7 @@ def refusal(state: PartitionRow, command: m.FleetCommand, now: int) -> str | Non
 def hold_of(command: m.HoldAll, now: int, default_hours: float) -> StandingOrder:
     """Return the hold that ``command`` requests, starting at ``now`` (milliseconds)."""
     hours = default_hours if command.hours is None else command.hours
-    return StandingOrder(command.actor, command.reason, now, until=now + round(hours * _HOUR))
+    return StandingOrder(command.actor, command.reason, now, until=now + round(hours * _HOUR), stops=command.stops)
 
 
 def result(
@@ -135,6 +136,11 @@ def alert(
 def words_of(fleet: StandingOrder) -> str:
     """Return who holds the fleet, why, and when the hold ends."""
     why = fleet.reason or "no reason given"
+    if not stops_all(fleet):
+        return (
+            f"promotions stopped by {fleet.actor} until {to_text(fleet.until or 0)}: {why}. Nothing new becomes active "
+            "automatically; a variant that is degraded is still rolled back"
+        )
     return (
         f"held by {fleet.actor} until {to_text(fleet.until or 0)}: {why}. No task changes automatically, "
         "so nothing is rolled back; alerts continue"

@@ -15,6 +15,7 @@ from crl_stream.core.monitor.rollout import WHOLE
 from crl_stream.core.monitor.row import StandingOrder, TaskRow, decode_row
 from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.snapshot import task_snapshot
+from crl_stream.core.monitor.standing_orders import stops_all
 from crl_stream.core.monitor.step import Context
 from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.monitor.why_not.asked import why_not
@@ -60,7 +61,13 @@ def fleet_hold(fleet: StandingOrder | None, now: int) -> dict[str, Any] | None:
     if order is None:
         return None
     until = None if order.until is None else to_text(order.until)
-    return {"actor": order.actor, "reason": order.reason, "since": to_text(order.since), "until": until}
+    return {
+        "actor": order.actor,
+        "reason": order.reason,
+        "since": to_text(order.since),
+        "until": until,
+        "stops": order.stops,
+    }
 
 
 def summary(
@@ -95,9 +102,10 @@ def summary(
         "degraded": sorted(v.variant_id for v in task.variants.values() if v.degraded),
         "quarantined": sorted(v.variant_id for v in task.variants.values() if v.quarantined),
         "pinned": task.pinned is not None,
-        "held": task.held is not None or fleet is not None,
+        "held": task.held is not None or stops_all(fleet),
         "fleet_held": fleet is not None,
-        "held_by": task.held.actor if task.held is not None else None if fleet is None else fleet.actor,
+        "fleet_stops": None if fleet is None else fleet.stops,
+        "held_by": _holder(task, fleet),
         "rollout": None
         if task.rollout is None
         else {
@@ -114,6 +122,12 @@ def summary(
         "timestamp": to_text(task.time),
         "as_of": {"partition": partition, "offset": task.offset},
     }
+
+
+def _holder(task: TaskRow, fleet: StandingOrder | None) -> str | None:
+    if task.held is not None:
+        return task.held.actor
+    return fleet.actor if fleet is not None and stops_all(fleet) else None
 
 
 def scorecard(task: TaskRow, rules: Rules) -> dict[str, int] | None:

@@ -19,6 +19,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.ids import command_hash
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor.row import RowMarks, StandingOrder, TaskRow, decode_row, encode_row, new_row, row_marks
+from crl_stream.core.monitor.standing_orders import stops_all
 from crl_stream.core.monitor.step import Context, follow_fleet, pass_time, step
 from crl_stream.core.policy import Policy
 from crl_stream.stages import fleet
@@ -393,7 +394,8 @@ class _Fold(Fold[_Task]):
         hold: StandingOrder | None
         if isinstance(command, m.HoldAll):
             hold = fleet.hold_of(command, now, self.policies.default.operations.hold_hours)
-            done, action = f"held until {to_text(hold.until or 0)}", fleet.words_of(hold)
+            done = "held" if stops_all(hold) else "promotions stopped"
+            done, action = f"{done} until {to_text(hold.until or 0)}", fleet.words_of(hold)
         else:
             hold, done = None, "resumed"
             action = f"resumed by {command.actor}: {command.reason or 'no reason given'}"

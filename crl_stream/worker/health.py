@@ -7,6 +7,7 @@ from time import time
 from typing import Any, Final, NamedTuple
 
 from crl_stream.core.instant import to_text
+from crl_stream.core.monitor.standing_orders import stops_all
 from crl_stream.stages.inspection import standing_fleet
 from crl_stream.stages.partition import decode_partition
 from crl_stream.worker.member import Member
@@ -163,7 +164,11 @@ def _fleet_hold(monitor: Monitor) -> Iterator[_Seen]:
     rows = [table.partition_row(partition) for partition in monitor.partitions()]
     holds = [hold for row in rows if (hold := standing_fleet(decode_partition(row).fleet, now)) is not None]
     if holds:
-        hold = min(holds, key=lambda one: one.since)
+        hold = min(holds, key=lambda one: (not stops_all(one), one.since))
         until = "" if hold.until is None else f" until {to_text(hold.until)}"
-        text = f"The fleet is held by {hold.actor}{until}: {hold.reason or 'no reason given'}. No rollbacks happen."
+        why = f"{hold.actor}{until}: {hold.reason or 'no reason given'}"
+        if any(stops_all(one) for one in holds):
+            text = f"The fleet is held by {why}. No rollbacks happen."
+        else:
+            text = f"Promotions are stopped in the whole fleet by {why}. Rollbacks still happen."
         yield _Seen("fleet_held", "fleet", text, "`crl resume --all` releases it", hold.since / 1_000, trouble=False)

@@ -5,24 +5,32 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiohttp import web
 from dashboard.served import some_settings
+from explaining.told import explained, found_in
 from yarl import URL
 
 from browser.fleets import NOW, Teller, heard, page_of, tell
 from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
 from crl_stream.dashboard.fleet import TOPICS
 from crl_stream.dashboard.web import access, answers, hub, routes, stream
 from crl_stream.dashboard.web.hub import Hub
 from crl_stream.dashboard.web.orders import Ordered
 from crl_stream.dashboard.web.routes import BASE
 from crl_stream.dashboard.web.server import make_dashboard
+from crl_stream.errors import NotFound
+from crl_stream.explaining.documents import Explanation
+from crl_stream.explaining.why_not import WhyNot, why_not
 from crl_stream.kafka.fleet_records import Batch
+from crl_stream.kafka.partition_rows import TaskState
 from crl_stream.kafka.reader import Received
 from crl_stream.stages.driver import Stored, TopologyDriver
+from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.wire.codec import decode
 from crl_stream.wire.topics import OVERVIEW
 from crl_stream.worker.views.gate import make_gate
@@ -109,6 +117,34 @@ class Served:
         self.teller.flush()
         self.hub.hear_engine()
 
+    async def why_not(self, _settings: Any, _kafka: Any, key: TaskKey, now: int, variant: str | None) -> WhyNot:
+        """Answer from the rows of the engine, as ``read_why_not`` does from the changelog."""
+        assert self.teller is not None
+        for partition, rows in enumerate(self.teller.driver.changelog):
+            if key.encode() in rows:
+                return why_not(
+                    key, TaskState(partition, rows[key.encode()], rows[partition_key(partition)], 0), now, variant
+                )
+        raise NotFound(f"Nothing is known of {key}.")
+
+    async def explanation(self, _settings: Any, _kafka: Any, wanted: str) -> Explanation:
+        """Answer from the topics of the engine, as ``read_explanation`` does."""
+        assert self.teller is not None
+        driver = self.teller.driver
+        fact = found_in(driver, wanted).message
+        return explained(
+            driver,
+            wanted,
+            template="https://traces.example.com/{trace_id}",
+            key=TaskKey(fact.agent_name, fact.task_type),
+        )
+
+    async def policy(self, _kafka: Any, digest: str, _time: int) -> Any:
+        """Return the command that set the policy of the engine, as far as a page needs it."""
+        assert self.teller is not None
+        row = decode_partition(self.teller.driver.changelog[0][partition_key(0)])
+        return SimpleNamespace(command=SimpleNamespace(policy=row.policies)) if row.policy_hash == digest else None
+
     async def carry_out(self, _kafka: Any, command: Any) -> Ordered:
         """Give a command to the engine and return its answer, as ``web.commands.carry_out`` does with Kafka."""
         assert self.teller is not None
@@ -146,6 +182,9 @@ async def serving(
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     served = Served(f"http://127.0.0.1:{runner.addresses[0][1]}", dashboard, teller)
     monkeypatch.setattr(routes, "carry_out", served.carry_out)
+    monkeypatch.setattr(routes, "find_policy", served.policy)
+    monkeypatch.setattr(routes, "read_why_not", served.why_not)
+    monkeypatch.setattr(routes, "read_explanation", served.explanation)
     try:
         yield served
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,14 @@ async def enter(browser: Chromium, served: Served, path: str = "/", **look: Any)
 
 async def paths_of(served: Served) -> dict[str, str]:
     assert served.teller is not None
+    rollback = last_rollback(served.teller, ROLLED_BACK)
     return {
         "fleet": "/",
         "task": f"/tasks/{ROLLED_BACK}",
-        "rollback": f"/rollbacks/{last_rollback(served.teller, ROLLED_BACK)}",
+        "rollback": f"/rollbacks/{rollback}",
         "review": "/review",
+        "explain": f"/explain/{rollback}",
+        "why-not": f"/tasks/{ROLLED_BACK}/why-not",
     }
 
 
@@ -83,6 +87,7 @@ async def test_every_page_is_free_of_errors_violations_and_shifts(
 async def test_every_dialog_is_free_of_violations(browser: Chromium, served: Served, width: int, scheme: str) -> None:
     for path in (f"/tasks/{ROLLED_BACK}", "/review"):
         await enter(browser, served, path, width=width, scheme=scheme)
+        await browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         names = await browser.run(
             "[...document.querySelectorAll('main [data-open]')].filter(e => e.offsetParent).map(e => e.dataset.open)"
         )
@@ -177,6 +182,61 @@ async def test_an_undo_that_comes_too_late_is_refused_with_the_engines_sentence(
     assert await browser.run("document.querySelector('#d-undo [type=submit]').hidden")
 
 
+async def test_a_quarantine_is_lifted_without_a_reason_as_in_a_terminal(browser: Chromium, served: Served) -> None:
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    await browser.click("main [data-open=d-lift]")
+    chosen = await browser.run("document.getElementById('d-lift-variant_id').value")
+    assert f"crl quarantine lift {ROLLED_BACK} {chosen}" in await browser.text("#d-lift")
+    await browser.click("#d-lift [type=submit]")
+    await browser.wait("document.querySelector('#d-lift .answer').innerText.startsWith('Applied:')")
+    [command] = served.orders
+    assert isinstance(command, m.LiftQuarantine)
+    assert (command.variant_id, command.reason, command.actor) == (chosen, "", "web:ada")
+    await browser.click("#d-lift [value=cancel]")
+    await browser.wait("document.querySelector('[data-live=history]').innerText.includes('web:ada')")
+    await check(browser, "after a quarantine was lifted")
+
+
+async def test_a_variant_is_registered_with_its_configuration_and_then_rolled_out(
+    browser: Chromium, served: Served
+) -> None:
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    await browser.click("[data-fold=rare] summary")
+    await browser.click("main [data-open=d-register]")
+    await browser.fill("#d-register-variant_id", "terse-v9")
+    await browser.fill("#d-register-temperature", "0.2")
+    await browser.fill("#d-register-configuration", "[1]")
+    await browser.click("#d-register [type=submit]")
+    assert await browser.run("!document.getElementById('d-register-configuration').validity.valid")
+    assert served.orders == [], "a list is no configuration"
+    await browser.fill("#d-register-configuration", '{"model": "m-9"}')
+    line = f'crl register {ROLLED_BACK} terse-v9 --temperature 0.2 --configuration \'{{"model": "m-9"}}\''
+    assert line in await browser.text("#d-register")
+    await browser.click("#d-register [type=submit]")
+    await browser.wait("document.querySelector('#d-register .answer').innerText.startsWith('Applied:')")
+    [command] = served.orders
+    assert (command.variant_id, command.temperature) == ("terse-v9", 0.2)
+    assert command.configuration == {"model": "m-9"}
+    await browser.click("#d-register [value=cancel]")
+    offered = (
+        "[...document.getElementById('d-rollout-start-variant_id').options].some((one) => one.value === 'terse-v9')"
+    )
+    await browser.wait(f"{offered} && document.querySelector('[data-live=variants]').innerText.includes('terse-v9')")
+    await browser.click("main [data-open=d-rollout-start]")
+    await browser.run("void (document.getElementById('d-rollout-start-variant_id').value = 'terse-v9')")
+    await browser.fill("#d-rollout-start-stages", "10, 50")
+    await browser.click("#d-rollout-start [type=submit]")
+    await browser.wait("document.querySelector('#d-rollout-start .answer').innerText.startsWith('Applied:')")
+    assert served.orders[1].stages == [0.1, 0.5]
+    await browser.click("#d-rollout-start [value=cancel]")
+    await browser.wait("document.querySelector('main [data-open=d-rollout-abort]') !== null")
+    await browser.click("main [data-open=d-rollout-abort]")
+    await browser.click("#d-rollout-abort [type=submit]")
+    await browser.wait("document.querySelector('#d-rollout-abort .answer').innerText.startsWith('Applied:')")
+    assert isinstance(served.orders[2], m.AbortRollout)
+    assert await browser.errors() == []
+
+
 @pytest.mark.parametrize(
     ("key", "verb", "status"), [("a", "approve", "approved"), ("r", "reject", "rejected"), ("d", "defer", "deferred")]
 )
@@ -201,12 +261,15 @@ async def test_a_proposal_is_decided_by_keyboard(
 async def test_the_whole_fleet_is_stopped_and_resumed_with_two_clicks_each(browser: Chromium, served: Served) -> None:
     await enter(browser, served, "/review", width=390)
     await browser.click(".bar [data-open=d-hold-all]")
+    await browser.click("#d-hold-all-stops-all")
     await browser.fill("#d-hold-all-r", "the judge is broken")
+    assert "crl hold --all --reason 'the judge is broken'" in await browser.text("#d-hold-all")
     await browser.click("#d-hold-all [type=submit]")
     await browser.wait("document.querySelector('#d-hold-all .answer').innerText.startsWith('Applied:')")
     await browser.click("#d-hold-all [value=cancel]")
     await browser.wait("document.querySelector('.banner.held') !== null")
     assert "web:ada since" in await browser.text(".banner.held")
+    assert "not even a rollback" in await browser.text(".banner.held")
     await check(browser, "held")
     await browser.click(".bar [data-open=d-resume-all]")
     await browser.fill("#d-resume-all-r", "it works again")
@@ -215,6 +278,31 @@ async def test_the_whole_fleet_is_stopped_and_resumed_with_two_clicks_each(brows
     await browser.click("#d-resume-all [value=cancel]")
     await browser.wait("document.querySelector('.banner.held') === null")
     assert [type(order).__name__ for order in served.orders] == ["HoldAll", "ResumeAll"]
+    assert (served.orders[0].stops, served.orders[0].hours) == ("all", None), "the policy decides, as in a terminal"
+
+
+async def test_the_promotions_of_the_fleet_are_stopped_for_some_hours_and_the_task_is_still_protected(
+    browser: Chromium, served: Served
+) -> None:
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    await browser.click(".bar [data-open=d-hold-all]")
+    await browser.fill("#d-hold-all-h", "8")
+    assert "crl hold --all --promotions-only --hours 8" in await browser.text("#d-hold-all")
+    await browser.click("#d-hold-all [type=submit]")
+    await browser.wait("document.querySelector('#d-hold-all .answer').innerText.startsWith('Applied:')")
+    [order] = served.orders
+    assert (order.stops, order.hours) == ("promotions", 8.0)
+    await browser.click("#d-hold-all [value=cancel]")
+    await browser.wait("document.querySelector('.banner.held') !== null")
+    assert "Promotions are stopped in the whole fleet. Rollbacks still happen." in await browser.text(".banner.held")
+    assert "To put it back: crl resume --all" in await browser.text(".banner.held")
+    assert "a rollback still protects" in await browser.text("[data-live=next]")
+    await check(browser, "promotions stopped")
+    key = TaskKey("hotel-support", "discount-request")
+    served.tell(lambda teller: teller.collapse(key, "short-v1"))
+    await browser.goto(f"{served.url}/dashboard/tasks/{key}")
+    assert "the monitor went from short-v1 back to default" in await browser.text(".title p")
+    assert "promotions stopped" in await browser.text(".title .tag") or "no promotions" in await browser.text(".facts")
 
 
 async def test_while_kafka_is_silent_the_page_says_so_and_then_that_it_is_live_again(
@@ -307,6 +395,21 @@ async def test_the_charts_are_read_by_keyboard(browser: Chromium, served: Served
     )
     await browser.press("Escape")
     assert await browser.text("[data-readout]") == newest
+
+
+async def test_the_charts_show_which_variant_was_active_and_where_it_counts_as_degraded(
+    browser: Chromium, served: Served
+) -> None:
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    boxes = await browser.run("[...document.querySelectorAll('.actives title')].map((one) => one.textContent)")
+    assert boxes[-1] == "api-baseline · epoch 3" and len(boxes) == len(set(boxes)) > 1
+    place = "(one) => [Number(one.getAttribute('x')), Number(one.getAttribute('width'))]"
+    places = await browser.run(f"[...document.querySelectorAll('.actives svg svg')].map({place})")
+    # Each box ends where the next one begins; a short epoch is still seen.
+    assert all(abs(x + width - after) <= 2 for (x, width), (after, _) in pairwise(places))
+    series = await browser.run("JSON.parse(document.getElementById('series').textContent)")
+    assert series["limit"] == [pytest.approx(0.9 * level) for level in series["baseline"]], "the guide: a drop of 10 %"
+    assert "degraded below" in await browser.text("[data-charts]")
 
 
 async def test_without_a_session_the_page_asks_to_sign_in(

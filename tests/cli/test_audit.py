@@ -41,6 +41,15 @@ def test_the_newest_so_many_are_kept_in_whatever_order_they_come(items: list[tup
     assert list(found) == expected
 
 
+def test_what_one_person_did_is_found_wherever_they_acted_and_others_do_not_push_it_out() -> None:
+    found = Newest(2, "ada")
+    for number, actor in enumerate(["ada", "bob", "web:ada", "monitor", "bob", "web:adam"]):
+        entry = an_entry(number, number)
+        entry.actor = actor
+        found.take(entry)
+    assert [entry.actor for entry in found] == ["web:ada", "ada"]
+
+
 def a_result(partition: int, outcome: str = "applied", detail: str = "held until T: 3 tasks in partition 0") -> object:
     return m.CommandResult(
         result_id=f"cmdr-{partition}",

@@ -15,6 +15,8 @@ from crl_stream.errors import CommandRefused, Unavailable
 from crl_stream.kafka.commands import FleetAnswer
 
 UNTIL = "2025-11-20T14:30:00.000Z"
+READ = "2025-11-20 14:30:00 UTC"
+"""The same in a text for people."""
 
 
 def a_result(partition: int, outcome: str = "applied", tasks: int = 30, detail: str = "") -> m.CommandResult:
@@ -69,10 +71,28 @@ def call(*words: str, answer: FleetAnswer | None = None) -> None:
 def test_the_partitions_and_tasks_are_summed_up_in_one_line(sent: list[Any], capsys: pytest.CaptureFixture) -> None:
     call("hold", "--all", "--hours", "2", "-m", "incident 42", "--actor", "ada")
     out = capsys.readouterr().out
-    assert out.startswith(f"held: 4 of 4 partitions, 126 tasks, until {UNTIL} (cmd-")
+    assert "To put it back: crl resume --all ends the hold; crl undo AGENT/TASK reverts" in out
+    assert out.startswith(f"held: 4 of 4 partitions, 126 tasks, until {READ} (cmd-")
     [command] = sent
     assert (command.actor, command.reason, command.hours) == ("ada", "incident 42", 2.0)
     assert isinstance(command, m.HoldAll)
+
+
+def test_only_promotions_are_stopped_if_asked_for(sent: list[Any], capsys: pytest.CaptureFixture) -> None:
+    detail = f"promotions stopped until {UNTIL}: 3 tasks in partition 0"
+    answer = FleetAnswer(1, {0: a_result(0, detail=detail, tasks=3)}, {})
+    call("hold", "--all", "--promotions-only", answer=answer)
+    out = capsys.readouterr().out
+    assert out.startswith(f"promotions stopped: 1 of 1 partitions, 3 tasks, until {READ} (cmd-")
+    [command] = sent
+    assert (command.stops, command.hours) == ("promotions", None)
+
+
+def test_to_stop_the_promotions_of_one_task_the_command_names_the_pin(crl: Program) -> None:
+    crl.environment["CRL_BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
+    result = crl.run("hold", "a/b", "--promotions-only")
+    assert result.faults(2) == []
+    assert "crl pin a/b" in result.err
 
 
 def test_partitions_that_have_not_taken_it_are_named_and_it_may_be_repeated(

@@ -37,7 +37,7 @@ def test_a_task_that_is_held_before_its_first_outcome_is_shown_with_its_hold(crl
         text, page = crl.run("window", TASK), crl.run("window", TASK, "--json")
     assert text.code == 0
     assert text.out.startswith(f"{TASK}: nothing is active, epoch 0, 0 outcomes\n")
-    assert "held by ada since 2025-11-19T14:30:00.000Z until 2025-11-20T14:30:00.000Z: a new release" in text.out
+    assert "held by ada since 2025-11-19 14:30:00 UTC until 2025-11-20 14:30:00 UTC: a new release" in text.out
     assert "No variant is known yet." in text.out
     assert text.err == "", "requested output is data, so all of it goes to stdout"
     assert json.loads(page.out)["variants"] == []
@@ -56,7 +56,7 @@ def test_a_hold_with_two_limits_is_shown_with_both(crl: Program) -> None:
     with serving([], review=both) as port:
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
         text = crl.run("window", TASK)
-    assert "until 2025-11-20T14:30:00.000Z and 70 more outcomes: a new release" in text.out
+    assert "until 2025-11-20 14:30:00 UTC and 70 more outcomes: a new release" in text.out
 
 
 def test_a_rollback_that_may_still_be_taken_back_is_shown_with_its_progress(crl: Program) -> None:
@@ -113,9 +113,9 @@ def test_an_incident_is_shown_with_its_variants_its_limits_and_the_way_to_end_it
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
         text, page = crl.run("window", TASK), crl.run("window", TASK, "--json")
     assert (
-        "provider:one has been failing since 2025-11-19T14:30:00.000Z (cc-20251119-0123456789ab): v1, v2 fell "
+        "provider:one has been failing since 2025-11-19 14:30:00 UTC (cc-20251119-0123456789ab): v1, v2 fell "
         "together; they are neither replaced nor chosen automatically until one recovers, "
-        "until 2025-11-20T14:30:00.000Z, or for 1 more outcome; "
+        "until 2025-11-20 14:30:00 UTC, or for 1 more outcome; "
         f"crl resume {TASK} ends this"
     ) in text.out.replace("\n", " ")
     assert json.loads(page.out)["common_cause"] == incident

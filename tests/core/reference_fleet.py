@@ -78,6 +78,8 @@ class FleetModel(Model):
         self.held: list[int | bool] | None = None
         """Whether the hold has a time, and at which outcome of the task it may end."""
         self.held_at: int | None = None
+        self.braked = False
+        """Whether the promotions of the whole fleet are stopped."""
         self.no_target_at: int | None = None
         self.blamed_at: int | None = None
         """At which outcome of the task the alert of this kind was last sent, while it is open."""
@@ -169,7 +171,7 @@ class FleetModel(Model):
             changed, blamed = self._protect(member, late=late)
         changed = changed or self._keep(member, measured)
         self._decide(member)
-        if changed or self.held is not None:
+        if changed or self.held is not None or self.braked:
             return
         if self.rollout is not None:
             self._go_on(self.rollout)

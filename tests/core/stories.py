@@ -159,6 +159,7 @@ class Storyteller:
         if self.fleet is not None or self.random.random() < 0.5:
             self.fleet = None
         else:
-            self.fleet = StandingOrder("grace", "freeze", self.now, until=self.now + 20_000)
+            until, stops = self.now + 20_000, "all" if self.count % 2 else "promotions"
+            self.fleet = StandingOrder("grace", "freeze", self.now, until=until, stops=stops)  # type: ignore[arg-type]
         report = TagReport("tag-1", self.now + 60_000, "provider:p is failing in many tasks")
         self.tags = {} if self.tags or self.random.random() < 0.5 else {"provider:p": report}

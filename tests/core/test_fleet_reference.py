@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.judges import on_scale
+from crl_stream.core.monitor.row import StandingOrder
 from crl_stream.core.policy import Degradation, Guardrails, Operations, Policy, Rollback
 from crl_stream.core.policy import Limits as EngineLimits
 from crl_stream.core.policy import Rollout as Stages
@@ -37,7 +38,7 @@ METRICS = ["cost", "duration", "tokens", "calls", "ground"]
 ACTIONS = ["alert", "rollback", "off"]
 JUDGES = [None, "strict@1", "mild@1", *[f"fair@{number}" for number in range(9)]]
 BIAS = {"strict@1": -0.2, "mild@1": 0.15}
-COMMANDS = ["activate", "accept", "hold", "resume", "undo", "lift", "start", "abort", "watch"]
+COMMANDS = ["activate", "accept", "hold", "resume", "undo", "lift", "start", "abort", "watch", "brake", "free"]
 QUALITY = {"success_rate", "avg_reward", "error_rate"}
 STAGES = (0.1, 0.4)
 
@@ -219,6 +220,11 @@ class Story:
             lower = self.random.random() < 0.5
             self.setting = self.setting._replace(actions=actions, lower=lower)
             task.policy, model.limits = self.setting.policy(), replace(model.limits, rails=self.setting.rails())
+            return
+        if phase.command in ("brake", "free"):
+            model.braked = phase.command == "brake"
+            task.fleet = StandingOrder("grace", "freeze", task.now, stops="promotions") if model.braked else None
+            self.found[phase.command] += 1
             return
         if phase.command == "undo" and model.cause == "rollout_aborted":
             return
@@ -441,6 +447,12 @@ CHAPTERS: dict[str, list[Phase]] = {
         USUALLY,
     ],
     "two changes at once": [Phase("activate", "v3"), USUALLY._replace(length=1), Phase("undo"), USUALLY],
+    "a collapse while promotions are stopped": [
+        Phase("brake"),
+        Phase(mood="failing", length=25),
+        USUALLY,
+        Phase("free"),
+    ],
     "a collapse": [Phase(mood="failing", length=25), USUALLY],
 }
 stories = st.lists(

@@ -421,6 +421,18 @@ def test_while_the_fleet_is_held_a_degraded_candidate_stays() -> None:
     assert steps(task) == ["started"]
 
 
+def test_while_the_promotions_of_the_fleet_are_stopped_a_stage_waits_and_a_degraded_candidate_is_aborted() -> None:
+    task = rolling(Policy(rollout=Rollout(patience=10)), min_outcomes=5)
+    task.fleet = StandingOrder("ann", "look", task.now, stops="promotions")
+    work(task, 300)
+    assert steps(task) == ["started"], "no stage ends"
+    assert task.alerts("rollout_stalled") == [], "people know why it waits"
+    assert "until resumed; it is still aborted if degraded" in task.order(m.PauseRollout).detail
+    assert "promotions are stopped in the whole fleet by ann" in task.order(m.ResumeRollout).detail
+    task.run(CANDIDATE, "F" * 20, variant_source="explore")
+    assert steps(task) == ["started", "paused", "resumed", "aborted"]
+
+
 def test_a_person_can_begin_the_next_stage_and_skip_the_others() -> None:
     task = rolling()
     assert "now gets 25 %" in task.order(m.PromoteRollout, stage=1).detail

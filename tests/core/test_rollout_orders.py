@@ -40,6 +40,11 @@ def hold_the_fleet(task: Task) -> None:
         ("pin", "pinned by bob", "it is still aborted if degraded"),
         ("hold", "held by bob", "it is not aborted even if degraded: held by bob until 2025-11-20T14:30:33"),
         ("fleet", "the fleet is held by eve", "it is not aborted even if degraded: the fleet is held by eve"),
+        (
+            "promotions",
+            "promotions are stopped in the whole fleet by eve",
+            "it is still aborted if degraded",
+        ),
         ("shadow", "", "it is not aborted even if degraded: shadow mode: rollbacks are only reported"),
     ],
 )
@@ -53,6 +58,8 @@ def test_who_steers_a_rollout_is_told_what_else_it_waits_for_and_whether_it_is_s
         task.order(m.HoldTask, actor="bob")
     elif what == "fleet":
         hold_the_fleet(task)
+    elif what == "promotions":
+        task.fleet = StandingOrder("eve", "look", task.now, stops="promotions")
     elif what == "shadow":
         task.policy = SHADOW
     still = aborted or "it is still aborted if degraded"

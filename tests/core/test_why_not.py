@@ -20,7 +20,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import lifecycle, record, step
 from crl_stream.core.monitor.lifecycle import TRANSITIONS
-from crl_stream.core.monitor.row import decode_row, encode_row
+from crl_stream.core.monitor.row import StandingOrder, decode_row, encode_row
 from crl_stream.core.monitor.turn import Context, Turn
 from crl_stream.core.monitor.why_not.answers import ANSWERS
 from crl_stream.core.monitor.why_not.asked import about_outcome, let_time_pass, why_not
@@ -283,6 +283,20 @@ def test_a_candidate_that_was_degraded_lately_says_so() -> None:
 def stop_of(task: Task, key: str, variant_id: str) -> str | None:
     [found] = [one for one in questions(task, variant_id) if one.key == key]
     return None if found.stops is None else found.stops.key
+
+
+def test_a_stop_of_promotions_is_why_a_leader_waits_but_not_why_a_bad_variant_stays() -> None:
+    task = proven(v2="S" * 30)
+    task.fleet = StandingOrder("eve", "release night", task.now, stops="promotions")
+    task.run("default", "F")
+    [promoted] = [one for one in questions(task, "v2") if one.key == "promoted"]
+    [line] = [one for one in promoted.conditions if one.key == "fleet_hold"]
+    assert not line.holds and "promotions are stopped in the whole fleet by eve" in line.text
+    [rolled] = [one for one in questions(task, "default") if one.key == "rolled_back"]
+    [line] = [one for one in rolled.conditions if one.key == "fleet_hold"]
+    assert line.holds and line.text.endswith("this does not stop protection")
+    task.run("default", "F" * 12)
+    assert task.row.active == "v2", "a rollback still happens"
 
 
 def test_it_looks_bad_and_the_first_false_condition_says_why_nothing_happened() -> None:

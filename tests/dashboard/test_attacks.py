@@ -139,7 +139,7 @@ ATTACKS: dict[str, tuple[Callable[[Sent], Sent], int]] = {
     "an actor of one's own": (with_body(actor="somebody-else"), 400),
     "a command id of one's own": (with_body(command_id="cmd-1"), 400),
     "a field of another command": (with_body(variant_id="v1"), 400),
-    "no reason": (with_body(reason=" "), 400),
+    "a rejection without a reason": (with_body(command="RejectProposal", proposal_id="p", reason=" "), 400),
     "a reason that is no text": (with_body(reason=1), 400),
     "a reason that is too long": (with_body(reason="x" * 3_000), 400),
     "no task": (with_body(agent_name=None), 400),

@@ -21,7 +21,7 @@ from crl_stream.contract import contract_root
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.dashboard.fleet import EVENTS, STATES, Fleet
-from crl_stream.dashboard.pages import task_change
+from crl_stream.dashboard.pages import Rows
 from crl_stream.dashboard.web import documents, stream
 from crl_stream.dashboard.web.hub import Hub
 from crl_stream.kafka.reader import Received
@@ -191,7 +191,7 @@ def test_no_free_text_adds_an_event_to_a_stream() -> None:
         hub.fleet, hub.trouble, hub.lost_at = fleet, EVIL, NOW
         for key in fleet.tasks:
             told = [
-                stream.event(hub, "task", task_change(fleet, key, NOW)),
+                stream.event(hub, "task", Rows().change(fleet, key, NOW)),
                 stream.event(hub, "beat", stream.standing(hub)),
             ]
             told.append(stream.event(hub, "fact", {"kind": "fact", "key": str(key), "id": EVIL}))

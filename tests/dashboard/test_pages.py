@@ -26,12 +26,13 @@ from crl_stream.dashboard import entries, pages
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.newest import Newest
 from crl_stream.dashboard.pages import rows
-from crl_stream.dashboard.pages.orders import Order
+from crl_stream.dashboard.pages.orders import Order, steer_rollout
 from crl_stream.dashboard.pages.review_page import DETAILED
 from crl_stream.dashboard.pages.rows import PER_PAGE, Rows, safe_json
+from crl_stream.dashboard.pages.task_page import acts_of
 from crl_stream.dashboard.task_states import brief
 from crl_stream.dashboard.text import render
-from crl_stream.dashboard.web.orders import make_command, read_order
+from crl_stream.dashboard.web.orders import FIELDS, KINDS, make_command, read_order
 from crl_stream.proposals.digest import benefit_lines, helped_of
 from crl_stream.visible import visible
 from dashboard.golden_topics import golden_fleet, golden_records
@@ -314,16 +315,19 @@ def test_every_command_on_a_page_is_one_that_crl_accepts() -> None:
         command.make_context("crl", words, resilient_parsing=False)
 
 
+VARIANT_ASKED = {
+    *("ActivateVariant", "LiftQuarantine", "RegisterVariant", "RetireVariant", "AcceptLevel", "StartRollout"),
+}
+
+
 def test_what_a_dialog_sends_is_an_order_that_the_server_makes_a_command_of() -> None:
     seen: set[str] = set()
     for which, fleet, now in (("golden", *golden()), ("story", story(200), NOW), ("held", held_fleet(), NOW)):
         for name, _, found in known_pages(which):
             for _, body in orders_in(found):
-                given = (
-                    body
-                    | {"reason": "a test"}
-                    | ({"variant_id": "default"} if body["command"] == "ActivateVariant" else {})
-                )
+                given = body | ({"reason": "a test"} if body["command"] == "RejectProposal" else {})
+                if body["command"] in VARIANT_ASKED:
+                    given |= {"variant_id": "default"}
                 command = make_command(fleet, read_order(json.dumps(given).encode()), "web:ada", now)
                 assert type(command).__name__ == body["command"], name
                 seen.add(body["command"])
@@ -339,7 +343,50 @@ def test_what_a_dialog_sends_is_an_order_that_the_server_makes_a_command_of() ->
             "UnpinVariant",
         ),
         *("ActivateVariant", "ApproveProposal", "RejectProposal", "DeferProposal"),
+        *("LiftQuarantine", "RegisterVariant", "RetireVariant", "AcceptLevel"),
+        *("StartRollout", "PauseRollout", "PromoteRollout", "AbortRollout"),
     }
+
+
+def test_every_field_of_a_dialog_is_one_of_its_command_and_an_option_of_its_command_line() -> None:
+    group = get_command(app)
+    seen: set[str] = set()
+    fleet = story(200)
+    for key in fleet.tasks:
+        snapshot = fleet.tasks[key]
+        for order in acts_of(fleet, snapshot, next(iter(fleet.rollbacks_of(key)), None), NOW):
+            allowed = FIELDS[KINDS[order.body["command"]]]
+            assert {one.name for one in order.fields} <= set(allowed)
+            words = order.command.split()[1:]
+            command: Any = group
+            while hasattr(command, "commands") and words[0] in command.commands:
+                command = command.commands[words.pop(0)]
+            options = {flag for parameter in command.params for flag in parameter.opts}
+            assert {one.flag for one in order.fields if one.flag} <= options
+            assert all(one.word in order.command for one in order.fields)
+            seen |= {order.name}
+    assert seen >= {"lift", "register", "retire", "accept", "activate", "rollout-start", "rollout-abort"}
+
+
+def test_a_paused_rollout_can_be_resumed_from_the_page() -> None:
+    fleet = story(200)
+    key, snapshot = next((key, task) for key, task in fleet.tasks.items() if task.rollout is not None)
+    assert snapshot.rollout is not None
+    paused = m.Order(actor="ana", reason="lunch", since="2026-11-27T00:00:00Z", until=None)
+    rollout = msgspec.structs.replace(snapshot.rollout, paused=paused)
+    found = {one.name: one for one in steer_rollout(key, rollout)}
+    assert "rollout-pause" not in found
+    assert found["rollout-resume"].command == f"crl rollout resume {key}"
+    assert ("person", "", "ana paused it: lunch") in found["rollout-resume"].effects
+    command = make_command(fleet, read_order(json.dumps(found["rollout-resume"].body).encode()), "web:ada", NOW)
+    assert (type(command), command.rollout_id) == (m.ResumeRollout, rollout.rollout_id)
+
+
+def test_a_page_asks_for_a_reason_exactly_where_a_terminal_does() -> None:
+    for name, _, found in known_pages("story"):
+        for tag, attributes in found.elements:
+            if tag == "input" and attributes.get("name") == "reason":
+                assert ("required" in attributes) == attributes["id"].startswith("d-reject-"), name
 
 
 def test_an_approval_that_changes_the_policy_is_left_to_the_command_line() -> None:

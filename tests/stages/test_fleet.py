@@ -104,6 +104,36 @@ def test_nothing_is_rolled_back_and_nothing_promoted_while_the_fleet_is_held_and
     assert_exact(driver)
 
 
+def test_while_promotions_are_stopped_a_collapse_is_still_rolled_back_and_nobody_is_told_of_a_hold() -> None:
+    story = a_collapse()
+    driver = TopologyDriver()
+    driver.pipe_each(story[:-12])
+    driver.pipe(a_command(m.HoldAll, actor="ada", reason="release night", stops="promotions"))
+    driver.pipe_each(story[-12:])
+    assert len(driver.read(topics.ROLLBACKS)) == 1
+    assert [alert for alert in driver.read(topics.ALERTS) if alert.kind == "held_degradation"] == []
+    [opened] = hold_alerts(driver)
+    assert "promotions stopped by ada" in opened.text and "is still rolled back" in opened.text
+    assert "crl resume --all" in opened.text
+    assert_exact(driver)
+
+
+def test_a_stop_of_promotions_is_shown_with_every_task_but_not_as_what_holds_it() -> None:
+    driver = a_fleet()
+    driver.pipe(a_command(m.HoldAll, actor="ada", stops="promotions", hours=2))
+    assert {one.detail.partition(" until ")[0] for one in results(driver, "HoldAll")} == {"promotions stopped"}
+    for record in [*last_active(driver).values(), *(driver.snapshot(AGENT, name) for name in MANY)]:
+        assert record.held is None and record.fleet_held is not None
+        assert (record.fleet_held.stops, record.fleet_held.actor) == ("promotions", "ada")
+    driver.pipe(a_command(m.HoldAll, actor="bob"))
+    assert {held_by(driver, name) for name in MANY} == {("fleet", "bob")}, "the stronger hold replaces the weaker one"
+    driver.pipe(a_command(m.HoldAll, actor="ada", stops="promotions"))
+    assert {held_by(driver, name) for name in MANY} == {None}
+    driver.pipe(a_command(m.ResumeAll))
+    assert all(record.fleet_held is None for record in last_active(driver).values())
+    assert_exact(driver)
+
+
 def test_a_task_that_is_born_while_the_fleet_is_held_is_held_too() -> None:
     driver = a_fleet()
     driver.pipe(a_command(m.HoldAll, actor="ada"))
@@ -274,7 +304,12 @@ def test_a_row_that_cannot_be_read_does_not_keep_the_others_from_being_held(monk
 
 
 fleet_orders = st.one_of(
-    st.builds(a_command, st.just(m.HoldAll), hours=st.sampled_from([0.002, 0.01, 24.0])),
+    st.builds(
+        a_command,
+        st.just(m.HoldAll),
+        hours=st.sampled_from([0.002, 0.01, 24.0]),
+        stops=st.sampled_from(["all", "promotions"]),
+    ),
     st.builds(a_command, st.just(m.ResumeAll)),
 )
 elements = st.lists(
@@ -313,8 +348,11 @@ def test_what_is_published_of_a_task_is_always_what_the_partition_says_of_the_fl
             for record in newest.values():
                 message = driver_message(log, record)
                 assert (None if message.fleet_held is None else message.fleet_held.actor) == expected
-                if expected is not None:
-                    assert message.held is not None
+                if fleet is not None:
+                    assert message.fleet_held.stops == fleet.stops
+                    held_by_fleet = message.held is not None and message.held.scope == "fleet"
+                    assert not (held_by_fleet and fleet.stops == "promotions")
+                    assert message.held is not None or fleet.stops == "promotions"
 
 
 def driver_message(topic: str, record: Any) -> Any:

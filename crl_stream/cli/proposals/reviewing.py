@@ -20,7 +20,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.errors import CommandRefused, UsageError
-from crl_stream.kafka.commands import give, task_command
+from crl_stream.kafka.commands import check_reason, give, task_command
 from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.proposals.page import enforcing_lines
 from crl_stream.proposals.standing import ending, status_at, updated_at
@@ -53,8 +53,7 @@ def reject(
     json: Json = False,
 ) -> None:
     """Reject a proposal; the change is not proposed again until its evidence has doubled."""
-    if not reason.strip():
-        raise UsageError("A rejection needs a reason.", hint="--reason TEXT; it is kept for analysis")
+    check_reason(m.RejectProposal, reason)
     _review(context, proposal_id, m.RejectProposal, reason, actor, timeout, json)
 
 

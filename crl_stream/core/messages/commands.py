@@ -19,6 +19,7 @@ from crl_stream.core.messages.parts import (
     Ordinal,
     SchemaVersion,
     ShortText,
+    Stops,
     Timestamp,
 )
 from crl_stream.core.policy import AtLeastOne, Hours, PolicySet, Share
@@ -223,7 +224,7 @@ class SetPolicy(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
 
 
 class HoldAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Stop all automatic changes in every task until the hold is released or expires.
+    """Stop all automatic changes in every task, or only promotions, until the hold is released or expires.
 
     Alerts continue and say who holds the fleet. The command is sent as one record to each partition of
     ``crl.commands``, always with the same command_id. Each record puts the tasks of its partition on hold. A task's own
@@ -232,6 +233,8 @@ class HoldAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
 
     hours: Hours | None = None
     """Hours that the hold lasts; default: ``operations.hold_hours`` of the default policy."""
+    stops: Stops = "all"
+    """What stops: ``all``, rollbacks too; or only ``promotions``, so that a rollback still protects each task."""
 
 
 class ResumeAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):

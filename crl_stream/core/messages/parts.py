@@ -41,6 +41,7 @@ Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """The number of an epoch, or an offset."""
 
 VerdictKind = Literal["HEALTHY", "DEGRADED", "INCONCLUSIVE"]
+Stops = Literal["all", "promotions"]
 DecisionKind = Literal["auto_apply", "human_approval", "no_action"]
 ActivationCause = Literal[
     "first_seen",

@@ -16,6 +16,7 @@ from crl_stream.core.messages.parts import (
     Identifier,
     Modification,
     Position,
+    Stops,
     Timestamp,
     VerdictKind,
 )
@@ -35,6 +36,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     variant_id: Identifier | None = None
     scope: Literal["task", "fleet"] = "task"
     """What the pin or hold covers: ``fleet`` if ``HoldAll`` holds every task."""
+    stops: Stops = "all"
+    """What it stops: a pin, or a hold of the fleet on promotions, leaves rollbacks possible."""
 
 
 class ActiveRollout(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +68,7 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: list[str]
     pinned: Order | None
     held: Order | None
-    """The task's own hold, else the fleet's."""
+    """The task's own hold, else the fleet's if it stops rollbacks too."""
     exploration: float
     """Share of the invocations that explore. ``weights`` already include it; without them, runtimes may explore."""
     mode: Mode
@@ -77,7 +80,7 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     policy_hash: str
     engine_version: str
     fleet_held: Order | None = None
-    """The fleet's hold; the task may have its own as well."""
+    """The fleet's hold, of either strength; the task may have its own as well."""
     weights: dict[str, int] | None = None
     """Each variant's share of the sessions in thousandths, which add up to 1,000; absent: all get ``variant_id``.
 
@@ -462,7 +465,7 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     pinned: Order | None
     held: Order | None
-    """The task's own hold, else the fleet's."""
+    """The task's own hold, else the fleet's if it stops rollbacks too."""
     cooldown_left: int
     """Number of outcomes until a promotion is possible again."""
     no_target: bool
@@ -481,7 +484,7 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     proposal_limits: ProposalLimits | None = None
     """Limits for proposals; absent in snapshots of older engines, which used the guide's limits."""
     fleet_held: Order | None = None
-    """The fleet's hold; the task may have its own as well."""
+    """The fleet's hold, of either strength; the task may have its own as well."""
     active_since: Timestamp | None = None
     """When the current epoch began; absent while no variant is active, and in snapshots of older engines."""
     runtimes_behind: list[RuntimeBehind] | None = None

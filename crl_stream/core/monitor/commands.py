@@ -43,7 +43,7 @@ from crl_stream.core.monitor.rollout_orders import (
 )
 from crl_stream.core.monitor.row import REGISTERED, RETIRED, Review, StandingOrder, Variant
 from crl_stream.core.monitor.staging import takes_part
-from crl_stream.core.monitor.standing_orders import order_of
+from crl_stream.core.monitor.standing_orders import order_of, stops_all, words_of_fleet
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.variants import add_variant
 
@@ -192,7 +192,7 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
             order = StandingOrder(command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back)
             apply(turn, [Held(order)])
         fleet = turn.at.fleet
-        more = "" if fleet is None else f"; the fleet is also held by {fleet.actor} {span_of(fleet, row)}"
+        more = "" if fleet is None else f"; {_also(fleet)} {span_of(fleet, row)}"
         held = f"; no automatic changes for {hold} outcomes" if hold else _unprotected(turn)
         return f"{done}{held}{more if hold else ''}"
     if hold:
@@ -266,8 +266,12 @@ def _hold(turn: Turn, command: m.HoldTask) -> str:
         if (left := before.until_n - row.n) > 0:
             text += f", and for the {left} outcomes left of the hold after an undo"
     if (fleet := turn.at.fleet) is not None:
-        text += f"; the fleet is also held by {fleet.actor} {span_of(fleet, row)}"
+        text += f"; {_also(fleet)} {span_of(fleet, row)}"
     return f"{text}; no automatic changes, but alerts continue"
+
+
+def _also(fleet: StandingOrder) -> str:
+    return words_of_fleet(fleet).replace(" is held", " is also held").replace(" are stopped", " are also stopped")
 
 
 def _resume(turn: Turn, command: m.ResumeTask) -> str:
@@ -275,7 +279,7 @@ def _resume(turn: Turn, command: m.ResumeTask) -> str:
     fleet = turn.at.fleet
     stays = (
         ""
-        if fleet is None
+        if fleet is None or not stops_all(fleet)
         else f"the fleet is held by {fleet.actor} until {to_text(fleet.until or 0)}; crl resume --all releases it"
     )
     incident = row.incident

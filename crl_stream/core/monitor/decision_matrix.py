@@ -11,6 +11,7 @@ from crl_stream.core.monitor.changes import Activated, Decided, WouldPromote
 from crl_stream.core.monitor.promise import compare, is_better, promise_of
 from crl_stream.core.monitor.row import DECIDED, MICRO, PROMOTED_IN_SHADOW, RETIRED, StandingOrder, TaskRow, Variant
 from crl_stream.core.monitor.rules import rules_of
+from crl_stream.core.monitor.standing_orders import stops_all, words_of_fleet
 from crl_stream.core.monitor.tags import covers
 from crl_stream.core.monitor.targets import rank
 from crl_stream.core.monitor.turn import Turn
@@ -129,7 +130,7 @@ def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None, *, rollout
     if row.held is not None:
         return f"held by {row.held.actor}"
     if fleet is not None:
-        return f"the fleet is held by {fleet.actor}"
+        return words_of_fleet(fleet)
     if rollout and row.rollout is not None:
         return f"a rollout of {row.rollout.variant_id} is in progress"
     if row.incident is not None:
@@ -146,8 +147,8 @@ def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> st
         why.append("shadow mode: rollbacks are only reported")
     if row.held is not None:
         why.append(f"held by {row.held.actor} {span_of(row.held, row)}")
-    if fleet is not None:
-        why.append(f"the fleet is held by {fleet.actor} {span_of(fleet, row)}")
+    if fleet is not None and stops_all(fleet):
+        why.append(f"{words_of_fleet(fleet)} {span_of(fleet, row)}")
     if row.one_runtime is not None:
         why.append(f"one runtime against the others: {row.one_runtime.words}")
     incident = row.incident

@@ -22,6 +22,7 @@ from crl_stream.core.monitor.changes import (
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.guardrail import Guardrail
 from crl_stream.core.monitor.promise import delivered
+from crl_stream.core.monitor.rollout import is_held
 from crl_stream.core.monitor.row import MICRO, Gauge, Variant
 from crl_stream.core.monitor.staging import takes_part
 from crl_stream.core.monitor.targets import candidates
@@ -78,7 +79,7 @@ def _roll_back(
     row, rules = turn.row, turn.rules
     if guardrail.action != "rollback":
         return ()
-    if row.held is not None or turn.at.fleet is not None or row.incident is not None or rules.mode == "observe":
+    if is_held(turn) or row.incident is not None or rules.mode == "observe":
         return ()
     rollback_id = turn.identify("rb", "rollback", variant.variant_id)
     if takes_part(row, variant):

@@ -28,10 +28,11 @@ from crl_stream.core.monitor.changes import (
 from crl_stream.core.monitor.common_cause import find_incident, found_cause
 from crl_stream.core.monitor.grounds import grounds_of
 from crl_stream.core.monitor.promise import delivered
-from crl_stream.core.monitor.rollout import abort
+from crl_stream.core.monitor.rollout import abort, is_held
 from crl_stream.core.monitor.row import Incident, Variant
 from crl_stream.core.monitor.scorecard import watch
 from crl_stream.core.monitor.staging import takes_part
+from crl_stream.core.monitor.standing_orders import stops_all
 from crl_stream.core.monitor.tags import covers
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
@@ -87,7 +88,7 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
     if alone is not None:
         if _is_time(turn, -1 if row.one_runtime is None else row.one_runtime.n):
             changes.append(FoundOneRuntime(variant, alone, alert_id))
-    elif tries and (row.held is not None or turn.at.fleet is not None):
+    elif tries and is_held(turn):
         if _is_time(turn, row.held_n):
             changes.append(HeldBack(variant, _who_holds(turn), alert_id))
     elif tries:
@@ -162,7 +163,7 @@ def _who_holds(turn: Turn) -> str:
     if row.held is not None:
         releases = f"crl resume {row.agent_name}/{row.task_type} releases the hold"
         words.append(f"held by {row.held.actor} since {to_text(row.held.since)}; {releases}")
-    if fleet is not None:
+    if fleet is not None and stops_all(fleet):
         words.append(
             f"the fleet has been held by {fleet.actor} since {to_text(fleet.since)}; crl resume --all releases it"
         )

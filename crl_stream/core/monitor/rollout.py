@@ -25,6 +25,7 @@ from crl_stream.core.monitor.promise import Promise, compare, is_better, leads
 from crl_stream.core.monitor.row import RETIRED, SEEN, Rollout, StandingOrder, TaskRow, Variant
 from crl_stream.core.monitor.rules import Rules, shares_of
 from crl_stream.core.monitor.staging import control_of, delivered_lately, delivered_so_far
+from crl_stream.core.monitor.standing_orders import stops_all
 from crl_stream.core.monitor.targets import CLEARLY
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.policy import Policy
@@ -80,7 +81,7 @@ def advance(turn: Turn) -> Sequence[Change]:
     if why is None:
         better = "better" if needs_lead(rollout) else "not worse"
         return [next_stage(row, MONITOR, f"{better} in {delivered_so_far(row)[0].n} outcomes: {_compared(row)}")]
-    if rollout.stalled or not is_long or not turn.rules.enforced or is_held(turn):
+    if rollout.stalled or not is_long or not turn.rules.enforced or is_held(turn) or turn.at.fleet is not None:
         return ()
     if rollout.cause == "auto_apply" and rollout.paused is None:
         step_id = turn.identify("step", "aborted", rollout.variant_id)
@@ -199,8 +200,8 @@ def is_explored(variant: Variant) -> bool:
 
 
 def is_held(turn: Turn) -> bool:
-    """Return whether the task or the fleet is held."""
-    return turn.row.held is not None or turn.at.fleet is not None
+    """Return whether the task or the fleet is held, so that nothing automatic happens, not even a rollback."""
+    return turn.row.held is not None or stops_all(turn.at.fleet)
 
 
 def _compared(row: TaskRow) -> str:

@@ -13,7 +13,7 @@ from crl_stream.core.monitor.changes import (
 from crl_stream.core.monitor.decision_matrix import barred, no_rollback
 from crl_stream.core.monitor.lifecycle import apply
 from crl_stream.core.monitor.refusal import Refused, known
-from crl_stream.core.monitor.rollout import is_last, next_stage, start
+from crl_stream.core.monitor.rollout import is_held, is_last, next_stage, start
 from crl_stream.core.monitor.row import RETIRED, Rollout, StandingOrder, Variant
 from crl_stream.core.monitor.turn import Turn
 
@@ -157,6 +157,6 @@ def _if_it_waits(turn: Turn) -> str:
 
 def _protection(turn: Turn) -> str:
     """Return whether the rollout is aborted if its candidate is degraded, as the end of a sentence."""
-    if turn.rules.enforced and turn.row.held is None and turn.at.fleet is None:
+    if turn.rules.enforced and not is_held(turn):
         return "; it is still aborted if degraded"
     return f"; it is not aborted even if degraded: {no_rollback(turn.row, turn.policy, turn.at.fleet)}"

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.messages.parts import Stops
 from crl_stream.core.packing import pack
 
 MICRO: Final = 1_000_000
@@ -216,6 +217,8 @@ class StandingOrder(msgspec.Struct, array_like=True, gc=False):
     until: int | None = None
     until_n: int | None = None
     variant_id: str | None = None
+    stops: Stops = "all"
+    """What a hold on the fleet stops; a task's own hold stops everything."""
 
 
 class Runtime(msgspec.Struct, array_like=True, gc=False):

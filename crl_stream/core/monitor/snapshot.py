@@ -37,6 +37,7 @@ from crl_stream.core.messages import (
     Verification,
     WindowSnapshot,
 )
+from crl_stream.core.messages.parts import Stops
 from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.adoption import followers_of
 from crl_stream.core.monitor.decision_matrix import (
@@ -70,6 +71,7 @@ from crl_stream.core.monitor.row import (
 from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.scorecard import horizon
 from crl_stream.core.monitor.staging import delivered_so_far
+from crl_stream.core.monitor.standing_orders import stops_all
 from crl_stream.core.monitor.tags import covered
 from crl_stream.core.monitor.turn import Context, Turn
 from crl_stream.core.monitor.verdict import is_newcomer, judge, own_baseline_of
@@ -90,7 +92,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         active_variant=row.active,
         epoch=row.epoch,
         mode=policy.operations.mode,
-        pinned=_order(row, row.pinned),
+        pinned=_order(row, row.pinned, stops="promotions"),
         held=_hold(row, at.fleet),
         cooldown_left=cooldown_left(row, policy),
         no_target=row.no_target_n >= 0,
@@ -282,7 +284,7 @@ def active_variant(turn: Turn) -> ActiveVariant:
         epoch=row.epoch,
         previous_variant=row.previous,
         quarantined=sorted(v.variant_id for v in row.variants.values() if v.quarantined),
-        pinned=_order(row, row.pinned),
+        pinned=_order(row, row.pinned, stops="promotions"),
         held=_hold(row, at.fleet),
         exploration=operations.exploration,
         mode=operations.mode,
@@ -344,19 +346,27 @@ def _registered(variant: Variant) -> RegisteredVariant:
 
 
 def _hold(row: TaskRow, fleet: StandingOrder | None) -> Order | None:
-    """Return the task's own hold, or else the fleet's, so that one field shows readers whether the task is held."""
-    return _fleet_order(row, fleet) if row.held is None else _order(row, row.held)
+    """Return the task's own hold, or else the fleet's, so that one field shows readers whether the task is held.
+
+    A hold that stops only promotions is shown by ``fleet_held`` alone, because rollbacks still happen.
+    """
+    if row.held is None:
+        return _fleet_order(row, fleet) if stops_all(fleet) else None
+    return _order(row, row.held)
 
 
 def _fleet_order(row: TaskRow, fleet: StandingOrder | None) -> Order | None:
-    return None if fleet is None else _order(row, fleet, "fleet")
+    return None if fleet is None else _order(row, fleet, "fleet", fleet.stops)
 
 
-def _order(row: TaskRow, order: StandingOrder | None, scope: Literal["task", "fleet"] = "task") -> Order | None:
+def _order(
+    row: TaskRow, order: StandingOrder | None, scope: Literal["task", "fleet"] = "task", stops: Stops = "all"
+) -> Order | None:
     if order is None:
         return None
     return Order(
         scope=scope,
+        stops=stops,
         actor=order.actor,
         reason=order.reason,
         since=to_text(order.since),

@@ -18,6 +18,18 @@ def order_of(row: TaskRow, command: Any, default_hours: float, variant_id: str |
     return StandingOrder(command.actor, command.reason, row.time, until=until, variant_id=variant_id)
 
 
+def stops_all(fleet: StandingOrder | None) -> bool:
+    """Return whether a hold on the fleet stops everything automatic, rollbacks too."""
+    return fleet is not None and fleet.stops == "all"
+
+
+def words_of_fleet(fleet: StandingOrder) -> str:
+    """Return who holds the fleet, such as ``the fleet is held by ada``."""
+    if stops_all(fleet):
+        return f"the fleet is held by {fleet.actor}"
+    return f"promotions are stopped in the whole fleet by {fleet.actor}"
+
+
 def is_over(order: StandingOrder, row: TaskRow) -> bool:
     """Return whether the pin or hold has ended: its time or its outcome count has passed, or both if it has both."""
     return (order.until is None or row.time >= order.until) and (order.until_n is None or row.n >= order.until_n)

@@ -50,7 +50,9 @@ class Condition:
         if self.rollbacks_week > RATE_LIMIT:
             found.append(f"High rollback rate: {self.rollbacks_week} in last 7 days")
         if others:
-            found.append(f"{others} {'more ' if found else ''}critical alert{'s are' if others > 1 else ' is'} open")
+            many = "s are" if others > 1 else " is"
+            lists = "them" if others > 1 else "it"
+            found.append(f"{others} {'more ' if found else ''}critical alert{many} open; crl dashboard lists {lists}")
         if self.failing:
             first, more = self.failing[0], len(self.failing) - 1
             named = f"{first.agent_name}/{first.task_type} runs {first.variant_id}, {_how_it_fails(first)}"

@@ -17,6 +17,7 @@ from crl_stream.dashboard.pages.rendering import render
 from crl_stream.dashboard.pages.rows import safe_json
 from crl_stream.dashboard.pages.viewer import Viewer
 from crl_stream.dashboard.task_states import brief, is_trouble
+from crl_stream.kafka.fleet_orders import PUT_BACK
 from crl_stream.proposals.page import stands
 from crl_stream.proposals.standing import status_at
 
@@ -62,7 +63,7 @@ def page(scene: Scene, template: str, *, title: str, current: str, **values: Any
     held = fleet_hold(scene.fleet, scene.now)
     scene.order(o.stop_all(scene.fleet))
     if held is not None:
-        scene.order(o.resume_all())
+        scene.order(o.resume_all(held))
     return render(
         template,
         scene=scene,
@@ -76,11 +77,11 @@ def page(scene: Scene, template: str, *, title: str, current: str, **values: Any
         heard_age=age(scene.now - scene.fleet.heard_at),
         pending=len(open_proposals(scene.fleet, scene.now)),
         held=held,
+        put_back=PUT_BACK,
         failing=failing(scene.fleet, scene.now) if held is not None else 0,
         incidents=incidents(scene.fleet, scene.now),
         task_link=lambda key: task_link(scene.viewer.base, key),
         body_of=lambda order: safe_json(order.body),
-        hours=o.HOURS,
         tasks_in_words=plural(len(scene.fleet.tasks), "task"),
         **values,
     )

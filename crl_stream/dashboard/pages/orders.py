@@ -5,19 +5,40 @@ An order's ``body`` is what the script posts; the server makes the command of it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.policy import Operations
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages.phrases import plural
+from crl_stream.kafka.commands import NEEDS_REASON
+from crl_stream.kafka.fleet_orders import PUT_BACK
 
-Ask = Literal["reason", "hours", "until", "variant"]
-HOURS: Final = 4
-"""Hours that a dialog proposes for a hold or a pin."""
+Ask = Literal["reason", "hours", "until"]
+HOLD: Final = f"Empty: as long as operations.hold_hours says, {Operations().hold_hours:g} unless the policy changes it."
+PIN: Final = f"Empty: as long as operations.pin_hours says, {Operations().pin_hours:g} unless the policy changes it."
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a dialog asks for besides the reason; what is left empty is not sent."""
+
+    name: str
+    """The field of the command."""
+    label: str
+    kind: Literal["text", "number", "choice", "shares", "json", "switch", "radio"] = "text"
+    """``shares`` are percentages with commas between them; a ``switch`` is sent only if it is on."""
+    options: list[tuple[str, str, str, str]] = []
+    """For ``radio``: value, label, explanation and flag of each; the first is chosen at first."""
+    hint: str = ""
+    word: str = ""
+    """What the field replaces in the command line; without it, ``flag`` and the value are added."""
+    flag: str = ""
+    choices: list[str] = []
+    required: bool = False
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +61,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     body: Mapping[str, Any]
     """What is posted, without what the dialog asks for."""
     asks: tuple[Ask, ...] = ("reason",)
-    choices: list[str] = []
-    """The variants to choose from, if ``asks`` has ``variant``."""
+    fields: list[Field] = []
+    needs_reason: bool = False
+    """Whether the command is refused without a reason, here as in a terminal."""
+    hours: str = ""
+    """What happens if the hours are left empty."""
     hint: str = ""
     """One sentence beside the button."""
     icon: str = ""
@@ -67,27 +91,51 @@ def stop_all(fleet: Fleet) -> Order:
             (
                 "pause",
                 "",
-                f"Nothing automatic happens in {plural(len(fleet.tasks), 'task')}, or in a task that is new.",
+                f"One command for {plural(len(fleet.tasks), 'task')}, and for those that are new. Alerts continue.",
             ),
-            ("warn", "warn", "Rollbacks stop too: a variant that collapses stays active until a person acts."),
-            ("eye", "", "Alerts continue and name you. The hold ends after these hours, or when someone resumes."),
+            ("eye", "", "It ends after these hours, or when someone resumes."),
+            ("undo", "", PUT_BACK),
         ],
         command="crl hold --all",
         body={"command": "HoldAll"},
+        fields=[
+            Field(
+                name="stops",
+                label="What should stop",
+                kind="radio",
+                options=[
+                    (
+                        "promotions",
+                        "Promotions only",
+                        "Nothing new becomes active. A variant that collapses is still rolled back.",
+                        "--promotions-only",
+                    ),
+                    (
+                        "all",
+                        "Everything automatic, rollbacks too",
+                        "A variant that collapses stays active until a person acts. For a broken judge or gateway.",
+                        "",
+                    ),
+                ],
+            )
+        ],
         asks=("reason", "hours"),
+        hours=HOLD,
         icon="pause",
     )
 
 
-def resume_all() -> Order:
-    """End the hold of the fleet."""
+def resume_all(held: m.Order | None = None) -> Order:
+    """End the hold of the fleet, of either strength."""
+    what = "Promotions" if held is not None and held.stops == "promotions" else "Rollbacks and promotions"
     return Order(
         name="resume-all",
         label="Resume all…",
         title="Resume automatic changes for every task?",
         confirm="Resume all",
         effects=[
-            ("check", "", "Rollbacks and promotions happen again, with the next outcome of each task."),
+            ("check", "", f"{what} happen again, with the next outcome of each task."),
+            *([] if held is None else [("person", "", f"{held.actor} stopped it: {held.reason or 'no reason given'}")]),
             ("pause", "", "Tasks with their own hold stay held."),
         ],
         command="crl resume --all",
@@ -95,8 +143,8 @@ def resume_all() -> Order:
     )
 
 
-def undo(event: m.RollbackEvent, last_time: str = "", name: str = "undo") -> Order:
-    """Take the latest rollback back; ``last_time`` says what became of the one before."""
+def undo(event: m.RollbackEvent, last_time: str = "", name: str = "undo", reach: str = "") -> Order:
+    """Take the latest rollback back; ``last_time`` says what became of the one before, ``reach`` what it touches."""
     key = TaskKey(event.agent_name, event.task_type)
     return Order(
         name=name,
@@ -107,6 +155,7 @@ def undo(event: m.RollbackEvent, last_time: str = "", name: str = "undo") -> Ord
         effects=[
             ("undo", "", f"{event.from_variant} becomes active again, epoch {event.epoch + 1}, and leaves quarantine."),
             ("pause", "", "Automatic changes of this task are held for a while, rollbacks too (policy: undo_hold)."),
+            *_reach(reach),
             ("warn", "warn", f"It was rolled back because: {event.reason}."),
             *([("clock", "", last_time)] if last_time else []),
         ],
@@ -149,6 +198,7 @@ def hold(key: TaskKey) -> Order:
         command=f"crl hold {key}",
         body=about(key, m.HoldTask),
         asks=("reason", "hours"),
+        hours=HOLD,
         hint="Nothing automatic happens, not even a rollback.",
         icon="pause",
     )
@@ -183,6 +233,7 @@ def pin(key: TaskKey, variant_id: str, epoch: int) -> Order:
         command=f"crl pin {key} {variant_id} --epoch {epoch}",
         body=about(key, m.PinVariant, variant_id=variant_id, expected_epoch=epoch),
         asks=("reason", "hours"),
+        hours=PIN,
         hint="No promotion; a rollback still protects.",
         icon="pin",
     )
@@ -205,7 +256,7 @@ def unpin(key: TaskKey, pinned: m.Order) -> Order:
     )
 
 
-def activate(key: TaskKey, choices: list[str], epoch: int) -> Order:
+def activate(key: TaskKey, choices: list[str], epoch: int, reach: str = "") -> Order:
     """Make another variant the active one."""
     return Order(
         name="activate",
@@ -215,15 +266,249 @@ def activate(key: TaskKey, choices: list[str], epoch: int) -> Order:
         tone="danger",
         effects=[
             ("right", "", f"Runtimes use it with their next invocation; epoch {epoch} becomes {epoch + 1}."),
+            *_reach(reach),
             ("undo", "", f"To take it back: crl undo {key}"),
         ],
         note=f"Refused if the epoch is no longer {epoch}.",
         command=f"crl activate {key} VARIANT --epoch {epoch}",
         body=about(key, m.ActivateVariant, expected_epoch=epoch),
-        asks=("variant", "reason"),
-        choices=choices,
+        fields=[
+            _variant(choices),
+            Field(name="untested", label="Allow a variant that has no outcome yet", kind="switch", flag="--untested"),
+        ],
         hint="Runtimes use it with their next invocation.",
     )
+
+
+def start_rollout(key: TaskKey, choices: list[str], epoch: int, reach: str = "") -> Order:
+    """Replace the active variant in stages."""
+    return Order(
+        name="rollout-start",
+        label="Start a rollout…",
+        title=f"Roll another variant of {key} out?",
+        confirm="Start",
+        effects=[
+            ("up", "", "It gets a small share of the invocations, then more while it is not worse; then it is active."),
+            ("check", "", "If it is degraded, the rollout is aborted and the variant is quarantined."),
+            *_reach(reach),
+            ("undo", "", f"To end it: crl rollout abort {key}"),
+        ],
+        note=f"Refused if the epoch is no longer {epoch}.",
+        command=f"crl rollout start {key} VARIANT --epoch {epoch}",
+        body=about(key, m.StartRollout, expected_epoch=epoch),
+        fields=[
+            _variant(choices),
+            Field(
+                name="stages",
+                label="Shares of the stages, in percent",
+                kind="shares",
+                flag="--stages",
+                hint="Such as 5,25,50. Empty: rollout.stages of the policy, else 5, 25 and 50.",
+            ),
+            Field(
+                name="min_outcomes",
+                label="Outcomes that each stage needs",
+                kind="number",
+                flag="--outcomes",
+                hint="Empty: rollout.min_outcomes of the policy.",
+            ),
+        ],
+        hint="It gets a small share first, and more while it is not worse.",
+        icon="up",
+    )
+
+
+def steer_rollout(key: TaskKey, rollout: m.RolloutSnapshot, reach: str = "") -> Iterator[Order]:
+    """Pause or resume the rollout in progress, begin its next stage, or end it."""
+    name, about_it = rollout.variant_id, {"rollout_id": rollout.rollout_id}
+    if rollout.paused is None:
+        yield Order(
+            name="rollout-pause",
+            label="Pause the rollout…",
+            title=f"Pause the rollout of {name}?",
+            confirm="Pause",
+            effects=[
+                ("pause", "", f"{name} keeps {100 * rollout.share:.3g} % of the invocations until someone resumes."),
+                ("check", "", "It is still aborted if it is degraded."),
+                ("undo", "", f"To go on: crl rollout resume {key}"),
+            ],
+            command=f"crl rollout pause {key}",
+            body=about(key, m.PauseRollout, **about_it),
+            hint="It keeps its share. It is still aborted if it is degraded.",
+            icon="pause",
+        )
+    else:
+        yield Order(
+            name="rollout-resume",
+            label="Resume the rollout…",
+            title=f"Resume the rollout of {name}?",
+            confirm="Resume",
+            effects=[
+                ("up", "", "Its next stage begins once it is due."),
+                ("person", "", f"{rollout.paused.actor} paused it: {rollout.paused.reason or 'no reason given'}"),
+                ("undo", "", f"To pause it again: crl rollout pause {key}"),
+            ],
+            command=f"crl rollout resume {key}",
+            body=about(key, m.ResumeRollout, **about_it),
+            hint="Its next stage begins once it is due.",
+        )
+    yield Order(
+        name="rollout-promote",
+        label="Next stage now…",
+        title=f"Begin the next stage of the rollout of {name} now?",
+        confirm="Begin the next stage",
+        tone="danger",
+        effects=[
+            ("right", "", f"It does not wait for: {rollout.waits_for}."),
+            (
+                "up",
+                "",
+                f"Stage {rollout.stage} of {len(rollout.stages)} is in progress; after the last, {name} is active.",
+            ),
+            *_reach(reach),
+            ("undo", "", f"To end it: crl rollout abort {key}; once {name} is active: crl undo {key}"),
+        ],
+        note=f"Refused if stage {rollout.stage} is no longer in progress.",
+        command=f"crl rollout promote {key}",
+        body=about(key, m.PromoteRollout, stage=rollout.stage, **about_it),
+        fields=[
+            Field(name="full", label=f"Skip all other stages: {name} becomes active now", kind="switch", flag="--full")
+        ],
+        hint="Without waiting for outcomes.",
+        icon="up",
+    )
+    yield Order(
+        name="rollout-abort",
+        label="Abort the rollout…",
+        title=f"Abort the rollout of {name}?",
+        confirm="Abort",
+        tone="danger",
+        effects=[
+            ("undo", "", f"All invocations use {rollout.control_variant} again. {name} is not quarantined."),
+            *_reach(reach),
+            ("up", "", f"To begin again: crl rollout start {key} {name}"),
+        ],
+        command=f"crl rollout abort {key}",
+        body=about(key, m.AbortRollout, **about_it),
+        hint=f"All invocations use {rollout.control_variant} again.",
+        icon="x-circle",
+    )
+
+
+def lift(key: TaskKey, quarantined: list[str]) -> Order:
+    """Release a variant from quarantine."""
+    return Order(
+        name="lift",
+        label="Lift a quarantine…",
+        title=f"Lift a quarantine of {key}?",
+        confirm="Lift",
+        effects=[
+            ("dots", "", "Runtimes may explore the variant again, and it may be promoted or rolled back to."),
+            ("check", "", "Nothing changes at once: the active variant stays."),
+            ("undo", "", f"To keep it out for good: crl retire {key} VARIANT"),
+        ],
+        command=f"crl quarantine lift {key} VARIANT",
+        body=about(key, m.LiftQuarantine),
+        fields=[_variant(quarantined)],
+        hint="The variant can be chosen again.",
+        icon="undo",
+    )
+
+
+def register(key: TaskKey, known: list[str]) -> Order:
+    """Add a variant with its configuration."""
+    return Order(
+        name="register",
+        label="Register a variant…",
+        title=f"Register a variant of {key}?",
+        confirm="Register",
+        effects=[
+            ("dots", "", "Runtimes may explore it. It becomes active when its outcomes justify it."),
+            ("check", "", "Its configuration cannot be changed later: another configuration is another variant."),
+            ("undo", "", f"To take it back: crl retire {key} VARIANT"),
+        ],
+        command=f"crl register {key} VARIANT",
+        body=about(key, m.RegisterVariant),
+        fields=[
+            Field(name="variant_id", label="Name of the new variant", word="VARIANT", required=True),
+            Field(name="parent", label="Derived from", kind="choice", flag="--parent", choices=["", *known]),
+            Field(name="provider", label="Provider of the model", flag="--provider"),
+            Field(name="model", label="Model", flag="--model"),
+            Field(name="model_tier", label="Class of the model", flag="--model-tier"),
+            Field(
+                name="temperature",
+                label="Temperature",
+                kind="number",
+                flag="--temperature",
+                hint="0 to 2.",
+            ),
+            Field(
+                name="configuration",
+                label="Configuration",
+                kind="json",
+                flag="--configuration",
+                hint="What runtimes get for it: a JSON object, at most 16 KiB.",
+            ),
+            Field(
+                name="ref",
+                label="Where its configuration is kept",
+                flag="--ref",
+                hint="Such as langfuse:refund@12.",
+            ),
+        ],
+        hint="It may be explored, but is never promoted without outcomes.",
+        icon="plus",
+    )
+
+
+def retire(key: TaskKey, choices: list[str]) -> Order:
+    """Never choose or explore a variant again."""
+    return Order(
+        name="retire",
+        label="Retire a variant…",
+        title=f"Retire a variant of {key}?",
+        confirm="Retire",
+        tone="danger",
+        effects=[
+            ("minus", "", "It is never chosen or explored again."),
+            ("undo", "", f"To take it back: crl register {key} VARIANT"),
+        ],
+        note="Refused while it is active.",
+        command=f"crl retire {key} VARIANT",
+        body=about(key, m.RetireVariant),
+        fields=[_variant(choices)],
+        hint="It is never chosen or explored again.",
+        icon="minus",
+    )
+
+
+def accept(key: TaskKey, choices: list[str]) -> Order:
+    """Accept what a degraded variant delivers now."""
+    return Order(
+        name="accept",
+        label="Accept a lasting change…",
+        title=f"Accept what a variant of {key} delivers now?",
+        confirm="Accept",
+        tone="danger",
+        effects=[
+            ("check", "", "It is compared with its present level from now on, so it is no longer degraded."),
+            ("warn", "warn", "A decline that does not last is then not seen. The old baseline is not kept."),
+        ],
+        command=f"crl accept {key} VARIANT",
+        body=about(key, m.AcceptLevel),
+        fields=[_variant(choices)],
+        hint="Its present level becomes its baseline.",
+        icon="check",
+    )
+
+
+def _variant(choices: list[str]) -> Field:
+    """Return the choice of a variant, which stands for ``VARIANT`` in the command line."""
+    return Field(name="variant_id", label="Variant", kind="choice", word="VARIANT", choices=choices, required=True)
+
+
+def _reach(reach: str) -> list[tuple[str, str, str]]:
+    return [("eye", "", f"It touches {reach}.")] if reach else []
 
 
 def approve(proposal: m.Proposal, effects: list[str]) -> Order:
@@ -262,5 +547,6 @@ def _review(
         command=f"crl proposals {verb} {proposal.proposal_id}",
         body=about(task, kind, proposal_id=proposal.proposal_id, revision=proposal.revision),
         asks=("reason", "until") if verb == "defer" else ("reason",),
+        needs_reason=kind in NEEDS_REASON,
         key=key,
     )

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import readable
 from crl_stream.dashboard.pages import marks, phrases
 from crl_stream.visible import visible
 
@@ -29,8 +30,8 @@ def render(template: str, **values: Any) -> str:
 
 
 def shown(value: Any) -> Any:
-    """Return a value as a page shows it: text from strangers without invisible characters, everything else as it is."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """Return a value as a page shows it: text without invisible characters, its instants to the second."""
+    return readable(visible(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache

@@ -119,12 +119,16 @@ def rollback_page(
 def _acts(fleet: Fleet, event: m.RollbackEvent, status: str) -> Iterator[orders.Order]:
     key = TaskKey(event.agent_name, event.task_type)
     snapshot = fleet.tasks.get(key)
-    if not event.enforced or status != "not reviewed":
+    if not event.enforced:
         return
-    yield orders.confirm(event)
-    if snapshot is None or snapshot.epoch == event.epoch:
-        yield orders.undo(event, last_time(fleet, event))
-        yield orders.hold(key)
+    if status == "not reviewed":
+        yield orders.confirm(event)
+        if snapshot is None or snapshot.epoch == event.epoch:
+            yield orders.undo(event, last_time(fleet, event), reach=touches(fleet, key))
+            yield orders.hold(key)
+    left = () if snapshot is None else (v for v in snapshot.variants if v.variant_id == event.from_variant)
+    if any(variant.quarantined and not variant.retired for variant in left):
+        yield orders.lift(key, [event.from_variant])
 
 
 def _cells(judged: m.Judged) -> list[Cell]:

@@ -11,6 +11,8 @@ import msgspec
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
+from crl_stream.core.monitor.evidence import threshold
+from crl_stream.core.policy import Degradation, Policy
 from crl_stream.dashboard.fleet import Fleet, active_of
 from crl_stream.dashboard.pages import marks, orders
 from crl_stream.dashboard.pages.conditions import state_of
@@ -27,6 +29,8 @@ from crl_stream.proposals.page import stands
 
 HISTORY: Final = 60
 """How many events the history lists."""
+RARE: Final = ("accept", "register", "retire", "rollout-start")
+"""Commands that are seldom needed at night; they are folded away."""
 VERDICTS: Final = {"HEALTHY": ("check", "ok"), "DEGRADED": ("warn", "bad"), "INCONCLUSIVE": ("dots", "")}
 
 
@@ -55,11 +59,19 @@ class RuntimeLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def task_page(
-    fleet: Fleet, key: TaskKey, viewer: Viewer, now: int, *, troubles: Sequence[str] = (), parts: bool = False
+    fleet: Fleet,
+    key: TaskKey,
+    viewer: Viewer,
+    now: int,
+    *,
+    policy: Policy | None = None,
+    troubles: Sequence[str] = (),
+    parts: bool = False,
 ) -> str:
     """Return the page of one task at ``now``; a page that says so if the fleet does not know the task.
 
-    ``parts`` changes nothing here; every page takes it.
+    ``policy`` is the one that judges the task, for the limits in the charts; without it, they show none. ``parts``
+    changes nothing here; every page takes it.
     """
     snapshot = fleet.tasks.get(key)
     if snapshot is None:
@@ -76,18 +88,19 @@ def task_page(
         task=snapshot,
         active=active,
         state=state_of(fleet, key, now),
-        facts=_facts(snapshot, active),
+        facts=_facts(snapshot, active, now),
         adopted="" if snapshot.adoption is None else followed(msgspec.to_builtins(snapshot.adoption)),
         touches=touches(fleet, key),
         latest=latest,
         fate="" if latest is None else status_of(latest, fates_of([latest], fleet.facts_of(key))[latest.rollback_id]),
         variants=[_variant(snapshot, variant) for variant in _sorted(snapshot)],
         acts=[scene.order(order) for order in acts_of(fleet, snapshot, latest, now)],
+        rare=RARE,
         nexts=list(nexts_of(snapshot, now)),
         runtimes=list(_runtimes(fleet, key, snapshot, now)),
         history=[(day, list(items)) for day, items in groupby(history[:HISTORY], lambda one: _day(one, now))],
         older=max(0, len(history) - HISTORY),
-        series=safe_json(series_of(fleet, key)),
+        series=safe_json(series_of(fleet, key, policy)),
         points=len(fleet.points_of(key)),
         parts=parts,
     )
@@ -97,11 +110,13 @@ def _day(one: Happening, now: int) -> str:
     return day_of(from_text(one.timestamp), now)
 
 
-def _facts(snapshot: m.TaskSnapshot, active: m.VariantSnapshot | None) -> list[tuple[str, str, str]]:
+def _facts(snapshot: m.TaskSnapshot, active: m.VariantSnapshot | None, now: int) -> list[tuple[str, str, str]]:
     """Return the six figures on top: name, figure, remark."""
     if active is None:
         return [("Active variant", "none", "no outcome yet")]
     waits = f"promotion waits {plural(snapshot.cooldown_left, 'outcome')}" if snapshot.cooldown_left else ""
+    if promotions_stopped(snapshot, now) is not None:
+        waits = "no promotions; rollbacks happen"
     window = active.window
     return [
         ("Active variant", active.variant_id, f"epoch {snapshot.epoch}"),
@@ -150,7 +165,7 @@ def acts_of(fleet: Fleet, snapshot: m.TaskSnapshot, latest: m.RollbackEvent | No
     """Return what a person can do about a task now, the undo first."""
     key = TaskKey(snapshot.agent_name, snapshot.task_type)
     if latest is not None and latest.enforced and latest.epoch == snapshot.epoch:
-        yield orders.undo(latest, last_time(fleet, latest))
+        yield orders.undo(latest, last_time(fleet, latest), reach=touches(fleet, key))
         yield orders.confirm(latest)
     if snapshot.held is not None and snapshot.held.scope == "task" and stands(snapshot.held, now):
         yield orders.resume(key, snapshot.held)
@@ -160,9 +175,26 @@ def acts_of(fleet: Fleet, snapshot: m.TaskSnapshot, latest: m.RollbackEvent | No
         yield orders.unpin(key, snapshot.pinned)
     elif snapshot.active_variant is not None:
         yield orders.pin(key, snapshot.active_variant, snapshot.epoch)
+    yield from _about_variants(fleet, key, snapshot)
+
+
+def _about_variants(fleet: Fleet, key: TaskKey, snapshot: m.TaskSnapshot) -> Iterator[orders.Order]:
+    """Return what a person can do with the variants of a task."""
     choices = [v.variant_id for v in snapshot.variants if not v.active and not v.retired]
+    reach, active = touches(fleet, key), snapshot.active_variant is not None
     if choices:
-        yield orders.activate(key, choices, snapshot.epoch)
+        yield orders.activate(key, choices, snapshot.epoch, reach)
+    if snapshot.rollout is not None:
+        yield from orders.steer_rollout(key, snapshot.rollout, reach)
+    elif choices and active:
+        yield orders.start_rollout(key, choices, snapshot.epoch, reach)
+    if quarantined := [v.variant_id for v in snapshot.variants if v.quarantined and not v.retired]:
+        yield orders.lift(key, quarantined)
+    if degraded := [v.variant_id for v in snapshot.variants if v.degraded and not v.retired]:
+        yield orders.accept(key, sorted(degraded, key=lambda name: name != snapshot.active_variant))
+    yield orders.register(key, [v.variant_id for v in snapshot.variants])
+    if choices:
+        yield orders.retire(key, choices)
 
 
 def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str, str]]:
@@ -194,6 +226,10 @@ def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str
                 f"{words}{where} by {order.actor}{until}{rest}",
                 (order.reason or "no reason given"),
             )
+    if (fleet := promotions_stopped(snapshot, now)) is not None:
+        until = f" until {fleet.until}" if fleet.until else ""
+        words = f"Promotions are stopped in the whole fleet by {fleet.actor}{until}; a rollback still protects"
+        yield "pause", "hold", words, fleet.reason or "no reason given"
     if (rollout := snapshot.rollout) is not None:
         share = f"{100 * rollout.share:.3g} %, stage {rollout.stage} of {len(rollout.stages)}"
         yield "up", "info", f"{rollout.variant_id} is rolled out by {rollout.actor}: {share}", rollout.waits_for
@@ -209,6 +245,12 @@ def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str
     for variant in snapshot.variants:
         if variant.not_applied:
             yield "up", "", f"{variant.variant_id} is not active yet: {variant.not_applied}", variant.reasoning
+
+
+def promotions_stopped(snapshot: m.TaskSnapshot, now: int) -> m.Order | None:
+    """Return the hold of the fleet that stops only promotions, if there is one."""
+    fleet = snapshot.fleet_held
+    return fleet if fleet is not None and fleet.stops == "promotions" and stands(fleet, now) else None
 
 
 def _runtimes(fleet: Fleet, key: TaskKey, snapshot: m.TaskSnapshot, now: int) -> Iterator[RuntimeLine]:
@@ -249,13 +291,20 @@ def _is_told_otherwise(fact: Any) -> bool:
     return isinstance(fact, m.Decision) and fact.decision == "no_action"
 
 
-def series_of(fleet: Fleet, key: TaskKey) -> dict[str, Any]:
-    """Return the course of the active variant for the charts: one list of numbers for each line."""
+def series_of(fleet: Fleet, key: TaskKey, policy: Policy | None = None) -> dict[str, Any]:
+    """Return the course of the active variant for the charts: one list of numbers for each line.
+
+    ``limit`` is the success rate below which the rule calls the active variant degraded, ``needed`` the evidence that a
+    rollback needs besides; empty and None if the policy is not known, or needs no evidence.
+    """
     points = fleet.points_of(key)
+    limits = None if policy is None else policy.degradation
     return {
         "time": [point.time / 1_000 for point in points],
         "success": [point.success_rate for point in points],
         "baseline": [point.baseline for point in points],
+        "limit": [] if limits is None else [_limit_of(point.baseline, limits) for point in points],
+        "needed": threshold(limits) if limits is not None and limits.guard == "evidence" else None,
         "reward": [point.avg_reward for point in points],
         "q": [point.q_value for point in points],
         "evidence": [min(point.e_value, 1e12) for point in points],
@@ -267,3 +316,9 @@ def series_of(fleet: Fleet, key: TaskKey) -> dict[str, Any]:
             if event.enforced
         ],
     }
+
+
+def _limit_of(baseline: float, limits: Degradation) -> float:
+    """Return the success rate below which a full window is degraded: its drop exceeds both the share and the floor."""
+    by_drop = baseline * (1.0 - limits.success_drop)
+    return max(0.0, min(by_drop, baseline - limits.success_floor / limits.lookback_window))

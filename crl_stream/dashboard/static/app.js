@@ -12,6 +12,7 @@
   const island = (id) => { const el = document.getElementById(id); return el ? JSON.parse(el.textContent) : null; };
   const thousands = (n) => n.toLocaleString("en");
   const evidence = (v) => (v < 1e6 ? thousands(Math.round(v)) : v.toExponential(0));
+  const readable = (text) => text.replace(/(\S |\()(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d{3}Z/g, "$1$2 $3 UTC"); // as core.instant does
   function safe(f) { try { return f(); } catch { return null; } }
 
   /* ---- theme: the system's, unless somebody chose ---------------------------------------------------------- */
@@ -194,24 +195,42 @@
     $("[value=cancel]", dialog).textContent = "Cancel";
     write(form(dialog));
   }
+  const quoted = (value) => (/^[\w.:,@/+-]+$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`);
+  const isOff = (field) => (field.type === "checkbox" || field.type === "radio") && !field.checked;
   function write(at) {
     const code = $("[data-command]", at);
     let text = code.dataset.command;
-    $$("[data-word]", at).forEach((field) => { text = text.replace(field.dataset.word, field.value); });
-    $$("[data-flag]", at).filter((field) => field.value.trim()).forEach((field) => {
-      const value = field.value.trim();
-      text += ` ${field.dataset.flag} ${/^[\w.:-]+$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`}`;
+    $$("[data-word]", at).forEach((field) => { text = text.replace(field.dataset.word, quoted(field.value.trim() || field.dataset.word)); });
+    $$("[data-flag]", at).filter((field) => field.value.trim() && field.dataset.flag && !isOff(field)).forEach((field) => {
+      text += /^(switch|option)$/.test(field.dataset.kind) ? ` ${field.dataset.flag}` : ` ${field.dataset.flag} ${quoted(field.value.trim())}`;
     });
     put(code, text);
   }
-  document.addEventListener("input", (event) => { const at = event.target.closest("dialog form"); if (at) write(at); });
+  document.addEventListener("input", (event) => {
+    const at = event.target.closest("dialog form");
+    if (!at) return;
+    event.target.setCustomValidity?.("");
+    write(at);
+  });
+  const MEANS = {
+    number: Number, day: (text) => `${text}T00:00:00Z`, switch: () => true,
+    shares: (text) => text.split(",").map((part) => Number(part.replace("%", "").trim()) / 100),
+    json: (text) => { const found = JSON.parse(text); if (typeof found !== "object" || !found || Array.isArray(found)) throw new Error("no object"); return found; },
+  };
+  const WRONG = { json: "This is not a JSON object.", shares: "Write percentages between 0 and 100, such as 5,25,50." };
   function bodyOf(at) {
     const body = JSON.parse(at.dataset.body);
-    $$("[name]", at).forEach((field) => {
-      const value = field.value.trim();
-      if (!value) return;
-      body[field.name] = field.name === "hours" ? Number(value) : field.type === "date" ? `${value}T00:00:00Z` : value;
-    });
+    for (const field of $$("[name]", at)) {
+      const text = field.value.trim();
+      if (!text || isOff(field)) continue;
+      const value = safe(() => (MEANS[field.dataset.kind] ?? String)(text));
+      if (value === null || (field.dataset.kind === "shares" && !value.every((share) => share > 0 && share < 1))) {
+        field.setCustomValidity(WRONG[field.dataset.kind] ?? "This is not a valid value.");
+        field.reportValidity();
+        return null;
+      }
+      body[field.name] = value;
+    }
     return body;
   }
   document.addEventListener("submit", async (event) => {
@@ -220,18 +239,20 @@
     event.preventDefault();
     const dialog = at.closest("dialog"), send = $("[type=submit]", at), answer = $("[data-answer]", at);
     if (!at.reportValidity() || send.getAttribute("aria-busy")) return;
+    const order = bodyOf(at);
+    if (!order) return;
     send.setAttribute("aria-busy", "true");
     answer.className = "answer"; answer.textContent = "Sending. Waiting for the monitor's answer…";
     try {
       const reply = await fetch(`${base}/commands`, {
         method: "POST",
         headers: { "Content-Type": "application/json", "X-CRL-Token": root.dataset.csrf },
-        body: JSON.stringify(bodyOf(at)),
+        body: JSON.stringify(order),
       });
       const said = await reply.json();
       if (said.outcome) {
         answer.className = `answer ${said.outcome === "applied" ? "ok" : "bad"}`;
-        answer.textContent = `${said.outcome === "applied" ? "Applied" : "Refused"}: ${said.detail}`;
+        answer.textContent = `${said.outcome === "applied" ? "Applied" : "Refused"}: ${readable(said.detail)}`;
         send.hidden = true;
         $("[value=cancel]", dialog).textContent = "Close";
         $("[value=cancel]", dialog).focus();
@@ -385,20 +406,40 @@
   function plotAll() {
     if (!charts || typeof uPlot === "undefined") return;
     const d = island("series");
-    if (charts.dataset.drawn === JSON.stringify([d.time, root.dataset.theme, charts.clientWidth])) return;
-    charts.dataset.drawn = JSON.stringify([d.time, root.dataset.theme, charts.clientWidth]);
+    if (charts.dataset.drawn === JSON.stringify([d.time, d.limit.length, root.dataset.theme, charts.clientWidth])) return;
+    charts.dataset.drawn = JSON.stringify([d.time, d.limit.length, root.dataset.theme, charts.clientWidth]);
     plots.forEach((p) => p.destroy()); plots = []; charts.replaceChildren(); chosen = null;
     if (d.time.length < 2) { charts.classList.add("bare"); charts.textContent = "The charts begin with the second snapshot of the task that this page has seen."; point(null); return; }
     charts.classList.remove("bare");
-    const text = colour("text"), dim = colour("text-3"), line = colour("line"), bad = colour("bad-fill");
+    const good = colour("ok-fill"), text = colour("text"), dim = colour("text-3"), line = colour("line"), bad = colour("bad-fill");
     const font = `11.5px ${getComputedStyle(document.body).fontFamily}`;
     const percent = (v) => `${Math.round(v * 100)}%`;
     const lanes = [
-      { name: "Success rate", data: [d.success, d.baseline], f: percent, range: [0, 1] },
+      { name: "Success rate", data: [d.success, d.baseline], f: percent, range: [0, 1], shade: (u) => d.limit.length && shadeBelow(u) },
       { name: "Average reward", data: [d.reward], f: (v) => v.toFixed(2) },
       { name: "Q-value", data: [d.q], f: (v) => v.toFixed(2) },
-      { name: "Evidence", data: [d.evidence.map((v) => Math.max(1, v))], log: true, f: evidence },
+      { name: "Evidence", data: [d.evidence.map((v) => Math.max(1, v))], log: true, f: evidence, shade: (u) => d.needed && band(u, d.needed, u.scales.y.max, bad, 0.09) },
     ];
+    /* The band below which the active variant is degraded, and the room above it up to its baseline. */
+    function fill(u, above, below, tint, strength) {
+      const c = u.ctx, x = (k) => u.valToPos(d.time[k], "x", true), y = (v) => u.valToPos(v, "y", true), last = d.time.length - 1;
+      c.save(); c.beginPath(); c.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height); c.clip(); c.beginPath();
+      for (let k = 0; k <= last; k++) { if (k) c.lineTo(x(k), y(above(k - 1))); c.lineTo(x(k), y(above(k))); }
+      for (let k = last; k >= 0; k--) { c.lineTo(x(k), y(below(k))); if (k) c.lineTo(x(k), y(below(k - 1))); }
+      c.closePath(); c.globalAlpha = strength; c.fillStyle = tint; c.fill(); c.restore();
+    }
+    function edge(u, at, tint) {
+      const c = u.ctx, x = (k) => u.valToPos(d.time[k], "x", true), y = (k) => u.valToPos(at(k), "y", true);
+      c.save(); c.beginPath(); c.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height); c.clip(); c.beginPath();
+      d.time.forEach((_, k) => { if (k) c.lineTo(x(k), y(k - 1)); c.lineTo(x(k), y(k)); });
+      c.strokeStyle = tint; c.lineWidth = devicePixelRatio; c.stroke(); c.restore();
+    }
+    function band(u, low, high, tint, strength) { if (low < high) { fill(u, () => high, () => low, tint, strength); edge(u, () => low, tint); } }
+    function shadeBelow(u) {
+      fill(u, (k) => d.baseline[k], (k) => d.limit[k], good, 0.14);
+      fill(u, (k) => d.limit[k], () => 0, bad, 0.09);
+      edge(u, (k) => d.limit[k], bad);
+    }
     const changes = d.epoch.map((e, k) => (k && e !== d.epoch[k - 1] ? d.time[k] : null)).filter(Boolean);
     const mark = (u) => {
       const c = u.ctx, [top, bottom] = [u.bbox.top, u.bbox.top + u.bbox.height];
@@ -411,11 +452,13 @@
       }
       c.restore();
     };
+    const lowest = d.limit[d.limit.length - 1], needed = d.needed;
+    const about = [`of ${percent(d.baseline[d.baseline.length - 1])}, dashed${lowest === undefined ? "" : `; degraded below ${percent(lowest)}, shaded`}`, "", "", needed ? `a rollback needs ${evidence(needed)}, shaded` : ""];
     lanes.forEach((lane, n) => {
       const head = document.createElement("p");
       head.className = "lane-name";
       const last = lane.data[0][lane.data[0].length - 1];
-      head.innerHTML = `<b>${lane.name}</b> ${lane.f(last)}${n ? "" : ` <span>of ${lane.f(d.baseline[d.baseline.length - 1])}, dashed</span>`}`;
+      head.innerHTML = `<b>${lane.name}</b> ${lane.f(last)}${!about[n] ? "" : ` <span>${about[n]}</span>`}`;
       charts.append(head);
       const axis = { stroke: dim, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
       plots.push(new uPlot({
@@ -429,10 +472,28 @@
             values: (u, ticks) => ticks.map((v) => (v === null ? "" : lane.f(v))) },
         ],
         series: [{}, { stroke: text, width: 1.75, points: { show: false } }, { stroke: dim, width: 1, dash: [4, 4], points: { show: false } }].slice(0, lane.data.length + 1),
-        hooks: { draw: [mark], setCursor: [(u) => { if (n === 0) point(u.cursor.idx ?? null); }] },
+        hooks: { drawClear: [(u) => lane.shade?.(u)], draw: [mark], setCursor: [(u) => { if (n === 0) point(u.cursor.idx ?? null); }] },
       }, [d.time, ...lane.data], charts));
     });
+    drawActive(d);
     point(null);
+  }
+  /* Which variant was active when: a lane on the same axis as the charts, one box for each epoch. */
+  function drawActive(d) {
+    const u = plots[0], left = u.over.offsetLeft, width = u.over.clientWidth, x = (t) => Math.max(0, Math.min(width, u.valToPos(t, "x"))), boxes = [];
+    d.epoch.forEach((epoch, k) => {
+      if (k && epoch === d.epoch[k - 1]) return;
+      let end = k;
+      while (end + 1 < d.epoch.length && d.epoch[end + 1] === epoch) end++;
+      boxes.push([x(d.time[k]), end + 1 < d.epoch.length ? x(d.time[end + 1]) : width, d.variant[k], epoch, end === d.epoch.length - 1]);
+    });
+    const lane = document.createElement("div");
+    lane.className = "actives";
+    lane.innerHTML = `<svg aria-hidden="true" width="${left + width}" height="24"><text class="lab" x="0" y="16">Active</text>` + boxes.map(([from, to, variant, epoch, now]) => {
+      const size = Math.max(2, to - from), label = `${variant} · epoch ${epoch}`, fits = size > 7 * label.length ? label : size > 7 * variant.length + 12 ? variant : "";
+      return `<svg x="${(left + from).toFixed(1)}" width="${size.toFixed(1)}" height="24"><title>${esc(label)}</title><rect class="${now ? "now" : ""}" x=".5" y="1.5" width="${Math.max(1, size - 1).toFixed(1)}" height="21" rx="4"></rect><text x="8" y="16">${esc(fits)}</text></svg>`;
+    }).join("") + "</svg>";
+    charts.prepend(lane);
   }
   function point(k) {
     const out = $("[data-readout]"), d = island("series"), last = d.time.length - 1;

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from crl_stream.dashboard.web.access import Refusal
 
-MOST_BODY: Final = 16_384
+MOST_BODY: Final = 32_768
 """Bytes that a request may carry."""
 BODY_SECONDS: Final = 5.0
 """How long a request may take to send its body."""

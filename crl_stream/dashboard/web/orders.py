@@ -10,6 +10,7 @@ The answer is that of the monitor, ``{"outcome": "applied"|"refused", "detail", 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,8 +22,8 @@ from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.web.access import Refusal
 from crl_stream.errors import CommandRefused, CrlError, UsageError
-from crl_stream.kafka.commands import fleet_command, give, give_all, task_command
-from crl_stream.kafka.fleet_orders import answer_document, answer_summary, answer_trouble, valid_hours
+from crl_stream.kafka.commands import check_reason, fleet_command, give, give_all, task_command
+from crl_stream.kafka.fleet_orders import PUT_BACK, answer_document, answer_summary, answer_trouble, valid_hours
 from crl_stream.kafka.session import Access
 from crl_stream.proposals.standing import status_at
 from crl_stream.wire.strict_json import Bad, parse_object
@@ -34,23 +35,28 @@ TASK_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {
     m.ResumeTask: (),
     m.PinVariant: ("expected_epoch", "variant_id", "hours"),
     m.UnpinVariant: (),
-    m.ActivateVariant: ("expected_epoch", "variant_id"),
+    m.ActivateVariant: ("expected_epoch", "variant_id", "untested"),
+    m.RegisterVariant: (
+        *("variant_id", "parent", "provider", "model", "model_tier", "temperature", "configuration", "ref"),
+    ),
+    m.RetireVariant: ("variant_id",),
     m.LiftQuarantine: ("variant_id",),
     m.AcceptLevel: ("variant_id",),
+    m.StartRollout: ("expected_epoch", "variant_id", "stages", "min_outcomes"),
     m.PauseRollout: ("rollout_id",),
     m.ResumeRollout: ("rollout_id",),
-    m.PromoteRollout: ("rollout_id", "stage"),
+    m.PromoteRollout: ("rollout_id", "stage", "full"),
     m.AbortRollout: ("rollout_id",),
     m.ApproveProposal: ("proposal_id", "revision"),
     m.RejectProposal: ("proposal_id", "revision"),
     m.DeferProposal: ("proposal_id", "revision", "until"),
 }
 """The commands about one task and the fields that a page may give."""
-FLEET_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {m.HoldAll: ("hours",), m.ResumeAll: ()}
+FLEET_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {m.HoldAll: ("hours", "stops"), m.ResumeAll: ()}
 FIELDS: Final = {**TASK_FIELDS, **FLEET_FIELDS}
 KINDS: Final = {kind.__name__: kind for kind in FIELDS}
 REVIEWS: Final = (m.ApproveProposal, m.RejectProposal, m.DeferProposal)
-NEEDS_EPOCH: Final = (m.UndoRollback, m.ActivateVariant, m.PinVariant)
+NEEDS_EPOCH: Final = (m.UndoRollback, m.ActivateVariant, m.PinVariant, m.StartRollout)
 """Commands that are meant for the state that the person saw."""
 MOST_REASON: Final = 2_000
 """Characters that a reason may have, as the commands themselves say."""
@@ -81,9 +87,13 @@ def read_order(body: bytes) -> dict[str, Any]:
     allowed |= {"agent_name", "task_type"} if kind in TASK_FIELDS else set()
     if set(found) - allowed:
         raise Refusal(400, "The command has an unknown field.", f"allowed: {sorted(allowed)}")
-    reason = found.get("reason")
-    if not isinstance(reason, str) or not reason.strip():
-        raise Refusal(400, "Every command needs a reason; it is published with the result.", "write why")
+    reason = found.get("reason", "")
+    if not isinstance(reason, str):
+        raise Refusal(400, "The reason of a command is a text.", "write why, or leave it out")
+    try:
+        check_reason(kind, reason)
+    except UsageError as error:
+        raise Refusal(400, error.message, "write why") from None
     if len(reason.strip()) > MOST_REASON:
         length = f"{len(reason.strip()):,} characters"
         raise Refusal(400, f"The reason has {length}, and at most {MOST_REASON:,} are allowed.", "shorten it")
@@ -94,7 +104,7 @@ def make_command(fleet: Fleet, order: Mapping[str, Any], actor: str, now: int) -
     """Return the command for the fields that were read; refuse one about an unknown task or proposal."""
     kind = KINDS[order["command"]]
     fields = {name: value for name in FIELDS[kind] if (value := order.get(name)) is not None}
-    fields["reason"] = order["reason"].strip()
+    fields["reason"] = order.get("reason", "").strip()
     if kind in FLEET_FIELDS:
         return _checked(fleet_command(kind, valid_hours=valid_hours(kind, fields.get("hours")), actor=actor, **fields))
     agent_name, task_type = order.get("agent_name"), order.get("task_type")
@@ -135,8 +145,11 @@ def _checked(command: Any) -> Any:
     """Return the command if its fields have the right types and ranges."""
     try:
         return msgspec.convert(msgspec.to_builtins(command), type(command))
-    except msgspec.ValidationError:
-        raise Refusal(400, "A field of the command has an invalid value.", "reload the page") from None
+    except msgspec.ValidationError as error:
+        # Only the field is named: what was sent is not repeated.
+        name = re.search(r"at `\$\.(\w+)", str(error))
+        which = f"The field {name[1]}" if name is not None else "A field"
+        raise Refusal(400, f"{which} of the command has an invalid value.", "correct it, or reload the page") from None
 
 
 async def carry_out(access: Access, command: Any, timeout: float = ANSWER_SECONDS) -> Ordered:
@@ -147,7 +160,10 @@ async def carry_out(access: Access, command: Any, timeout: float = ANSWER_SECOND
             if (trouble := answer_trouble(command, answer, timeout)) is not None:
                 raise trouble
             body = answer_document(command, answer)
-            return Ordered(outcome="applied", detail=answer_summary(command, answer), result=body)
+            detail = answer_summary(command, answer)
+            if isinstance(command, m.HoldAll):
+                detail = f"{detail}. {PUT_BACK}"
+            return Ordered(outcome="applied", detail=detail, result=body)
         result = await give(access, command, timeout)
         return Ordered(outcome="applied", detail=result.detail, result=result)
     except CommandRefused as refused:

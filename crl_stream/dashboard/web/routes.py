@@ -11,7 +11,6 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.core.instant import from_text
 from crl_stream.core.policy import Policy, PolicySet
@@ -40,6 +39,7 @@ log = logging.getLogger(__name__)
 
 READ_SECONDS: Final = 20.0
 """How long an answer that is read from Kafka may take."""
+ASK_AGAIN_MS: Final = 60_000
 POLICY_SECONDS: Final = 3.0
 """How long the page of a rollback waits for the policy that judged it; without it, the page shows no limits."""
 POLICIES_KEPT: Final = 32
@@ -69,6 +69,8 @@ class Dashboard:
         self._reading = asyncio.Semaphore(1)
         self._in_hand: set[asyncio.Task[Any]] = set()
         self._policies: dict[str, PolicySet] = {}
+        self._not_found: dict[str, int] = {}
+        """The policy that was looked for last, and when, so that pages do not wait for it again and again."""
         self._streams = 0
         """Open streams, and requests for one that wait until the fleet is known."""
 
@@ -212,7 +214,9 @@ class Dashboard:
             raise Refusal(404, "There is no such task.", "the page of the fleet lists all tasks")
         if not as_page:
             return document(documents.task_document(fleet, key, now, standing(self.hub)))
-        return _packed(page(pages.task_page(fleet, key, self._viewer(caller), now, **self._extra(request))))
+        snapshot, extra = fleet.tasks[key], self._extra(request)
+        policy = await self._policy_of(key, snapshot.policy_hash, snapshot.timestamp, ask=not extra.get("parts"))
+        return _packed(page(pages.task_page(fleet, key, self._viewer(caller), now, policy=policy, **extra)))
 
     async def _rollback(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         await self._followed()
@@ -225,23 +229,30 @@ class Dashboard:
             )
         if not as_page:
             return document(documents.rollback_document(fleet, name, now, standing(self.hub)))
-        policy = await self._policy_of(fleet.rollbacks[name])
+        event = fleet.rollbacks[name]
+        policy = await self._policy_of(
+            TaskKey(event.agent_name, event.task_type), event.policy_hash, event.timestamp, ask=True
+        )
         viewer = self._viewer(caller)
         return _packed(page(pages.rollback_page(fleet, name, viewer, now, policy=policy, **self._extra(request))))
 
-    async def _policy_of(self, event: m.RollbackEvent) -> Policy | None:
-        """Return the policy that judged a rollback; None if it is not known, or Kafka does not tell it soon."""
-        digest = event.policy_hash
+    async def _policy_of(self, key: TaskKey, digest: str, timestamp: str, *, ask: bool) -> Policy | None:
+        """Return the policy that judged a task at a time; None if it is not known, or Kafka does not tell it soon.
+
+        Without ``ask``, only what is known already is looked at, because a part of a page must not wait.
+        """
         found = known_policies(self._settings, digest) or self._policies.get(digest)
-        if found is None and not self.hub.trouble:
+        rested = now_ms() - self._not_found.get(digest, 0) > ASK_AGAIN_MS
+        if found is None and ask and rested and not self.hub.trouble:
+            self._not_found = {digest: now_ms()}
             with contextlib.suppress(CrlError, TimeoutError):
                 async with asyncio.timeout(POLICY_SECONDS), self._reading:
-                    command = await find_policy(self._kafka, digest, from_text(event.timestamp))
+                    command = await find_policy(self._kafka, digest, from_text(timestamp))
                 if command is not None:
                     found = self._policies[digest] = command.command.policy
                     while len(self._policies) > POLICIES_KEPT:
                         del self._policies[next(iter(self._policies))]
-        return None if found is None else found.for_task(TaskKey(event.agent_name, event.task_type))
+        return None if found is None else found.for_task(key)
 
     async def _why_not(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         if "parts" in request.query:

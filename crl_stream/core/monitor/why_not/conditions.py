@@ -16,6 +16,7 @@ from crl_stream.core.monitor.evidence import e_value
 from crl_stream.core.monitor.grounds import source_of
 from crl_stream.core.monitor.row import MICRO, RETIRED, StandingOrder, Sums, TaskRow, Variant
 from crl_stream.core.monitor.rules import Rules
+from crl_stream.core.monitor.standing_orders import stops_all
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.verdict import DEGRADED, Verdict, baseline_of
 
@@ -166,16 +167,23 @@ def mode_condition(turn: Turn, what: str) -> Condition:
     return Condition("mode", "the mode allows it", turn.rules.enforced, text)
 
 
-def hold_conditions(turn: Turn) -> list[Condition]:
-    """Return whether neither the task nor the fleet is held."""
+def hold_conditions(turn: Turn, *, promotes: bool = False) -> list[Condition]:
+    """Return whether neither the task nor the fleet is held.
+
+    ``promotes`` is whether a hold on the promotions of the fleet stops the step too.
+    """
     row, fleet = turn.row, turn.at.fleet
+    held = "the fleet is held" if stops_all(fleet) else "promotions are stopped in the whole fleet"
+    words = _order(row, fleet, held, "no hold on the fleet", "crl resume --all releases it")
+    if fleet is not None and not stops_all(fleet) and not promotes:
+        words = f"{words}; this does not stop protection"
     return [
         Condition("hold", "the task is not held", row.held is None, _order(row, row.held, "held", "no hold")),
         Condition(
             "fleet_hold",
             "the fleet is not held",
-            fleet is None,
-            _order(row, fleet, "the fleet is held", "no hold on the fleet", "crl resume --all releases it"),
+            fleet is None if promotes else not stops_all(fleet),
+            words,
         ),
     ]
 

@@ -148,7 +148,7 @@ def promotion_conditions(turn: Turn, acted: str | None) -> list[Condition]:
     return [
         nothing_before(acted),
         pin_condition(row),
-        *hold_conditions(turn),
+        *hold_conditions(turn, promotes=True),
         Condition(
             "rollout",
             "no rollout is in progress",

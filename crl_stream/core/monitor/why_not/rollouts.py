@@ -55,7 +55,7 @@ def about_rollout(turn: Turn, acted: str | None) -> list[Question]:
             float(policy.rollout.patience),
         ),
         mode_condition(turn, "rollouts"),
-        *hold_conditions(turn),
+        *hold_conditions(turn, promotes=True),
     ]
     passes = has(changes, c.StagePassed) or has(changes, c.Activated)
     ends = has(changes, c.RolloutStalled) or has(changes, c.RolloutAborted)
@@ -81,7 +81,7 @@ def _stage_conditions(turn: Turn) -> list[Condition]:
         ),
         mode_condition(turn, "rollouts"),
         pin_condition(row),
-        *hold_conditions(turn),
+        *hold_conditions(turn, promotes=True),
         no_incident(row),
     ]
     for key, name in (("candidate", rollout.variant_id), ("active", row.active)):

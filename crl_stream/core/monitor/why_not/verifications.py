@@ -12,6 +12,7 @@ from crl_stream.core.monitor.common_cause import (
 )
 from crl_stream.core.monitor.fall import began_at
 from crl_stream.core.monitor.promise import compare, is_better, promise_of
+from crl_stream.core.monitor.rollout import is_held
 from crl_stream.core.monitor.row import Variant
 from crl_stream.core.monitor.tags import covers, tags_of
 from crl_stream.core.monitor.turn import Turn
@@ -39,7 +40,7 @@ def about_verification(turn: Turn, target: Variant, acted: str | None = None) ->
     }
     if left is None:
         return [Question(key, target.variant_id, title, False, begin) for key, title in titles.items()]
-    back, may_act = row.variants.get(left.variant_id), turn.rules.enforced and not (row.held or turn.at.fleet)
+    back, may_act = row.variants.get(left.variant_id), turn.rules.enforced and not is_held(turn)
     usable = is_usable(back) and turn.policy.rollback.verify
     words = "off (rollback.verify)" if not turn.policy.rollback.verify else f"{left.variant_id} can be used again"
     words = words if is_usable(back) else f"{left.variant_id} is retired or forgotten"

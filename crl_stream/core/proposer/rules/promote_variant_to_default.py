@@ -116,4 +116,5 @@ def _applies_itself(view: View, rival: VariantSnapshot) -> bool:
         and rival.n_visits < view.limits.min_invocations
         and snapshot.mode == "enforce"
         and snapshot.held is None
+        and snapshot.fleet_held is None
     )
