@@ -12,7 +12,7 @@ import typer
 from crl_stream.cli.clock import now_ms
 from crl_stream.cli.session import Session
 from crl_stream.cli.talk import LogLines, say, show, show_json
-from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.instant import from_text, readable, to_text
 from crl_stream.core.messages import Overview
 from crl_stream.core.overview import Condition
 from crl_stream.dashboard.findings import troubles_of
@@ -68,7 +68,7 @@ def dashboard(
         )
         return
     # Write bytes, so that a mail from cron is the same under any locale.
-    sys.stdout.buffer.write(visible_lines(render(overview, now, troubles)).encode())
+    sys.stdout.buffer.write(readable(visible_lines(render(overview, now, troubles))).encode())
     sys.stdout.buffer.flush()
 
 
