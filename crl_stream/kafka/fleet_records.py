@@ -27,11 +27,11 @@ LEAST_READ: Final = 300
 """How many of them are read from each partition, even if there are many partitions."""
 POLL_MS: Final = 250
 AT_ONCE: Final = 200
-"""Records decoded at a time: the event loop may be that of a worker, which has other work."""
+"""Records decoded at a time, so that pages are answered meanwhile."""
 CHECK_SECONDS: Final = 3.0
 """Seconds between two looks at the ids of the topics; a topic that was made again has another id."""
 ANSWER_SECONDS: Final = 1.0
-"""How long such a look may take; meanwhile nothing is read."""
+"""How long such a look may take."""
 
 
 class Batch(NamedTuple):
@@ -78,6 +78,7 @@ async def follow_fleet(
     names = Topics(kafka.topic_prefix)
     topics = {names(topic): topic for topic in (*states, *events)}
     consumer = KafkaSession(kafka).consumer(follows=True, auto_offset_reset="earliest")
+    looking: asyncio.Task[dict[str, TopicState]] | None = None
     try:
         with reaching(kafka):
             await consumer.start()
@@ -89,6 +90,7 @@ async def follow_fleet(
             followed.forget()
             yield Batch([], False, 0.0, made_again=topics[other])
         followed.ids |= {name: state.id for name, state in there.items() if state.id != NO_ID}
+        looking = asyncio.create_task(_look_again(consumer, topics))
         consumer.assign(places)
         partitions = {name: sum(place.topic == name for place in places) for name in topics}
         start: Offsets = {}
@@ -99,15 +101,14 @@ async def follow_fleet(
             consumer.seek(place, start[place])
         left = {place for place in places if end[place] > start[place]}
         total = sum(end[place] - start[place] for place in left)
-        answered, silent, checked = 0, 0.0, time.monotonic()
+        answered, silent = 0, 0.0
         while True:
             began = time.monotonic()
             with reaching(kafka):
                 polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=AT_ONCE)
                 left = {place for place in left if await consumer.position(place) < end[place]} if left else left
-                if began - checked >= CHECK_SECONDS:
-                    # It follows the poll, so a batch of a topic that was made again before is not passed on.
-                    there, checked = await _looked_at(consumer, topics), time.monotonic()
+                if looking.done():
+                    there, looking = looking.result(), asyncio.create_task(_look_again(consumer, topics))
             silent += time.monotonic() - began
             if (latest := answered_at(consumer, places)) != answered:
                 answered, silent = latest, 0.0
@@ -120,6 +121,8 @@ async def follow_fleet(
             followed.positions |= {place: stretch.end for place, stretch in polled.items()}
             await asyncio.sleep(0)
     finally:
+        if looking is not None:
+            looking.cancel()
         await asyncio.shield(consumer.stop())
 
 
@@ -131,8 +134,9 @@ async def _described(consumer: LogConsumer, topics: Iterable[str]) -> dict[str, 
     return there
 
 
-async def _looked_at(consumer: LogConsumer, topics: Iterable[str]) -> dict[str, TopicState]:
-    """Return the topics as Kafka describes them now; nothing while it does not answer, which others notice."""
+async def _look_again(consumer: LogConsumer, topics: Iterable[str]) -> dict[str, TopicState]:
+    """Return the topics as Kafka describes them after a while; nothing if it does not answer, which others notice."""
+    await asyncio.sleep(CHECK_SECONDS)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await _described(consumer, topics)
