@@ -85,7 +85,7 @@ def stop_all(fleet: Fleet) -> Order:
         name="hold-all",
         label="Stop all…",
         title="Stop automatic changes for every task?",
-        confirm="Stop all",
+        confirm="Stop",
         tone="danger",
         effects=[
             (
@@ -93,7 +93,7 @@ def stop_all(fleet: Fleet) -> Order:
                 "",
                 f"One command for {plural(len(fleet.tasks), 'task')}, and for those that are new. Alerts continue.",
             ),
-            ("eye", "", "It ends after these hours, or when someone resumes."),
+            ("eye", "", "It ends after the hours below, or when someone resumes."),
             ("undo", "", PUT_BACK),
         ],
         command="crl hold --all",
