@@ -19,7 +19,7 @@ from crl_stream.cli.application import app
 from crl_stream.cli.status_text import row_of as status_row
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.instant import from_text
+from crl_stream.core.instant import from_text, readable
 from crl_stream.core.overview import Condition
 from crl_stream.core.policy import Policy
 from crl_stream.dashboard import entries, pages
@@ -250,7 +250,7 @@ def test_the_five_sections_have_the_words_and_figures_of_the_text_dashboard(whic
         assert f"{name}: {total}" in text
         assert squeezed(f"{name} {total:,}") in shown
     for concern in condition.concerns:
-        assert squeezed(concern) in shown
+        assert squeezed(readable(concern)) in shown
     for note in overview.rollbacks:
         fields = dict(entries.rollback_fields(note))
         assert squeezed(fields["Reason"]) in shown
@@ -262,7 +262,7 @@ def test_the_five_sections_have_the_words_and_figures_of_the_text_dashboard(whic
     for standing in overview.degraded:
         for name, words in entries.degradation_fields(standing):
             if name in {"Reason", "Status", "Now"}:
-                assert squeezed(words) in shown, name
+                assert squeezed(readable(words)) in shown, name
     for standing in [one for one in overview.high_confidence if not one.active][:6]:
         for _, words in entries.high_confidence_fields(standing):
             assert squeezed(words) in shown
