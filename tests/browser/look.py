@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import time
@@ -93,6 +94,13 @@ class Looker:
 
     def shot(self, path: str, *, full: bool = False) -> None:
         self.page.screenshot(path=path, full_page=full)
+
+    def picture(self, path: str, quality: int = 60) -> None:
+        """Write what is shown as a small WebP file, which Playwright itself cannot."""
+        assert self._context is not None
+        given = {"format": "webp", "quality": quality}
+        found = self._context.new_cdp_session(self.page).send("Page.captureScreenshot", given)
+        Path(path).write_bytes(base64.b64decode(found["data"]))
 
     def errors(self) -> list[str]:
         found, self._errors = self._errors, []

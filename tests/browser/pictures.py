@@ -1,14 +1,13 @@
 """Takes the pictures of docs/dashboard: every page and state, light and dark, 1440 and 390 wide.
 
 ``python -m pytest tests/browser/pictures.py`` takes them; ``CRL_PICTURES`` names the folder (default: docs/dashboard).
-It needs ImageMagick's ``convert`` for small files.  Look at each picture before you commit it.
+Look at each picture before you commit it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from browser.fleets import Teller
 from browser.serving import Served, serving
 from browser.test_pages import ROLLED_BACK, enter, paths_of
 from crl_stream.core import messages as m
+from crl_stream.dashboard.web.limits import RateLimit
 
 pytestmark = pytest.mark.browser
 FOLDER = Path(os.environ.get("CRL_PICTURES", ROOT / "docs" / "dashboard"))
@@ -28,19 +28,16 @@ LOOKS = [(end, size, scheme) for end, size in (("", WIDE), ("-phone", PHONE)) fo
 
 
 @pytest.fixture(autouse=True)
-def folder() -> None:
-    """Make the folder of the pictures."""
+def many_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the folder of the pictures, and let one browser sign in for each of them."""
     FOLDER.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(RateLimit, "allows", lambda *_: True)
 
 
 async def take(browser: Chromium, name: str) -> None:
     """Take a picture of what is shown, as a small file."""
     await asyncio.sleep(0.4)  # charts and fonts
-    raw, target = FOLDER / f"{name}.png", FOLDER / f"{name}.webp"
-    await browser.shot(str(raw))
-    process = await asyncio.create_subprocess_exec("convert", str(raw), "-quality", "60", str(target))
-    assert await process.wait() == 0
-    raw.unlink()
+    await browser.picture(str(FOLDER / f"{name}.webp"))
 
 
 async def in_every_look(
@@ -53,7 +50,6 @@ async def in_every_look(
         await take(browser, f"{name}{end}-{scheme}")
 
 
-@pytest.mark.skipif(shutil.which("convert") is None, reason="needs ImageMagick")
 async def test_pictures_of_pages_and_dialogs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with chromium() as browser, serving(tmp_path, monkeypatch, 1_000) as served:
         for name, path in (await paths_of(served)).items():
@@ -76,7 +72,6 @@ async def test_pictures_of_pages_and_dialogs(tmp_path: Path, monkeypatch: pytest
             await in_every_look(browser, served, name, path, open_it)
 
 
-@pytest.mark.skipif(shutil.which("convert") is None, reason="needs ImageMagick")
 async def test_pictures_of_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with chromium() as browser, serving(tmp_path, monkeypatch, 120) as served:
         for name, stops in (("held", "all"), ("promotions-stopped", "promotions")):
@@ -86,3 +81,16 @@ async def test_pictures_of_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
             served.tell(stop)
             await in_every_look(browser, served, name, "/")
+        served.tell(lambda teller: teller.command(m.ResumeAll, None, "priya", "it works again"))
+        for end, size, scheme in LOOKS:
+            served.hub.find()
+            await enter(browser, served, "/", scheme=scheme, **size)
+            served.hub.lose("Kafka does not answer")
+            await browser.wait("document.querySelector('.live b').textContent === 'Not live'")
+            await take(browser, f"not-live{end}-{scheme}")
+    async with chromium() as browser, serving(tmp_path, monkeypatch, None) as served:
+        await in_every_look(browser, served, "empty", "/")
+        for end, size, scheme in LOOKS:
+            await browser.open(scheme=scheme, **size)
+            assert await browser.goto(f"{served.url}/dashboard/") == 401
+            await take(browser, f"sign-in{end}-{scheme}")

@@ -132,9 +132,11 @@ class Served:
         assert self.teller is not None
         driver = self.teller.driver
         fact = found_in(driver, wanted).message
+        row = decode_partition(driver.changelog[0][partition_key(0)])
         return explained(
             driver,
             wanted,
+            row.policies.for_task(TaskKey(fact.agent_name, fact.task_type)),
             template="https://traces.example.com/{trace_id}",
             key=TaskKey(fact.agent_name, fact.task_type),
         )

@@ -406,6 +406,7 @@ async def test_the_charts_show_which_variant_was_active_and_where_it_counts_as_d
     place = "(one) => [Number(one.getAttribute('x')), Number(one.getAttribute('width'))]"
     places = await browser.run(f"[...document.querySelectorAll('.actives svg svg')].map({place})")
     # Each box ends where the next one begins; a short epoch is still seen.
+    assert places[-1][0] + places[-1][1] > 800, "the lane is as wide as the charts"
     assert all(abs(x + width - after) <= 2 for (x, width), (after, _) in pairwise(places))
     series = await browser.run("JSON.parse(document.getElementById('series').textContent)")
     assert series["limit"] == [pytest.approx(0.9 * level) for level in series["baseline"]], "the guide: a drop of 10 %"

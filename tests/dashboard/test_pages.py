@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from browser.fleets import NOW, failing_provider, held_fleet, story
+from browser.fleets import NOW, Teller, failing_provider, heard, held_fleet, story
 from core.notes import a_rollback
 from typer.main import get_command
 
@@ -26,12 +26,15 @@ from crl_stream.dashboard import entries, pages
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.newest import Newest
 from crl_stream.dashboard.pages import rows
+from crl_stream.dashboard.pages.conditions import state_of
 from crl_stream.dashboard.pages.orders import Order, steer_rollout
 from crl_stream.dashboard.pages.review_page import DETAILED
 from crl_stream.dashboard.pages.rows import PER_PAGE, Rows, safe_json
 from crl_stream.dashboard.pages.task_page import acts_of
 from crl_stream.dashboard.task_states import brief
+from crl_stream.dashboard.task_states import state_of as status_state
 from crl_stream.dashboard.text import render
+from crl_stream.dashboard.web.access import Refusal
 from crl_stream.dashboard.web.orders import FIELDS, KINDS, make_command, read_order
 from crl_stream.proposals.digest import benefit_lines, helped_of
 from crl_stream.visible import visible
@@ -315,6 +318,7 @@ def test_every_command_on_a_page_is_one_that_crl_accepts() -> None:
         command.make_context("crl", words, resilient_parsing=False)
 
 
+KEY = TaskKey("order-router", "refund")
 VARIANT_ASKED = {
     *("ActivateVariant", "LiftQuarantine", "RegisterVariant", "RetireVariant", "AcceptLevel", "StartRollout"),
 }
@@ -380,6 +384,39 @@ def test_a_paused_rollout_can_be_resumed_from_the_page() -> None:
     assert ("person", "", "ana paused it: lunch") in found["rollout-resume"].effects
     command = make_command(fleet, read_order(json.dumps(found["rollout-resume"].body).encode()), "web:ada", NOW)
     assert (type(command), command.rollout_id) == (m.ResumeRollout, rollout.rollout_id)
+
+
+def test_a_wrong_field_is_named_and_nothing_of_it_repeated() -> None:
+    fleet = story(200)
+    key = TaskKey("backend-architect", "api-design")
+    for given, name in (
+        ({"temperature": HOSTILE}, "temperature"),
+        ({"variant_id": HOSTILE}, "variant_id"),
+        ({"configuration": [HOSTILE]}, "configuration"),
+    ):
+        body = {"command": "RegisterVariant", **key._asdict(), "variant_id": "v9"} | given
+        with pytest.raises(Refusal) as refused:
+            make_command(fleet, read_order(json.dumps(body).encode()), "web:ada", NOW)
+        assert (refused.value.status, f"The field {name} of" in refused.value.error) == (400, True)
+        assert "script" not in refused.value.error
+    with pytest.raises(Refusal):
+        make_command(fleet, {"command": "HoldAll", "stops": "nothing"}, "web:ada", NOW)
+
+
+def test_the_promotions_of_a_fleet_that_are_stopped_are_shown_on_every_page_but_hold_no_task() -> None:
+    teller = Teller()
+    teller.outcomes(KEY, "default", "S" * 30)
+    teller.command(m.HoldAll, None, "priya", "release night", hours=4.0, stops="promotions")
+    teller.driver.fall_silent(5_000)
+    fleet, now = heard(teller.driver), teller.driver.clock
+    for page in (pages.fleet_page(fleet, VIEWER, now), pages.task_page(fleet, KEY, VIEWER, now)):
+        text = squeezed(read(page).text)
+        assert squeezed("Promotions are stopped in the whole fleet. Rollbacks still happen.") in text
+        assert squeezed("To put it back: crl resume --all") in text
+    told = brief(fleet.tasks[KEY], now)
+    assert (told["held"], told["fleet_held"], told["fleet_stops"]) == (False, True, "promotions")
+    assert status_state(told).endswith("promotions stopped with the fleet")
+    assert "h" not in state_of(fleet, KEY, now).marks
 
 
 def test_a_page_asks_for_a_reason_exactly_where_a_terminal_does() -> None:

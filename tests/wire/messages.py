@@ -158,6 +158,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "rollback_id": names,
     "proposal_id": names,
     "hours": maybe(st.floats(0.01, 8_760.0)),
+    "stops": st.sampled_from(["all", "promotions"]),
     "parent": maybe(names),
     "model_tier": maybe(texts),
     "provider": maybe(texts),

@@ -7,12 +7,11 @@ millionths, so a late amendment can remove exactly what was added before.
 from __future__ import annotations
 
 from struct import Struct as Layout
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.messages.parts import Stops
 from crl_stream.core.packing import pack
 
 MICRO: Final = 1_000_000
@@ -217,7 +216,7 @@ class StandingOrder(msgspec.Struct, array_like=True, gc=False):
     until: int | None = None
     until_n: int | None = None
     variant_id: str | None = None
-    stops: Stops = "all"
+    stops: Literal["all", "promotions"] = "all"
     """What a hold on the fleet stops; a task's own hold stops everything."""
 
 

@@ -85,7 +85,7 @@ def stop_all(fleet: Fleet) -> Order:
         name="hold-all",
         label="Stop all…",
         title="Stop automatic changes for every task?",
-        confirm="Stop all",
+        confirm="Stop",
         tone="danger",
         effects=[
             (
@@ -93,7 +93,7 @@ def stop_all(fleet: Fleet) -> Order:
                 "",
                 f"One command for {plural(len(fleet.tasks), 'task')}, and for those that are new. Alerts continue.",
             ),
-            ("eye", "", "It ends after these hours, or when someone resumes."),
+            ("eye", "", "It ends after the hours below, or when someone resumes."),
             ("undo", "", PUT_BACK),
         ],
         command="crl hold --all",
@@ -320,38 +320,8 @@ def start_rollout(key: TaskKey, choices: list[str], epoch: int, reach: str = "")
 
 def steer_rollout(key: TaskKey, rollout: m.RolloutSnapshot, reach: str = "") -> Iterator[Order]:
     """Pause or resume the rollout in progress, begin its next stage, or end it."""
+    yield _pause_or_resume(key, rollout)
     name, about_it = rollout.variant_id, {"rollout_id": rollout.rollout_id}
-    if rollout.paused is None:
-        yield Order(
-            name="rollout-pause",
-            label="Pause the rollout…",
-            title=f"Pause the rollout of {name}?",
-            confirm="Pause",
-            effects=[
-                ("pause", "", f"{name} keeps {100 * rollout.share:.3g} % of the invocations until someone resumes."),
-                ("check", "", "It is still aborted if it is degraded."),
-                ("undo", "", f"To go on: crl rollout resume {key}"),
-            ],
-            command=f"crl rollout pause {key}",
-            body=about(key, m.PauseRollout, **about_it),
-            hint="It keeps its share. It is still aborted if it is degraded.",
-            icon="pause",
-        )
-    else:
-        yield Order(
-            name="rollout-resume",
-            label="Resume the rollout…",
-            title=f"Resume the rollout of {name}?",
-            confirm="Resume",
-            effects=[
-                ("up", "", "Its next stage begins once it is due."),
-                ("person", "", f"{rollout.paused.actor} paused it: {rollout.paused.reason or 'no reason given'}"),
-                ("undo", "", f"To pause it again: crl rollout pause {key}"),
-            ],
-            command=f"crl rollout resume {key}",
-            body=about(key, m.ResumeRollout, **about_it),
-            hint="Its next stage begins once it is due.",
-        )
     yield Order(
         name="rollout-promote",
         label="Next stage now…",
@@ -392,6 +362,41 @@ def steer_rollout(key: TaskKey, rollout: m.RolloutSnapshot, reach: str = "") -> 
         body=about(key, m.AbortRollout, **about_it),
         hint=f"All invocations use {rollout.control_variant} again.",
         icon="x-circle",
+    )
+
+
+def _pause_or_resume(key: TaskKey, rollout: m.RolloutSnapshot) -> Order:
+    """Pause the rollout in progress, or resume it."""
+    name, about_it = rollout.variant_id, {"rollout_id": rollout.rollout_id}
+    if rollout.paused is None:
+        return Order(
+            name="rollout-pause",
+            label="Pause the rollout…",
+            title=f"Pause the rollout of {name}?",
+            confirm="Pause",
+            effects=[
+                ("pause", "", f"{name} keeps {100 * rollout.share:.3g} % of the invocations until someone resumes."),
+                ("check", "", "It is still aborted if it is degraded."),
+                ("undo", "", f"To go on: crl rollout resume {key}"),
+            ],
+            command=f"crl rollout pause {key}",
+            body=about(key, m.PauseRollout, **about_it),
+            hint="It keeps its share. It is still aborted if it is degraded.",
+            icon="pause",
+        )
+    return Order(
+        name="rollout-resume",
+        label="Resume the rollout…",
+        title=f"Resume the rollout of {name}?",
+        confirm="Resume",
+        effects=[
+            ("up", "", "Its next stage begins once it is due."),
+            ("person", "", f"{rollout.paused.actor} paused it: {rollout.paused.reason or 'no reason given'}"),
+            ("undo", "", f"To pause it again: crl rollout pause {key}"),
+        ],
+        command=f"crl rollout resume {key}",
+        body=about(key, m.ResumeRollout, **about_it),
+        hint="Its next stage begins once it is due.",
     )
 
 

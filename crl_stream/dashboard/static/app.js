@@ -415,7 +415,7 @@
     const font = `11.5px ${getComputedStyle(document.body).fontFamily}`;
     const percent = (v) => `${Math.round(v * 100)}%`;
     const lanes = [
-      { name: "Success rate", data: [d.success, d.baseline], f: percent, range: [0, 1], shade: (u) => d.limit.length && shadeBelow(u) },
+      { name: "Success rate", data: [d.success, d.baseline], f: percent, range: [Math.min(0.4, Math.floor(10 * Math.min(...d.success, ...d.limit)) / 10), 1], shade: (u) => d.limit.length && shadeBelow(u) },
       { name: "Average reward", data: [d.reward], f: (v) => v.toFixed(2) },
       { name: "Q-value", data: [d.q], f: (v) => v.toFixed(2) },
       { name: "Evidence", data: [d.evidence.map((v) => Math.max(1, v))], log: true, f: evidence, shade: (u) => d.needed && band(u, d.needed, u.scales.y.max, bad, 0.09) },
@@ -437,7 +437,7 @@
     function band(u, low, high, tint, strength) { if (low < high) { fill(u, () => high, () => low, tint, strength); edge(u, () => low, tint); } }
     function shadeBelow(u) {
       fill(u, (k) => d.baseline[k], (k) => d.limit[k], good, 0.14);
-      fill(u, (k) => d.limit[k], () => 0, bad, 0.09);
+      fill(u, (k) => d.limit[k], () => u.scales.y.min, bad, 0.09);
       edge(u, (k) => d.limit[k], bad);
     }
     const changes = d.epoch.map((e, k) => (k && e !== d.epoch[k - 1] ? d.time[k] : null)).filter(Boolean);
@@ -453,7 +453,7 @@
       c.restore();
     };
     const lowest = d.limit[d.limit.length - 1], needed = d.needed;
-    const about = [`of ${percent(d.baseline[d.baseline.length - 1])}, dashed${lowest === undefined ? "" : `; degraded below ${percent(lowest)}, shaded`}`, "", "", needed ? `a rollback needs ${evidence(needed)}, shaded` : ""];
+    const about = [`of ${percent(d.baseline[d.baseline.length - 1])}, dashed${lowest === undefined ? "" : `; degraded below ${percent(lowest)}, shaded`}`, "", "", needed ? `needed for a rollback: ${evidence(needed)}, shaded` : ""];
     lanes.forEach((lane, n) => {
       const head = document.createElement("p");
       head.className = "lane-name";
@@ -472,15 +472,14 @@
             values: (u, ticks) => ticks.map((v) => (v === null ? "" : lane.f(v))) },
         ],
         series: [{}, { stroke: text, width: 1.75, points: { show: false } }, { stroke: dim, width: 1, dash: [4, 4], points: { show: false } }].slice(0, lane.data.length + 1),
-        hooks: { drawClear: [(u) => lane.shade?.(u)], draw: [mark], setCursor: [(u) => { if (n === 0) point(u.cursor.idx ?? null); }] },
+        hooks: { ready: [(u) => { if (n === 0) drawActive(u, d); }], drawClear: [(u) => lane.shade?.(u)], draw: [mark], setCursor: [(u) => { if (n === 0) point(u.cursor.idx ?? null); }] },
       }, [d.time, ...lane.data], charts));
     });
-    drawActive(d);
     point(null);
   }
   /* Which variant was active when: a lane on the same axis as the charts, one box for each epoch. */
-  function drawActive(d) {
-    const u = plots[0], left = u.over.offsetLeft, width = u.over.clientWidth, x = (t) => Math.max(0, Math.min(width, u.valToPos(t, "x"))), boxes = [];
+  function drawActive(u, d) {
+    const left = u.over.offsetLeft, width = u.over.clientWidth, x = (t) => Math.max(0, Math.min(width, u.valToPos(t, "x"))), boxes = [];
     d.epoch.forEach((epoch, k) => {
       if (k && epoch === d.epoch[k - 1]) return;
       let end = k;
