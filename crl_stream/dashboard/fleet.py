@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from crl_stream.core import messages as m
 from crl_stream.core.drills import is_drill
@@ -19,6 +19,7 @@ from crl_stream.core.instant import from_text
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.core.overview.rows import MOMENTS
 from crl_stream.dashboard.newest import Newest
+from crl_stream.explaining.ids import id_of
 from crl_stream.wire.topics import (
     ACTIVE_VARIANTS,
     ALERTS,
@@ -300,7 +301,7 @@ class Fleet:
 
 def fact_id_of(fact: DecisionFact) -> str:
     """Return the id of a fact of ``crl.decisions``."""
-    return str(getattr(fact, _ID_OF[type(fact)]))
+    return id_of(fact)
 
 
 def task_of(message: Any) -> TaskKey | None:
@@ -364,15 +365,6 @@ def _keep(kept: dict[TaskKey, deque[Kept]], key: TaskKey, item: Kept, most: int)
         items.popleft()
 
 
-_ID_OF: Final[dict[type, str]] = {
-    m.Decision: "decision_id",
-    m.Activation: "activation_id",
-    m.RolloutStep: "step_id",
-    m.Hindsight: "hindsight_id",
-    m.Benefit: "benefit_id",
-    m.Adoption: "adoption_id",
-    m.CommandResult: "result_id",
-}
 _TAKES: Final[dict[type, Any]] = {
     m.Overview: Fleet._take_overview,  # noqa: SLF001 - the class's own methods
     m.TaskSnapshot: Fleet._take_task,  # noqa: SLF001
@@ -382,5 +374,5 @@ _TAKES: Final[dict[type, Any]] = {
     m.Alert: Fleet._take_alert,  # noqa: SLF001
     m.Proposal: Fleet._take_proposal,  # noqa: SLF001
     m.Receipt: Fleet._take_receipt,  # noqa: SLF001
-    **dict.fromkeys(_ID_OF, Fleet._take_fact),  # noqa: SLF001
+    **dict.fromkeys(get_args(DecisionFact), Fleet._take_fact),  # noqa: SLF001
 }

@@ -8,7 +8,7 @@ that time, its task is published with its next record.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -75,36 +75,6 @@ def hold_of(command: m.HoldAll, now: int, default_hours: float) -> StandingOrder
     """Return the hold that ``command`` requests, starting at ``now`` (milliseconds)."""
     hours = default_hours if command.hours is None else command.hours
     return StandingOrder(command.actor, command.reason, now, until=now + round(hours * _HOUR), stops=command.stops)
-
-
-def result(
-    command: m.FleetCommand,
-    partition: int,
-    record: Record,
-    state: PartitionRow,
-    outcome: Literal["applied", "refused"],
-    detail: str,
-    tasks: int,
-) -> m.CommandResult:
-    """Build the result of the command in this partition, with the number of tasks it covers."""
-    kind = type(command).__name__
-    return m.CommandResult(
-        result_id=fact_id("cmdr", record.timestamp, kind, state.incarnation, partition, record.offset),
-        timestamp=to_text(record.timestamp),
-        agent_name=None,
-        task_type=None,
-        command_id=command.command_id,
-        command=kind,
-        actor=command.actor,
-        reason=command.reason,
-        outcome=outcome,
-        detail=detail,
-        epoch=0,
-        position=m.Position(partition, record.offset),
-        policy_hash=state.policy_hash,
-        engine_version=ENGINE_VERSION,
-        tasks=tasks,
-    )
 
 
 def is_home(partition: int, partitions: int) -> bool:

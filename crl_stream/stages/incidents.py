@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from crl_stream.core import messages as m
 from crl_stream.core.ids import fact_id
 from crl_stream.core.instant import to_text
@@ -103,27 +105,44 @@ def data_gap_alert(partition: int, expected: int, first: int, timestamp: int, st
     )
 
 
-def policy_result(
-    command: m.SetPolicy, partition: int, record: Record, state: PartitionRow, *, refused: bool
+def result(
+    command: m.FleetCommand | m.SetPolicy | m.ReportTag,
+    partition: int,
+    record: Record,
+    state: PartitionRow,
+    outcome: Literal["applied", "refused"],
+    detail: str,
+    tasks: int | None = None,
 ) -> m.CommandResult:
-    """Build the result of ``SetPolicy`` in this partition; ``state`` is the partition row after the command."""
+    """Build the result of a command that every partition gets; ``tasks`` is the number of tasks that it covers here."""
+    kind = type(command).__name__
     return m.CommandResult(
-        result_id=fact_id("cmdr", record.timestamp, "SetPolicy", state.incarnation, partition, record.offset),
+        result_id=fact_id("cmdr", record.timestamp, kind, state.incarnation, partition, record.offset),
         timestamp=to_text(record.timestamp),
         agent_name=None,
         task_type=None,
         command_id=command.command_id,
-        command="SetPolicy",
+        command=kind,
         actor=command.actor,
         reason=command.reason,
-        outcome="refused" if refused else "applied",
-        detail=f"policy {state.policy_hash} is in force in partition {partition}"
-        + (f"; it was set earlier by {state.policy_actor or 'an unknown actor'}" if refused else ""),
+        outcome=outcome,
+        detail=detail,
         epoch=0,
         position=m.Position(partition, record.offset),
         policy_hash=state.policy_hash,
         engine_version=ENGINE_VERSION,
+        tasks=tasks,
     )
+
+
+def policy_result(
+    command: m.SetPolicy, partition: int, record: Record, state: PartitionRow, *, refused: bool
+) -> m.CommandResult:
+    """Build the result of ``SetPolicy`` in this partition; ``state`` is the partition row after the command."""
+    detail = f"policy {state.policy_hash} is in force in partition {partition}"
+    if refused:
+        detail += f"; it was set earlier by {state.policy_actor or 'an unknown actor'}"
+    return result(command, partition, record, state, "refused" if refused else "applied", detail)
 
 
 def tag_result(
@@ -132,19 +151,5 @@ def tag_result(
     """Build the result of ``ReportTag`` in this partition."""
     said = "is failing" if command.failing else "is no longer failing"
     why = "the report is out of date" if command.failing else "it ends a report that is not in force"
-    return m.CommandResult(
-        result_id=fact_id("cmdr", record.timestamp, "ReportTag", state.incarnation, partition, record.offset),
-        timestamp=to_text(record.timestamp),
-        agent_name=None,
-        task_type=None,
-        command_id=command.command_id,
-        command="ReportTag",
-        actor=command.actor,
-        reason=command.reason,
-        outcome="refused" if refused else "applied",
-        detail=f"{command.tag} {said} in partition {partition}" + (f": not applied, {why}" if refused else ""),
-        epoch=0,
-        position=m.Position(partition, record.offset),
-        policy_hash=state.policy_hash,
-        engine_version=ENGINE_VERSION,
-    )
+    detail = f"{command.tag} {said} in partition {partition}" + (f": not applied, {why}" if refused else "")
+    return result(command, partition, record, state, "refused" if refused else "applied", detail)

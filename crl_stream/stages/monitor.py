@@ -27,6 +27,7 @@ from crl_stream.stages.entries import Entry
 from crl_stream.stages.fold import UNBOUNDED, Fold, Folded, Poison, Poisoned, Task, fold_around_poison
 from crl_stream.stages.forwards import Forwards
 from crl_stream.stages.incidents import policy_result, row_failure_alert, tag_result
+from crl_stream.stages.incidents import result as result_in_partition
 from crl_stream.stages.partition import PartitionRow, decode_partition, partition_key
 from crl_stream.stages.topology import FIRST, INLET, MONITOR
 from crl_stream.stages.waiting import Waiting, fleet_end, fleet_of, fleet_slot
@@ -388,7 +389,7 @@ class _Fold(Fold[_Task]):
         refused = fleet.refusal(state, command, now)
         self.applied += 1
         if refused is not None:
-            said = fleet.result(command, self.partition, record, state, "refused", refused, 0)
+            said = result_in_partition(command, self.partition, record, state, "refused", refused, 0)
             self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
             return
         hold: StandingOrder | None
@@ -405,7 +406,7 @@ class _Fold(Fold[_Task]):
         if unread:
             whose = "its" if unread == 1 else "their"
             done += f"; {unread} could not be read and will be published with {whose} next record"
-        said = fleet.result(command, self.partition, record, state, "applied", done, tasks)
+        said = result_in_partition(command, self.partition, record, state, "applied", done, tasks)
         self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
         self._tell_fleet(record, action, command.command_id, resolved=hold is None)
 

@@ -111,32 +111,32 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
     return Step(disposition, reason, turn.facts)
 
 
+def _moved_on(row: TaskRow, at: Context, policy: Policy) -> Turn:
+    """Advance a row to ``at`` without an outcome: what has expired ends, and a hold on the fleet is noticed."""
+    row.offset, row.incarnation = at.offset, at.incarnation
+    if at.timestamp_ms > row.time:
+        row.time = at.timestamp_ms
+    turn = Turn(row, at, policy)
+    apply(turn, expired(row))
+    apply(turn, overdue(turn, ticks=True))
+    apply(turn, noticed(row, at.fleet))
+    return turn
+
+
 def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
     """Advance a row whose ``wake`` time has passed to ``at.timestamp_ms``; return the facts.
 
     Expired pins, holds and incidents end, and unpublished state is published.  Nothing is judged: a rollback or
     promotion that a hold prevented waits for the next outcome.
     """
-    row.offset, row.incarnation = at.offset, at.incarnation
-    if at.timestamp_ms > row.time:
-        row.time = at.timestamp_ms
-    turn = Turn(row, at, policy)
-    apply(turn, expired(row))
-    apply(turn, overdue(turn, ticks=True))
-    apply(turn, noticed(row, at.fleet))
+    turn = _moved_on(row, at, policy)
     publish_state(turn, due=True)
     return turn.facts
 
 
 def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
     """Publish the state of the task when a hold on the fleet begins or ends."""
-    row.offset, row.incarnation = at.offset, at.incarnation
-    if at.timestamp_ms > row.time:
-        row.time = at.timestamp_ms
-    turn = Turn(row, at, policy)
-    apply(turn, expired(row))
-    apply(turn, overdue(turn, ticks=True))
-    apply(turn, noticed(row, at.fleet))
+    turn = _moved_on(row, at, policy)
     turn.active_changed = True  # ``noticed`` overlooks a new hold that begins in the same millisecond
     publish_state(turn, due=True)
     return Step("applied", None, turn.facts)
