@@ -13,6 +13,7 @@ from crl_stream.cli.explain_text import page
 from crl_stream.cli.rollbacks.source import newest_rollbacks
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.messages import RollbackEvent
+from crl_stream.core.reach import last_time_words, touches_words
 from crl_stream.errors import NotFound
 from crl_stream.explaining.documents import Explanation
 from crl_stream.explaining.fates import Event, status_of
@@ -52,10 +53,14 @@ def rollbacks(
             f"{event.from_variant} -> {event.to_variant}",
             event.reason,
             status_of(event, fates[event.rollback_id]),
+            touches_words(event.touches),
+            last_time_words(event.last_time).removeprefix("last time, "),
+            event.undo_command if event.enforced else "",
         )
         for event in newest
     ]
-    show_table(("id", "when", "task", "change", "reason", "review"), rows, empty="Nothing has been rolled back.")
+    columns = ("id", "when", "task", "change", "reason", "review", "touches", "last time", "undo")
+    show_table(columns, rows, empty="Nothing has been rolled back.")
 
 
 @app.command("show")

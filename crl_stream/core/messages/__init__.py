@@ -81,8 +81,10 @@ if TYPE_CHECKING:
         Evidence,
         Gain,
         Judged,
+        LastTime,
         Modification,
         Position,
+        Touches,
     )
     from crl_stream.core.messages.snapshots import (
         ActiveRollout,
@@ -159,6 +161,7 @@ __all__ = [
     "JudgeScale",
     "Judged",
     "KeptPromises",
+    "LastTime",
     "LiftQuarantine",
     "MirrorLabel",
     "MirrorStore",
@@ -202,6 +205,7 @@ __all__ = [
     "TaskSnapshot",
     "TaskStanding",
     "Tick",
+    "Touches",
     "UndoRollback",
     "UnpinVariant",
     "VariantCatalogue",

@@ -9,7 +9,16 @@ from __future__ import annotations
 import msgspec
 
 from crl_stream.core.messages.facts import AlertKind, Severity
-from crl_stream.core.messages.parts import DecisionKind, Identifier, Ordinal, Position, Timestamp, VerdictKind
+from crl_stream.core.messages.parts import (
+    DecisionKind,
+    Identifier,
+    LastTime,
+    Ordinal,
+    Position,
+    Timestamp,
+    Touches,
+    VerdictKind,
+)
 
 
 class RollbackNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="rollback"):
@@ -26,6 +35,9 @@ class RollbackNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     enforced: bool
     undo_command: str | None = None
     """The command that undoes the rollback; absent in shadow mode, and on the page after the task's next activation."""
+    touches: Touches | None = None
+    last_time: LastTime | None = None
+    """The task's rollback before this one, as when this one was made."""
     schema_version: int = 1
 
 
@@ -45,6 +57,8 @@ class AlertNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     resolved: bool = False
     position: Position | None = None
     """The alert's position in the log, which orders alerts with the same time."""
+    touches: Touches | None = None
+    last_time: LastTime | None = None
     schema_version: int = 1
 
 
@@ -62,6 +76,12 @@ class ProposalNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     confidence: float
     revision: Ordinal
     expires_at: Timestamp
+    made: Timestamp | None = None
+    """When the proposal was first made; absent in notes of older releases."""
+    touches: Touches | None = None
+    last_time: LastTime | None = None
+    undo_command: str | None = None
+    """The command that undoes an approval, once it was applied."""
     schema_version: int = 1
 
 

@@ -89,6 +89,8 @@ def note_of(message: Any) -> Note | None:
             epoch=message.epoch,
             enforced=message.enforced,
             undo_command=message.undo_command if message.enforced else None,
+            touches=message.touches,
+            last_time=message.last_time,
         )
     if isinstance(message, Proposal):
         return ProposalNote(
@@ -102,6 +104,10 @@ def note_of(message: Any) -> Note | None:
             confidence=message.confidence,
             revision=message.revision,
             expires_at=message.expires_at,
+            made=message.timestamp,
+            touches=message.touches,
+            last_time=message.last_time,
+            undo_command=message.undo_command,
         )
     assert isinstance(message, Alert)
     if message.kind in OWN_ALERTS:
@@ -119,6 +125,8 @@ def note_of(message: Any) -> Note | None:
         undo_command=message.undo_command,
         resolved=message.resolved,
         position=message.position,
+        touches=message.touches,
+        last_time=message.last_time,
     )
 
 

@@ -82,7 +82,7 @@ def task_page(
         latest=latest,
         fate="" if latest is None else status_of(latest, fates_of([latest], fleet.facts_of(key))[latest.rollback_id]),
         variants=[_variant(snapshot, variant) for variant in _sorted(snapshot)],
-        acts=[scene.order(order) for order in acts_of(fleet, snapshot, latest, now)],
+        acts=[scene.order(order) for order in acts_of(snapshot, latest, now)],
         nexts=list(nexts_of(snapshot, now)),
         runtimes=list(_runtimes(fleet, key, snapshot, now)),
         history=[(day, list(items)) for day, items in groupby(history[:HISTORY], lambda one: _day(one, now))],
@@ -146,11 +146,11 @@ def _variant(snapshot: m.TaskSnapshot, variant: m.VariantSnapshot) -> VariantLin
     )
 
 
-def acts_of(fleet: Fleet, snapshot: m.TaskSnapshot, latest: m.RollbackEvent | None, now: int) -> Iterator[orders.Order]:
+def acts_of(snapshot: m.TaskSnapshot, latest: m.RollbackEvent | None, now: int) -> Iterator[orders.Order]:
     """Return what a person can do about a task now, the undo first."""
     key = TaskKey(snapshot.agent_name, snapshot.task_type)
     if latest is not None and latest.enforced and latest.epoch == snapshot.epoch:
-        yield orders.undo(latest, last_time(fleet, latest))
+        yield orders.undo(latest, last_time(latest))
         yield orders.confirm(latest)
     if snapshot.held is not None and snapshot.held.scope == "task" and stands(snapshot.held, now):
         yield orders.resume(key, snapshot.held)
