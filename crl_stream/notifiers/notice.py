@@ -114,7 +114,7 @@ def _page_of(notice: Notice) -> str:
         return f"rollbacks/{name}"
     if data.get("agent_name") and data.get("task_type"):
         return f"tasks/{data['agent_name']}/{data['task_type']}"
-    return "review" if notice.kind == "weekly_review" else ""
+    return "review" if notice.kind in {"weekly_review", "daily_review"} else ""
 
 
 def one_line(text: str) -> str:

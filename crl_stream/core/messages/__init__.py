@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         Standing,
         TaskNote,
         TaskStanding,
+        WaitingRollback,
     )
     from crl_stream.core.messages.parts import (
         SCHEMA_VERSION,
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
         Modification,
         Position,
         Touches,
+        UnreviewedRollback,
     )
     from crl_stream.core.messages.snapshots import (
         ActiveRollout,
@@ -208,10 +210,12 @@ __all__ = [
     "Touches",
     "UndoRollback",
     "UnpinVariant",
+    "UnreviewedRollback",
     "VariantCatalogue",
     "VariantConfiguration",
     "VariantSnapshot",
     "Verification",
+    "WaitingRollback",
     "WindowSnapshot",
 ]
 

@@ -39,6 +39,7 @@ AlertKind = Literal[
     "rollback_stuck",
     "rollback_rate",
     "weekly_review",
+    "daily_review",
     "fleet_hold",
     "untested",
     "rollout_aborted",

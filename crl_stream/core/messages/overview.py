@@ -17,6 +17,7 @@ from crl_stream.core.messages.parts import (
     Position,
     Timestamp,
     Touches,
+    UnreviewedRollback,
     VerdictKind,
 )
 
@@ -126,6 +127,8 @@ class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     no_target: bool
     no_rollback: str | None = None
     """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
+    unreviewed: list[UnreviewedRollback] = []
+    """Rollbacks that wait for a person to confirm or undo them, oldest first."""
     schema_version: int = 1
 
 
@@ -149,6 +152,16 @@ class TaskStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Why the variant is not active yet although its decision is ``auto_apply``."""
     no_rollback: str | None = None
     """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
+
+
+class WaitingRollback(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollback that waits for a person to confirm or undo it, with its task."""
+
+    agent_name: Identifier
+    task_type: Identifier
+    rollback_id: Identifier
+    from_variant: Identifier
+    since: Timestamp
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,4 +202,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     At most 100: those that need attention (``no_target``, ``stuck``, ``data_gap``, ``fleet_hold``, ``common_cause``)
     take precedence over others, and newer ones over older ones."""
     engine_version: str
+    n_unreviewed: int = 0
+    unreviewed: list[WaitingRollback] = []
+    """Rollbacks that wait for a person to confirm or undo them, oldest first, at most 100."""
     schema_version: int = 1

@@ -171,6 +171,15 @@ class LastTime(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it helped, by the last ``Benefit`` about it; absent before the first."""
 
 
+class UnreviewedRollback(msgspec.Struct, frozen=True, kw_only=True):
+    """An enforced rollback that no one has confirmed or undone yet."""
+
+    rollback_id: Identifier
+    from_variant: Identifier
+    since: Timestamp
+    """When it was made."""
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A variant that a rollback considered as its target; if it was not chosen, ``why_not`` gives the reason."""
 

@@ -20,6 +20,7 @@ from crl_stream.core.messages.parts import (
     ProposalType,
     Timestamp,
     Touches,
+    UnreviewedRollback,
     VerdictKind,
 )
 from crl_stream.core.modes import Mode, OnChange
@@ -529,6 +530,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What a change of the task reaches; absent in snapshots of older engines."""
     last_times: list[LastTime] = []
     """The last change of each kind and what became of it, oldest first."""
+    unreviewed: list[UnreviewedRollback] = []
+    """Rollbacks that wait for a person to confirm or undo them, oldest first; at most the last 8 are remembered."""
     schema_version: int = 1
 
 

@@ -205,14 +205,14 @@ def _note_finding(row: TaskRow, change: c.Benefited) -> None:
 
 def _count_benefit(row: TaskRow, change: c.Benefited) -> None:
     """Count the last judgement of a change for the types of proposals that it speaks for; call this while it stands."""
-    cause, variant = change.prediction.cause, row.variants[row.active or ""]
+    cause, variant = change.prediction.cause, row.variants.get(row.active or "")
     if change.finding == "open":
         return
     if cause in PROMOTIONS:
         row.promotions = _counted(row.promotions, change)
     if cause == "rollback":
         _count_for(row, "enforce_task", change)
-    if variant.proposed_as and (cause in PROMOTIONS or cause == "command"):
+    if variant is not None and variant.proposed_as and (cause in PROMOTIONS or cause == "command"):
         _count_for(row, variant.proposed_as, change)
         variant.proposed_as = ""
 
@@ -343,7 +343,7 @@ def _frozen(old: Variant, rules: Rules) -> Frozen | None:
 
 def _remember_rollback(row: TaskRow, rollback_id: str, from_variant: str) -> None:
     """Remember an enforced rollback for review; if there are too many, drop a reviewed one, otherwise the oldest."""
-    rollbacks = [*row.rollbacks, PastRollback(rollback_id, from_variant)]
+    rollbacks = [*row.rollbacks, PastRollback(rollback_id, from_variant, time=row.time)]
     if len(rollbacks) > REVIEWABLE:
         del rollbacks[next((at for at, one in enumerate(rollbacks) if one.review), 0)]
     row.rollbacks = rollbacks

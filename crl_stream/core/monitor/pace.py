@@ -20,7 +20,8 @@ def keep_pace(row: TaskRow) -> None:
     """Count the outcomes of the hour that has ended; call this before a snapshot is marked as published."""
     hour = row.time // HOUR
     if row.pace is None:
-        row.pace = Pace(row.time, row.shown_n, hour, row.shown_n)
+        if row.n:
+            row.pace = Pace(row.time, row.shown_n, hour, row.shown_n)
     elif hour != row.pace.hour:
         row.pace = _moved(row, row.pace, hour)
 

@@ -308,6 +308,8 @@ class PastRollback(msgspec.Struct, array_like=True, gc=False):
     from_variant: str
     review: str = ""
     """State of the rollback: ``confirmed``, ``undone``, ``taken_back`` by the monitor, or empty if none of these."""
+    time: int = 0
+    """When the rollback was made, in milliseconds; 0 in rows of older engines."""
 
 
 class Left(msgspec.Struct, array_like=True, gc=False):

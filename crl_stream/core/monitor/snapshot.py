@@ -31,6 +31,7 @@ from crl_stream.core.messages import (
     RolloutSnapshot,
     RuntimeBehind,
     TaskSnapshot,
+    UnreviewedRollback,
     VariantCatalogue,
     VariantConfiguration,
     VariantSnapshot,
@@ -145,6 +146,11 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         judges=[_scale(name, judge) for name, judge in row.judges.items()] or None,
         touches=touches(row),
         last_times=last_times(row),
+        unreviewed=[
+            UnreviewedRollback(rollback_id=one.rollback_id, from_variant=one.from_variant, since=to_text(one.time))
+            for one in row.rollbacks
+            if not one.review and one.time
+        ],
     )
 
 
