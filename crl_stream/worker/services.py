@@ -88,9 +88,9 @@ def _overview(settings: Settings, web: bool) -> Iterator[Member]:
 
 def _schedule_review(member: Member, table: TaskTable) -> None:
     """Publish the weekly and the daily review at their hours, from the process that owns the overview."""
-    review = member.settings.review
-    hours = ReviewHours(review, time.time())
-    days = ReviewHours(review, time.time(), review.daily) if review.daily else None
+    review, began = member.settings.review, time.time()
+    hours = ReviewHours(review, began)
+    days = ReviewHours(review, began, review.daily) if review.daily else None
 
     async def publish_reviews() -> None:
         now = time.time()
