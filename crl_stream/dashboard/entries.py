@@ -92,6 +92,7 @@ def degradation_fields(variant: TaskStanding) -> list[tuple[str, str]]:
         *_present(variant),
         ("Q-value", figures(variant)),
         ("Status", protection(variant)),
+        *reach_fields(variant),
     ]
 
 

@@ -161,6 +161,15 @@ def test_an_approval_that_names_no_type_is_counted_for_none() -> None:
     assert benefits(task) == {}
 
 
+def test_an_approval_cannot_make_a_variant_speak_for_a_type_that_creates_none() -> None:
+    task = proven(SHADOW)
+    approved(task, "v2", "retire_underperforming_variant")
+    task.run("v2", "SF" * 10, variant_source="explore")
+    task.order(m.ActivateVariant, variant_id="v2")
+    task.run("v2", "SF" * 25)
+    assert benefits(task) == {}
+
+
 def test_rollbacks_that_helped_are_counted_for_proposals_to_enforce_them() -> None:
     task = proven(bad="S" * 30)
     task.order(m.ActivateVariant, variant_id="bad")

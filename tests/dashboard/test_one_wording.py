@@ -11,6 +11,8 @@ import pytest
 from browser.fleets import NOW
 
 from crl_stream.cli.explain_text import page as explain_text
+from crl_stream.cli.status_text import task_line
+from crl_stream.cli.told_tasks import _tasks_of_overview
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text, to_text
@@ -20,11 +22,12 @@ from crl_stream.core.policy import Policy
 from crl_stream.core.reach import last_time_words, reach_fields, sentence, touches_words, with_reach
 from crl_stream.dashboard import entries, pages
 from crl_stream.dashboard.fleet import Fleet
+from crl_stream.dashboard.task_states import brief
 from crl_stream.explaining.explain import Sources, explain
 from crl_stream.explaining.ids import Found
 from crl_stream.explaining.story import Story
 from crl_stream.notifiers.notice import MAX_TEXT, notice_of
-from crl_stream.proposals.digest import brief
+from crl_stream.proposals.digest import brief as lines_of
 from crl_stream.proposals.page import page as proposal_page
 from crl_stream.wire.topics import ALERTS, PROPOSALS, ROLLBACKS
 from dashboard.golden_topics import golden_fleet
@@ -163,7 +166,7 @@ def test_the_page_of_a_rollback_and_the_text_dashboard_say_the_same() -> None:
 def test_the_proposal_s_page_the_digest_and_the_review_queue_say_the_same() -> None:
     proposal = a_proposal()
     now = from_text(proposal.timestamp)
-    texts = [flat(proposal_page(proposal, now)), flat("\n".join(brief(proposal)))]
+    texts = [flat(proposal_page(proposal, now)), flat("\n".join(lines_of(proposal)))]
     shown = golden_fleet()
     shown._open_proposals[proposal.proposal_id] = proposal
     texts.append(text_of(pages.review_page(shown, VIEWER, now)))
@@ -185,6 +188,19 @@ def test_what_crl_status_says_about_an_alert_has_the_words_too(kind: str) -> Non
     [concern, *_] = Condition(shown, NOW).concerns
     assert concern == with_reach(note.text, note)
     assert concern.endswith(f"; touches {WORDS[0]}; last time, {WORDS[1]}")
+
+
+def test_a_degraded_task_has_the_same_words_in_crl_status_and_on_both_dashboards() -> None:
+    overview = fleet().overview
+    assert overview is not None
+    standing = next(one for one in overview.degraded if one.active)
+    snapshot = fleet().tasks[TaskKey(standing.agent_name, standing.task_type)]
+    row = brief(msgspec.structs.replace(snapshot, touches=TOUCHES, last_times=[LAST]), NOW)
+    told = msgspec.structs.replace(standing, touches=TOUCHES, last_time=LAST)
+    [listed] = _tasks_of_overview(msgspec.structs.replace(overview, degraded=[told]))["tasks"]
+    for line in (task_line(row), task_line(listed)):
+        assert f"; touches {WORDS[0]}; last time, {WORDS[1]}; crl window" in line
+    assert set(reach_fields(told)) < set(entries.degradation_fields(told))
 
 
 def test_every_rollback_and_proposal_of_the_golden_hour_says_what_it_touches_and_how_to_undo_it() -> None:

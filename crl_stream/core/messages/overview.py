@@ -129,6 +129,9 @@ class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
     unreviewed: list[UnreviewedRollback] = []
     """Rollbacks that wait for a person to confirm or undo them, oldest first."""
+    touches: Touches | None = None
+    last_time: LastTime | None = None
+    """The task's last rollback."""
     schema_version: int = 1
 
 
@@ -152,6 +155,10 @@ class TaskStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Why the variant is not active yet although its decision is ``auto_apply``."""
     no_rollback: str | None = None
     """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
+    touches: Touches | None = None
+    """What a change of the task reaches, as of its last note; only for a degraded variant."""
+    last_time: LastTime | None = None
+    """The task's last rollback; only for a degraded variant."""
 
 
 class WaitingRollback(msgspec.Struct, frozen=True, kw_only=True):

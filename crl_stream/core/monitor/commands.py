@@ -48,6 +48,8 @@ from crl_stream.core.monitor.standing_orders import order_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.variants import add_variant
 
+_MAKES_NONE: Final = frozenset(("promote_variant_to_default", "retire_underperforming_variant", "enforce_task"))
+"""Types of proposals that create no variant, so that no variant speaks for them, whatever an approval says."""
 _REVIEWED: Final = {
     "confirmed": "is already confirmed",
     "undone": "was undone; there is nothing to confirm",
@@ -388,7 +390,8 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
     change = command.change
     if change.action == "register":
         done = _register(turn, change, command.command_id)
-        turn.row.variants[change.variant_id].proposed_as = command.proposal_type or ""
+        kind = command.proposal_type
+        turn.row.variants[change.variant_id].proposed_as = "" if kind is None or kind in _MAKES_NONE else kind
         return f"{command.proposal_id} approved: {done}"
     if change.action == "retire":
         return f"{command.proposal_id} approved: {_retire(turn, change, command.command_id)}"

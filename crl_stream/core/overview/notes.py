@@ -153,6 +153,8 @@ def _task_note(snapshot: TaskSnapshot) -> TaskNote:
         no_target=snapshot.no_target,
         no_rollback=snapshot.no_rollback,
         unreviewed=snapshot.unreviewed,
+        touches=snapshot.touches,
+        last_time=next((one for one in snapshot.last_times if one.change == "rollback"), None),
     )
 
 

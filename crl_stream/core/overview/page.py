@@ -96,4 +96,6 @@ def _standing(ledger: Ledger, rank: Rank, name: Literal["high_confidence", "degr
         decision=variant.decision,
         not_applied=variant.not_applied,
         no_rollback=row.no_rollback if variant.active else None,
+        touches=row.touches if name == "degraded" else None,
+        last_time=row.last_time if name == "degraded" else None,
     )

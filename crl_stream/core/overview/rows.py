@@ -12,7 +12,7 @@ import msgspec
 
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages.overview import AlertNote, ProposalNote, RollbackNote
-from crl_stream.core.messages.parts import DecisionKind, UnreviewedRollback, VerdictKind
+from crl_stream.core.messages.parts import DecisionKind, LastTime, Touches, UnreviewedRollback, VerdictKind
 from crl_stream.core.overview.ranking import Rank, Ranking
 from crl_stream.core.packing import pack
 
@@ -112,6 +112,10 @@ class TaskEntry(msgspec.Struct, array_like=True):
     """What prevents a rollback of the active variant, from the task's own note; None if nothing does."""
     unreviewed: list[UnreviewedRollback] = []
     """The task's rollbacks that wait for a person, from its own note."""
+    touches: Touches | None = None
+    """What a change of the task reaches, from its own note."""
+    last_time: LastTime | None = None
+    """The task's last rollback, from its own note."""
 
 
 class AgentEntry(msgspec.Struct, array_like=True, gc=False):

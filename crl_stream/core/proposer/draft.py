@@ -115,11 +115,14 @@ def bounded(draft: Draft, name: ProposalType, snapshot: TaskSnapshot) -> Draft:
     kept = (snapshot.benefits or {}).get(name)
     if kept is None and name == "promote_variant_to_default":
         kept = snapshot.promotions  # a snapshot of an older engine
-    if kept is None or kept.judged < _ENOUGH:
+    what = _JUDGED.get(name)
+    if kept is None or what is None or kept.judged < _ENOUGH:
         return draft
     most = round((kept.helped + 1) / (kept.judged + 2), 2)
-    said, _, suggestion = draft.reasoning.rpartition("\n")
-    reasoning = f"{said} Of {kept.judged} {_JUDGED[name]}, {kept.helped} helped.\n{suggestion}"
+    lines = draft.reasoning.split("\n")
+    at = max(0, len(lines) - 2)  # the last line is the suggestion
+    lines[at] += f" Of {kept.judged} {what}, {kept.helped} helped."
+    reasoning = "\n".join(lines)
     return draft._replace(confidence=min(draft.confidence, most), reasoning=reasoning)
 
 
