@@ -15,6 +15,7 @@ from crl_stream.core.policy import Operations, Policy
 from crl_stream.core.reach import last_time_words, reach_parts, touches_words, with_reach
 
 from .task import KEY, NOON, Task, proven
+from .test_verification import rolled_back
 
 
 def two_rollbacks(*, between: str = "") -> Task:
@@ -85,6 +86,21 @@ def test_an_alert_about_a_rollback_names_the_rollback_before_it_not_itself() -> 
         assert alert.cause_id == second.rollback_id
         assert alert.last_time is not None
         assert alert.last_time.id == first.rollback_id
+
+
+def test_an_alert_about_a_rollback_that_is_taken_back_does_not_name_that_rollback_as_the_last_time() -> None:
+    task = rolled_back()
+    task.run("other", "F" * 10)
+    [alert] = task.alerts("rollback_taken_back")
+    assert alert.cause_id == task.stated(m.RollbackEvent)[0].rollback_id
+    assert alert.last_time is None, "there was no rollback before it"
+    [last] = [one for one in task.stated(m.TaskSnapshot)[-1].last_times if one.change == "rollback"]
+    assert last.fate == "taken_back"
+
+
+def test_runtimes_without_a_name_are_not_counted_as_none() -> None:
+    task = proven()
+    assert task.stated(m.TaskSnapshot)[-1].touches.runtimes is None
 
 
 def test_an_alert_that_ends_touches_nothing_more() -> None:

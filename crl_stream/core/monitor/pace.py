@@ -48,5 +48,5 @@ def an_hour(row: TaskRow) -> int | None:
 
 
 def touches(row: TaskRow) -> Touches:
-    """Return what a change of the task reaches."""
-    return Touches(tasks=1, runtimes=len(row.runtimes), outcomes_an_hour=an_hour(row))
+    """Return what a change of the task reaches; the runtimes are not known if no outcome names one."""
+    return Touches(tasks=1, runtimes=len(row.runtimes) or None, outcomes_an_hour=an_hour(row))
