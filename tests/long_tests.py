@@ -19,6 +19,7 @@ LONG: Final = (
     "broker/test_shared_kafka.py::test_a_run_that_is_killed_",
     "broker/test_last_words.py::test_a_full_disk_",
     "broker/test_last_words.py::test_a_broker_writes_a_log_and_its_real_ends_",
+    "integration/test_daily_review.py",
     "integration/test_health.py::test_a_worker_says_that_its_broker_is_silent_",
     "integration/test_improvement.py::test_killed_at_every_point_",
     "integration/test_replaced_processes.py",

@@ -22,9 +22,9 @@ import sys
 from typing import Literal, get_args
 from crl_stream.core.folder import look_in
 look_in(sys.argv[1], sys.argv[2])
-from crl_stream.core.messages import snapshots
+from crl_stream.core.messages import parts, snapshots
 # Add the words of the rule recipe to the contract before anything reads it.
-snapshots.ProposalType = Literal[*get_args(snapshots.ProposalType), "retire_idle_variant"]
+parts.ProposalType = snapshots.ProposalType = Literal[*get_args(parts.ProposalType), "retire_idle_variant"]
 snapshots.Trigger = Literal[*get_args(snapshots.Trigger), "idle"]
 import pytest
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--import-mode=importlib", *sys.argv[3:]]))

@@ -22,6 +22,8 @@ def page(found: Explanation) -> str:
         *([f"  Task: {found.task}"] if found.task else []),
         *_when(found),
         f"  By: {visible(found.actor)}",
+        *_wrapped(f"Touches: {found.touches}" if found.touches else ""),
+        *_wrapped(f"L{found.last_time[1:]}" if found.last_time else ""),
         *_wrapped(f"Why: {found.reason}" if found.reason else ""),
     ]
     lines += _number(found)
@@ -33,7 +35,8 @@ def page(found: Explanation) -> str:
     lines += _chain("What led to it", found.causes)
     lines += _since(found)
     if found.undo_command:
-        lines += ["", "To undo it", f"  {found.undo_command}"]
+        heading = "To undo an approval" if found.kind == "proposal" else "To undo it"
+        lines += ["", heading, f"  {found.undo_command}"]
     elif found.no_undo:
         lines += ["", *_wrapped(f"To undo it: no longer possible, {found.no_undo}", indent="")]
     lines += _next(found)

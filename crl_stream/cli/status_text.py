@@ -216,8 +216,10 @@ def task_line(task: dict[str, Any]) -> str:
     since = f", since {task['degraded_since'][:19].replace('T', ' ')} UTC" if task.get("degraded_since") else ""
     why = f": {task['reason']}" if task.get("reason") else ""
     held = f"; not rolled back: {task['no_rollback']}" if task.get("no_rollback") else ""
+    reach = f"; touches {task['touches']}" if task.get("touches") else ""
+    reach += f"; {task['last_time']}" if task.get("last_time") else ""
     where = f"active {task['active_variant']}, epoch {task['epoch']}{since}"
-    return visible(f"task {name}: {state_of(task)}{why} ({where}){held}; crl window {name}")
+    return visible(f"task {name}: {state_of(task)}{why} ({where}){held}{reach}; crl window {name}")
 
 
 def task_lines(tasks: Sequence[dict[str, Any]], width: int | None) -> list[str]:

@@ -13,6 +13,7 @@ from crl_stream.cli.clock import now_ms
 from crl_stream.core import messages as m
 from crl_stream.core.drills import drill_of, is_drill
 from crl_stream.core.instant import from_text
+from crl_stream.core.reach import last_time_words, touches_words
 from crl_stream.dashboard.task_states import brief
 from crl_stream.kafka.fleet_health import finding
 from crl_stream.kafka.reader import TopicReader
@@ -101,6 +102,8 @@ def _brief_of_standing(variant: m.TaskStanding) -> dict[str, Any]:
         "pinned": False,
         "held": False,
         "no_target": False,
+        "touches": touches_words(variant.touches),
+        "last_time": last_time_words(variant.last_time),
         "common_cause": None,
     }
 

@@ -273,6 +273,12 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The Q-value with which a weak variant is compared if no other variant is better."""
     enforce_min_rollbacks: AtLeastOne = 5
     """Rollbacks that shadow mode must have reported and judged before it is proposed to enforce them."""
+    max_open: AtLeastOne = 5
+    """Proposals that one task may have open at once, without filed ones and those that a person has deferred.
+
+    If there are more, the most confident ones are open; a proposal that had to make room is opened again when there is
+    room.
+    """
     enforce_precision: Ratio = 0.9
     """Share of the judged rollbacks that must have been right before it is proposed to enforce them."""
 
@@ -299,6 +305,12 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A runtime is stuck if more than this many of its invocations in an older epoch began after a change."""
     stuck_seconds: Positive = 120.0
     """A runtime is also stuck if it begins an invocation in an older epoch more than this long after a change."""
+    stuck_grace: Annotated[float, msgspec.Meta(ge=0.0, le=86_400.0)] = 10.0
+    """Seconds after a change during which outcomes in an older epoch do not count against a runtime.
+
+    A runtime that reports in batches sends outcomes that it finished before the change and after it in one batch.
+    Choose more than the longest time between two batches.
+    """
     on_change: OnChange = "next_turn"
     """``next_turn``: a session follows a change at once. ``next_session``: only new sessions follow it."""
 

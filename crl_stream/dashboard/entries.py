@@ -12,6 +12,7 @@ from typing import Final
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages import AlertNote, Overview, ProposalNote, RollbackNote, TaskStanding
 from crl_stream.core.overview import Condition
+from crl_stream.core.reach import reach_fields
 
 SYMBOLS: Final = {"HEALTHY": "✓", "STABLE": "●", "ATTENTION NEEDED": "⚠"}
 HEALTH: Final = "System health overview"
@@ -51,6 +52,7 @@ def rollback_fields(event: RollbackNote) -> list[tuple[str, str]]:
         ("Task", f"{event.agent_name}/{event.task_type}"),
         ("Change", f"{event.from_variant} → {event.to_variant}"),
         ("Reason", event.reason),
+        *reach_fields(event),
     ]
     if not event.enforced:
         fields.append(("Mode", SHADOW))
@@ -68,8 +70,11 @@ def proposal_fields(proposal: ProposalNote) -> list[tuple[str, str]]:
         ("Variant", proposal.target_variant),
         ("Confidence", f"{proposal.confidence:.0%}"),
         ("Expires", moment(from_text(proposal.expires_at))),
+        *reach_fields(proposal),
         ("Review", f"crl proposals show {proposal.proposal_id}"),
     ]
+    if proposal.undo_command is not None:
+        fields.append(("Undo", proposal.undo_command))
     if proposal.status != "pending":
         fields.insert(5, ("Status", proposal.status))
     return fields
@@ -87,6 +92,7 @@ def degradation_fields(variant: TaskStanding) -> list[tuple[str, str]]:
         *_present(variant),
         ("Q-value", figures(variant)),
         ("Status", protection(variant)),
+        *reach_fields(variant),
     ]
 
 

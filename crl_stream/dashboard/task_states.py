@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from crl_stream.core import messages as m
+from crl_stream.core.reach import last_time_words, touches_words
 from crl_stream.proposals.page import stands
 from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD
 
@@ -113,6 +114,8 @@ def brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
         "reason": None if active is None else active.reason,
         "degraded_since": None if active is None else active.degraded_since,
         "no_target": task.no_target,
+        "touches": touches_words(task.touches),
+        "last_time": last_time_words(next((one for one in task.last_times if one.change == "rollback"), None)),
         "scorecard": _scorecard(task),
         "adoption": None if task.adoption is None else {name: getattr(task.adoption, name) for name in ON_ADOPTION},
         "common_cause": None if task.common_cause is None else task.common_cause.tag,

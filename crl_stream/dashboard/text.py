@@ -12,6 +12,7 @@ from typing import Final
 from crl_stream.core.instant import from_text, readable
 from crl_stream.core.messages import AlertNote, Overview
 from crl_stream.core.overview import Condition
+from crl_stream.core.reach import with_reach
 from crl_stream.dashboard import entries
 from crl_stream.dashboard.entries import SYMBOLS, moment
 
@@ -81,7 +82,8 @@ def _degradations(overview: Overview, alerts: Sequence[AlertNote]) -> list[str]:
     if others:
         lines += ["", entries.OTHER_ALERTS]
         for alert in others:
-            lines += _wrapped(f"{moment(from_text(alert.timestamp))} {alert.text}", first="- ", rest="  ")
+            words = with_reach(alert.text, alert)
+            lines += _wrapped(f"{moment(from_text(alert.timestamp))} {words}", first="- ", rest="  ")
     return lines
 
 

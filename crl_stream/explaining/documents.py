@@ -139,5 +139,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Undoes the change; absent if there is nothing to undo, or if a later change has replaced it."""
     no_undo: str | None = None
     """Why a change can no longer be undone."""
+    touches: str = ""
+    """What the message touches, in words; empty if it does not say so."""
+    last_time: str = ""
+    """The task's previous change of that kind and what became of it, in words; empty if it names none."""
     further_commands: list[str] = []
     """What else a person may do about it."""

@@ -8,7 +8,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from crl_stream.core import messages as m
+from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.core.policy import Policy
+from crl_stream.core.reach import last_time_words, touches_words
 from crl_stream.explaining.documents import Explanation, Kind, PolicyOrigin
 from crl_stream.explaining.fates import status_of
 from crl_stream.explaining.history import causes_of, fate_of, since_of
@@ -95,6 +97,8 @@ def explain(wanted: str, found: Found, sources: Sources) -> Explanation:
         since=since_of(message, story),
         undo_command=undo,
         no_undo=no_undo,
+        touches=touches_words(getattr(message, "touches", None)),
+        last_time=last_time_words(getattr(message, "last_time", None)),
         further_commands=further or _review_commands(message),
     )
 
@@ -174,6 +178,8 @@ def _actor_of(message: Any, story: Story) -> str:
 def _undo(message: Any, story: Story) -> tuple[str | None, str | None]:
     """Return the command that undoes the change, or why it can no longer be undone; both None if it changed nothing."""
     epoch = getattr(message, "epoch", None)
+    if isinstance(message, m.Proposal):
+        return (message.undo_command, None) if message.status in OPEN_STATUSES | {"approved"} else (None, None)
     changed = isinstance(message, m.RollbackEvent | m.Activation) and message.enforced
     if isinstance(message, m.Alert) and message.undo_command is not None:
         undone = message.undo_command.rpartition("--epoch ")
@@ -196,7 +202,7 @@ def _further(event: m.RollbackEvent, review: str) -> list[str]:
 
 
 def _review_commands(message: Any) -> list[str]:
-    if isinstance(message, m.Proposal) and message.status in {"pending", "deferred"}:
+    if isinstance(message, m.Proposal) and message.status in OPEN_STATUSES:
         name = message.proposal_id
         return [f"crl proposals approve {name}", f"crl proposals reject {name} --reason ..."]
     return []

@@ -12,6 +12,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.drills import is_drill
 from crl_stream.core.instant import from_text, readable
 from crl_stream.core.messages.facts import Severity
+from crl_stream.core.reach import reach_parts
 
 MAX_TEXT: Final = 2_000
 """Longest line, in characters; chat services cut or refuse longer ones."""
@@ -30,7 +31,7 @@ class Notice(NamedTuple):
     severity: Severity
     subject: str
     text: str
-    """One line: subject, action, number, limit, undo command."""
+    """One line: subject, action, number, limit, undo command, what it touches, what happened last time."""
     resolved: bool = False
     """Whether this notice reports that an earlier one is resolved."""
     data: Mapping[str, Any] = MappingProxyType({})
@@ -65,7 +66,7 @@ def notice_of(message: Any) -> Notice:
 def _notice_of(message: Any) -> Notice:
     data = msgspec.to_builtins(message)
     if isinstance(message, m.Alert):
-        text = one_line(message.text)
+        text = _with_reach(message.text, message)
         return Notice(
             message.alert_id,
             message.timestamp,
@@ -82,13 +83,18 @@ def _notice_of(message: Any) -> Notice:
         action = "rolled back to" if message.enforced else "would be rolled back to"
         text = f"{subject}: {action} {message.to_variant}: {message.reason}"
         text += f"; undo: {message.undo_command}" if message.enforced else ""
-        return Notice(
-            message.rollback_id, message.timestamp, "rollback", "critical", subject, one_line(text), False, data
-        )
+        text = _with_reach(text, message)
+        return Notice(message.rollback_id, message.timestamp, "rollback", "critical", subject, text, False, data)
     subject, resolved = f"{task} {message.variant_id}", message.state == "recovered"
     severity: Severity = "info" if resolved else "critical" if message.active else "warning"
     text = one_line(f"{subject}: {message.state}: {message.reason}")
     return Notice(message.alert_id, message.timestamp, "degradation", severity, subject, text, resolved, data)
+
+
+def _with_reach(text: str, message: m.Alert | m.RollbackEvent) -> str:
+    """Return the text in one line, followed by what the message touches and what happened last time."""
+    line, reach = one_line(text), one_line("".join(f"; {part}" for part in reach_parts(message)))
+    return line + reach if len(line) + len(reach) <= MAX_TEXT else f"{line[: MAX_TEXT - len(reach) - 1]}…{reach}"
 
 
 def with_link(notice: Notice, dashboard: str) -> Notice:
@@ -108,7 +114,7 @@ def _page_of(notice: Notice) -> str:
         return f"rollbacks/{name}"
     if data.get("agent_name") and data.get("task_type"):
         return f"tasks/{data['agent_name']}/{data['task_type']}"
-    return "review" if notice.kind == "weekly_review" else ""
+    return "review" if notice.kind in {"weekly_review", "daily_review"} else ""
 
 
 def one_line(text: str) -> str:

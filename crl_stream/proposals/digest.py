@@ -14,6 +14,7 @@ import msgspec
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.messages import Benefit, Proposal
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
+from crl_stream.core.reach import reach_fields
 from crl_stream.proposals.standing import age_of, select, status_at
 
 WEEK_MS: Final = 7 * 86_400_000
@@ -134,5 +135,7 @@ def brief(proposal: Proposal) -> Sequence[str]:
         f"  Confidence: {proposal.confidence:.0%}",
         f"  Type: {proposal.proposal_type}",
         f"  Reasoning: {reasoning}",
+        *(f"  {name}: {words}" for name, words in reach_fields(proposal)),
         f"  Decide: crl proposals show {proposal.proposal_id}",
+        *([f"  Undo afterwards: {proposal.undo_command}"] if proposal.undo_command else []),
     ]

@@ -17,6 +17,7 @@ from crl_stream.core.messages import (
     VariantCatalogue,
 )
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
+from crl_stream.core.reach import reach_fields
 from crl_stream.proposals.comparison import differences
 from crl_stream.proposals.standing import status_at
 
@@ -45,6 +46,7 @@ def page(
             f"  epoch: {proposal.epoch}"
         ),
         f"  Tracker: {proposal.tracker_type}",
+        *(f"  {name}: {_one_line(words)}" for name, words in reach_fields(proposal)),
         *_filing(proposal.filing),
         "",
         "Reasoning",
@@ -112,6 +114,7 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
         f"Approval is refused if the epoch is no longer {proposal.epoch}, and after {proposal.expires_at}.",
         f"crl proposals approve {proposal.proposal_id}",
         f"crl proposals reject {proposal.proposal_id} --reason ...",
+        *([f"To undo the approval afterwards: {proposal.undo_command}"] if proposal.undo_command else []),
     ]
 
 

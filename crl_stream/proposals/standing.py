@@ -7,7 +7,8 @@ from typing import Any, Final, get_args
 
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages import Proposal
-from crl_stream.core.messages.snapshots import OPEN_STATUSES, ProposalStatus, ProposalType
+from crl_stream.core.messages.parts import ProposalType
+from crl_stream.core.messages.snapshots import OPEN_STATUSES, ProposalStatus
 
 STATUSES: Final[tuple[str, ...]] = get_args(ProposalStatus)
 TYPES: Final[tuple[str, ...]] = get_args(ProposalType)

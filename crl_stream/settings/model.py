@@ -106,12 +106,27 @@ class Proposer(CheckedSection):
 
 
 class Review(CheckedSection):
-    """When the weekly review of proposals is published."""
+    """When the weekly review of proposals and the daily message about what waits are published."""
 
     schedule: str = "0 9 * * 1"
     """Cron expression: minute, hour, day of month, month, day of week. The default is the guide's: Mondays at 9."""
+    daily: str = "0 9 * * *"
+    """Cron expression of the one message a day about new proposals and what still waits; empty: no such message.
+
+    On a day without anything new or due, there is none.
+    """
+    remind_days: tuple[Annotated[float, Field(gt=0.0, le=365.0)], ...] = (1.0, 3.0, 7.0)
+    """Ages in days at which the daily message reminds people of a proposal or an unreviewed rollback.
+
+    After the last of them, it does so every week.
+    """
     timezone: str = "UTC"
-    """IANA time zone of the schedule, e.g. Europe/Vienna."""
+    """IANA time zone of the schedules, e.g. Europe/Vienna."""
+
+    @field_validator("daily")
+    @classmethod
+    def _is_cron_or_empty(cls, value: str) -> str:
+        return cls._is_cron(value) if value else value
 
     @field_validator("schedule")
     @classmethod

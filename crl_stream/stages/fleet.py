@@ -97,6 +97,7 @@ def alert(
         cause_id=cause_id,
         undo_command=None if resolved else "crl resume --all",
         resolved=resolved,
+        touches=None if resolved else m.Touches(tasks=None),
         position=m.Position(partition, record.offset),
         policy_hash=state.policy_hash,
         engine_version=ENGINE_VERSION,

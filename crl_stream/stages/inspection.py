@@ -11,6 +11,8 @@ from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.monitor.decision_matrix import no_rollback
 from crl_stream.core.monitor.grounds import sentence
+from crl_stream.core.monitor.pace import touches
+from crl_stream.core.monitor.past import last_time
 from crl_stream.core.monitor.rollout import WHOLE
 from crl_stream.core.monitor.row import StandingOrder, TaskRow, decode_row
 from crl_stream.core.monitor.rules import Rules, rules_of
@@ -21,6 +23,7 @@ from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.monitor.why_not.asked import why_not
 from crl_stream.core.monitor.why_not.conditions import Question
 from crl_stream.core.policy import GUIDE, PolicySet
+from crl_stream.core.reach import last_time_words, touches_words
 from crl_stream.stages.fleet import has_expired
 from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD, adoption_of
 from crl_stream.stages.partition import decode_partition
@@ -116,6 +119,8 @@ def summary(
         "mode": policy.operations.mode,
         "no_rollback": None if active is None else no_rollback(task, policy, fleet),
         "no_target": task.no_target_n >= 0,
+        "touches": touches_words(touches(task)),
+        "last_time": last_time_words(last_time(task, "rollback")),
         "scorecard": scorecard(task, rules),
         "adoption": adoption(task),
         "common_cause": None if task.incident is None else task.incident.tag,

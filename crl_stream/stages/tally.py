@@ -110,6 +110,7 @@ def fault_of(note: Note) -> Rejected | None:
         instants["expires_at"] = note.expires_at
     elif isinstance(note, TaskNote):
         numbers += [note.as_of.partition, note.as_of.offset]
+        instants |= {f"unreviewed.{number}": one.since for number, one in enumerate(note.unreviewed)}
         numbers += [standing.n_visits for standing in (*note.high_confidence, *note.degraded)]
     elif isinstance(note, AlertNote) and note.position is not None:
         numbers += [note.position.partition, note.position.offset]

@@ -1,4 +1,4 @@
-"""The hours of the weekly review, by the wall clock of its time zone.
+"""The hours of the weekly and the daily review, by the wall clock of its time zone.
 
 The worker checks every minute instead of sleeping until the hour.  So a machine that was suspended catches up, and the
 two Sundays on which clocks change do not shift the review.  When a clock that was ahead is corrected, watching restarts
@@ -20,10 +20,13 @@ SMALL_STEP: Final = 6 * 3_600.0
 
 
 class ReviewHours:
-    """Detects when a scheduled hour has arrived; ``now`` is in seconds since the epoch."""
+    """Detects when a scheduled hour has arrived; ``now`` is in seconds since the epoch.
 
-    def __init__(self, review: Review, now: float) -> None:
-        self._schedule, self._zone = review.schedule, ZoneInfo(review.timezone)
+    ``schedule`` is a cron expression, by default the one of the weekly review.
+    """
+
+    def __init__(self, review: Review, now: float, schedule: str = "") -> None:
+        self._schedule, self._zone = schedule or review.schedule, ZoneInfo(review.timezone)
         self._now, self._since = now, self._wall(now)
         """The time of the last check, and the wall-clock time when watching began."""
         self._seen = self._since
@@ -40,6 +43,12 @@ class ReviewHours:
         self._seen = max(wall, seen)
         following: datetime = croniter(self._schedule, seen).get_next(datetime)
         return following <= wall
+
+    def last_two(self, now: float) -> tuple[float, float]:
+        """Return the last two scheduled hours up to ``now``, the earlier first."""
+        hours = croniter(self._schedule, self._wall(now + 1.0))
+        last, before = hours.get_prev(datetime), hours.get_prev(datetime)
+        return before.replace(tzinfo=self._zone).timestamp(), last.replace(tzinfo=self._zone).timestamp()
 
     def _wall(self, now: float) -> datetime:
         return datetime.fromtimestamp(now, self._zone).replace(tzinfo=None)

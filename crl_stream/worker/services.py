@@ -11,7 +11,8 @@ from datetime import UTC
 from typing import Final
 
 from crl_stream.bridges.kinds import KINDS
-from crl_stream.core.overview import Ledger, make_page, weekly_review
+from crl_stream.core.messages import Alert
+from crl_stream.core.overview import Ledger, daily_review, make_page, weekly_review
 from crl_stream.errors import ConfigError
 from crl_stream.notifiers.notifier import Notifier, open_notifiers
 from crl_stream.settings import Settings
@@ -86,22 +87,32 @@ def _overview(settings: Settings, web: bool) -> Iterator[Member]:
 
 
 def _schedule_review(member: Member, table: TaskTable) -> None:
-    """Publish the weekly review at its hour, from the process that owns the overview."""
-    hours = ReviewHours(member.settings.review, time.time())
+    """Publish the weekly and the daily review at their hours, from the process that owns the overview."""
+    review, began = member.settings.review, time.time()
+    hours = ReviewHours(review, began)
+    days = ReviewHours(review, began, review.daily) if review.daily else None
 
-    async def publish_review() -> None:
-        if not hours.has_come(time.time()):
+    async def publish_reviews() -> None:
+        now = time.time()
+        weekly, daily = hours.has_come(now), days is not None and days.has_come(now)
+        if not weekly and not daily:
             return
         while not member.recovered:  # noqa: ASYNC110 - partitions move; Faust has no event for it
             await asyncio.sleep(SETTLE_SECONDS)
         if table.partition_row(FIRST) is None:
             return  # another process owns the overview and publishes the review
-        page = make_page(Ledger(table.rows(FIRST)), FIRST)
-        alert = weekly_review(page, int(time.time() * 1_000))
-        log.info("%s", alert.text)
-        await member.outlet.publish([Output(TOPIC_OF[type(alert)], FIRST, alert.subject.encode(), encode(alert))])
+        page, alerts = make_page(Ledger(table.rows(FIRST)), FIRST), list[Alert]()
+        if weekly:
+            alerts.append(weekly_review(page, int(time.time() * 1_000)))
+        if daily and days is not None:
+            since, until = (round(hour * 1_000) for hour in days.last_two(now))
+            if (waiting := daily_review(page, since, until, review.remind_days)) is not None:
+                alerts.append(waiting)
+        for alert in alerts:
+            log.info("%s", alert.text)
+            await member.outlet.publish([Output(TOPIC_OF[type(alert)], FIRST, alert.subject.encode(), encode(alert))])
 
-    member.app.crontab(EVERY_MINUTE, timezone=UTC)(publish_review)
+    member.app.crontab(EVERY_MINUTE, timezone=UTC)(publish_reviews)
 
 
 def _tags(settings: Settings, web: bool) -> Iterator[Member]:

@@ -337,6 +337,24 @@ async def test_a_page_that_is_opened_while_kafka_is_silent_never_says_anything_e
     assert await browser.run("document.querySelector('#lost').hidden")
 
 
+async def test_a_page_of_a_dashboard_that_is_starting_opens_by_itself(
+    browser: Chromium, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = False
+
+    async def view() -> bool:
+        return known
+
+    monkeypatch.setattr(served.hub, "view", view)
+    served.hub.trouble = "the topics are being read, 3,000 of 12,000 records so far"
+    await browser.open()
+    assert await browser.goto(served.link()) == 503
+    assert "3,000 of 12,000 records so far" in await browser.text("main")
+    assert await browser.violations() == []
+    known, served.hub.trouble = True, ""
+    await browser.wait("document.querySelector('.live b')?.textContent === 'Live'")
+
+
 async def test_a_task_changes_in_place_and_rows_never_move(browser: Chromium, served: Served) -> None:
     await enter(browser, served)
     order = "[...document.querySelectorAll('table.tasks tbody tr')].map(e => e.dataset.key)"

@@ -1,6 +1,7 @@
 """A naive model of adoption: what each runtime has sent since the latest change, and what follows from these lists.
 
-It shares no code with the engine.  Its numbers are those of ADR 66; times are in milliseconds.
+It shares no code with the engine.  Its numbers are those of ADR 66, and the grace for runtimes that report in batches;
+times are in milliseconds.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-RECENT, MANY, LONG = 600_000, 5, 120_000
+RECENT, MANY, LONG, GRACE = 600_000, 5, 120_000, 10_000
 
 
 @dataclass
@@ -20,8 +21,8 @@ class Host:
     """When its last outcome came; -1: never."""
     named: bool = False
     """Whether it has ever named an epoch."""
-    late: list[int] = field(default_factory=list)
-    """When each of its outcomes in an older epoch began, since the latest change."""
+    late: list[tuple[int, int]] = field(default_factory=list)
+    """When each of its outcomes in an older epoch began and when it arrived, since the latest change."""
     moved: tuple[int, int] | None = None
     """Its late outcomes, and the milliseconds since the change, when it first named the present epoch."""
     stuck: bool = False
@@ -70,7 +71,7 @@ class Crowd:
             return told
         host.named |= epoch > 0
         if epoch < self.epoch:
-            host.late.append(began)
+            host.late.append((began, now))
             told += self._late(name, host, epoch)
         elif host.moved is None and self.epoch:
             host.moved = len(host.late), now - self.since
@@ -83,10 +84,12 @@ class Crowd:
         return told
 
     def _late(self, name: str, host: Host, epoch: int) -> list[tuple[Any, ...]]:
-        began, many = host.late[-1], sum(one > self.since for one in host.late) > MANY
+        counted = [began for began, came in host.late if began > self.since and came > self.since + GRACE]
+        began, came = host.late[-1]
+        many = len(counted) > MANY
         if host.moved is not None or host.stuck:
             return []
-        if began <= self.since or not (many or began > self.since + LONG):
+        if began <= self.since or came <= self.since + GRACE or not (many or began > self.since + LONG):
             return []  # it cannot have known the change, or it may still follow
         host.stuck = True
         severity = "critical" if self.cause in ("rollback", "rollout_aborted") else "warning"

@@ -7,7 +7,7 @@ from typing import Any
 from builders import AGENT
 
 from crl_stream.core import messages as m
-from crl_stream.core.proposer.draft import Draft, View, view_of
+from crl_stream.core.proposer.draft import Draft, View, bounded, view_of
 from crl_stream.core.proposer.remedies import Remedies, Remedy, TaskRemedies
 from crl_stream.core.proposer.rules import RULE_OF
 
@@ -129,8 +129,12 @@ def viewed(*variants: m.VariantSnapshot, remedies: Remedies = REMEDIES, **fields
 
 
 def drafts(rule: str, *variants: m.VariantSnapshot, **fields: Any) -> list[Draft]:
-    """Return what a rule drafts for the task whose first variant is active."""
-    return RULE_OF[rule].propose(viewed(*variants, **fields))
+    """Return what a rule drafts for the task whose first variant is active, with the confidence that it may claim.
+
+    ``rule`` is the type.
+    """
+    view = viewed(*variants, **fields)
+    return [bounded(draft, RULE_OF[rule].name, view.snapshot) for draft in RULE_OF[rule].propose(view)]
 
 
 def limits(**changed: Any) -> m.ProposalLimits:

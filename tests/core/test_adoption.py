@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.adoption import RECENT, followers_of
-from crl_stream.core.policy import Limits, Policy, Rollout
+from crl_stream.core.policy import Limits, Operations, Policy, Rollout
 
 from .task import Task, proven
 
+AT_ONCE = Operations(stuck_grace=0.0)
+"""Runtimes report each outcome at once, so they need no grace."""
 
-def at_work(*names: str) -> Task:
+
+def at_work(*names: str, operations: Operations = AT_ONCE) -> Task:
     """Return a task with a proven alternative, in which these runtimes have just worked."""
-    task = proven(v2="S" * 20)
+    task = proven(Policy(operations=operations), v2="S" * 20)
     for name in names:
         works(task, name, 1)
     return task
@@ -123,7 +126,7 @@ def test_a_stuck_runtime_that_is_forgotten_to_make_room_leaves_no_alert_open() -
     task.order(m.ActivateVariant, variant_id="v2")
     for _ in range(8):
         works(task, "a", 1, "default")
-    task.policy = Policy(limits=Limits(runtimes=2))
+    task.policy = Policy(limits=Limits(runtimes=2), operations=AT_ONCE)
     works(task, "c", 2)
     assert [(alert.resolved, alert.subject[-2:]) for alert in stuck(task)] == [(False, " a")]
     works(task, "d", 2)
@@ -137,7 +140,7 @@ def test_forgetting_the_last_runtime_that_is_waited_for_completes_the_adoption()
     task.order(m.ActivateVariant, variant_id="v2")
     works(task, "here", 2)
     assert not adoptions(task)
-    task.policy = Policy(limits=Limits(runtimes=2))
+    task.policy = Policy(limits=Limits(runtimes=2), operations=AT_ONCE)
     works(task, "new", 1, "default")
     [adoption] = adoptions(task)
     assert (adoption.complete, adoption.expected, adoption.moved, adoption.waiting) == (True, 1, 1, [])
@@ -147,7 +150,7 @@ def test_forgetting_the_last_runtime_that_is_waited_for_completes_the_adoption()
 
 def test_a_runtime_that_has_followed_is_not_stuck_if_it_was_forgotten_and_returns_with_an_older_outcome() -> None:
     task = at_work("a")
-    task.policy = Policy(limits=Limits(runtimes=2))
+    task.policy = Policy(limits=Limits(runtimes=2), operations=AT_ONCE)
     task.order(m.ActivateVariant, variant_id="v2")
     works(task, "a", 2)
     works(task, "b", 2)
@@ -214,6 +217,39 @@ def test_a_runtime_that_only_explores_is_not_followed(source: str) -> None:
     assert not stuck(task)
 
 
+def reports(task: Task, name: str, epoch: int, variant: str, outcomes: int) -> None:
+    """Let a runtime report several short invocations in one batch."""
+    for _ in range(outcomes):
+        task.now -= 1_000
+        works(task, name, epoch, variant, duration_seconds=0.2)
+    task.now += 1_000
+
+
+def test_a_runtime_that_reports_in_batches_is_not_stuck_because_of_what_it_finished_before_it_could_know() -> None:
+    task = at_work("batches", operations=Operations())
+    task.order(m.ActivateVariant, variant_id="v2")
+    change = task.now
+    task.pass_time(4_000)
+    reports(task, "batches", 1, "default", 20)
+    assert task.now - change < 10_000
+    assert not stuck(task)
+    task.pass_time(4_000)
+    reports(task, "batches", 2, "v2", 20)
+    assert not stuck(task)
+    assert [one.runtime_id for one in task.stated(m.Receipt) if one.epoch == 2] == ["batches"]
+
+
+def test_after_the_grace_a_runtime_that_still_reports_the_old_variant_is_stuck() -> None:
+    task = at_work("batches", operations=Operations())
+    task.order(m.ActivateVariant, variant_id="v2")
+    reports(task, "batches", 1, "default", 20)
+    task.pass_time(10_000)
+    reports(task, "batches", 1, "default", 5)
+    assert not stuck(task), "what came within the grace does not count"
+    reports(task, "batches", 1, "default", 1)
+    assert [(alert.subject.split()[-1], alert.number) for alert in stuck(task)] == [("batches", 26.0)]
+
+
 class Runtime:
     """What is known about one runtime since the change."""
 
@@ -225,16 +261,17 @@ class Runtime:
 
 
 @given(
+    st.sampled_from([0, 10_000]),
     st.lists(
         st.tuples(
             st.sampled_from("abcdz"), st.booleans(), st.sampled_from([-9_000, 0, 1, 60_000, 120_000, 120_001, None])
         ),
         max_size=60,
-    )
+    ),
 )
-def test_receipts_alerts_and_figures_agree_with_a_recount(work: list[tuple[str, bool, int | None]]) -> None:
+def test_receipts_alerts_and_figures_agree_with_a_recount(grace: int, work: list[tuple[str, bool, int | None]]) -> None:
     """``z`` is new.  Each outcome says whether it knows the change, and how long after it its invocation began."""
-    task = at_work(*"abcd")
+    task = at_work(*"abcd", operations=Operations(stuck_grace=grace / 1_000))
     task.order(m.ActivateVariant, variant_id="v2")
     change, known = task.now, {name: Runtime(name) for name in "abcdz"}
     receipts, alerts, last = [], [], dict.fromkeys("abcd", change - 1_000) | {"z": 0}
@@ -254,8 +291,9 @@ def test_receipts_alerts_and_figures_agree_with_a_recount(work: list[tuple[str, 
             runtime.stuck = False
         if not knows:
             runtime.late += 1
-            runtime.behind += after > 0
-            if runtime.moved is None and not runtime.stuck and after > 0 and (runtime.behind > 5 or after > 120_000):
+            counts = after > 0 and now > change + grace
+            runtime.behind += counts
+            if runtime.moved is None and not runtime.stuck and counts and (runtime.behind > 5 or after > 120_000):
                 runtime.stuck = True
                 alerts.append((name, False))
     found = [one for one in task.stated(m.Receipt) if one.epoch == 2]
@@ -302,7 +340,7 @@ def test_a_runtime_is_expected_if_its_last_outcome_is_recent_and_it_names_an_epo
 def test_after_the_end_of_a_rollout_times_count_from_then() -> None:
     task = at_work("a", "b")
     task.order(m.RegisterVariant, variant_id="c")
-    task.policy = Policy(rollout=Rollout(stages=(0.5,), min_outcomes=100))
+    task.policy = Policy(rollout=Rollout(stages=(0.5,), min_outcomes=100), operations=AT_ONCE)
     task.order(m.StartRollout, variant_id="c")
     works(task, "a", task.row.epoch)
     task.pass_time(300_000)

@@ -92,7 +92,7 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.Activated: lambda it, _: c.Activated(it, "command", "cmd-1", "ordered"),
     c.WouldPromote: lambda it, _: c.WouldPromote(it, "dec-1", "better"),
     c.Decided: lambda it, _: c.Decided(it, "auto_apply", "dec-1", "better"),
-    c.ReviewedRollback: lambda *_: c.ReviewedRollback("rb-0", "confirmed"),
+    c.ReviewedRollback: lambda *_: c.ReviewedRollback("rb-0", "confirmed", "ann"),
     c.RolloutStarted: lambda it, _: c.RolloutStarted("ro-1", it, [50, 500], 20, "command", "cmd-1", "ann", "ordered"),
     c.StagePassed: lambda *_: c.StagePassed("monitor", "not worse"),
     c.RolloutPaused: lambda *_: c.RolloutPaused(StandingOrder("ann", "", 0)),
@@ -105,8 +105,8 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.HoldProlonged: lambda *_: c.HoldProlonged(20),
     c.HoldEnded: lambda *_: c.HoldEnded(),
     c.FleetHoldNoticed: lambda *_: c.FleetHoldNoticed(1),
-    c.Registered: lambda it, _: c.Registered(it, Configuration()),
-    c.Retired: lambda it, _: c.Retired(it),
+    c.Registered: lambda it, _: c.Registered(it, Configuration(), "cmd-2"),
+    c.Retired: lambda it, _: c.Retired(it, "cmd-3"),
     c.QuarantineLifted: lambda it, _: c.QuarantineLifted(it),
 }
 """For each kind of change, a function that makes one from two variants: its subject and its target."""

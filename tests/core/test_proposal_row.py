@@ -9,7 +9,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.proposer.row import decode_row
 
 from .desk import Desk, opened
-from .snapshots import a_review, a_variant
+from .snapshots import a_review, a_variant, limits
 
 
 def test_a_child_is_not_recommended_what_its_parent_was_made_with() -> None:
@@ -62,10 +62,11 @@ def test_ids_that_were_refused_and_never_made_are_remembered_for_the_last_32() -
 def test_however_many_variants_there_are_a_rejection_is_not_forgotten_while_they_are() -> None:
     desk = Desk()
     poor = [a_variant(f"v{number:03}", q=0.1) for number in range(100)]
-    made = desk.see(a_variant(q=0.8), *poor)
-    desk.see(a_variant(q=0.8), *poor, reviews=[a_review(p, "rejected") for p in made])
+    many = limits(max_open=100)
+    made = desk.see(a_variant(q=0.8), *poor, proposal_limits=many)
+    desk.see(a_variant(q=0.8), *poor, proposal_limits=many, reviews=[a_review(p, "rejected") for p in made])
     assert len(made) == 100
-    assert desk.see(a_variant(q=0.8), *poor) == []
+    assert desk.see(a_variant(q=0.8), *poor, proposal_limits=many) == []
 
 
 def test_time_does_not_run_backwards_in_a_row() -> None:

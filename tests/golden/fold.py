@@ -11,7 +11,7 @@ from itertools import cycle, pairwise
 from typing import Any
 
 from crl_stream.core import messages as m
-from crl_stream.core.overview import weekly_review
+from crl_stream.core.overview import daily_review, weekly_review
 from crl_stream.settings import load_remedies
 from crl_stream.stages import refill
 from crl_stream.stages.driver import Crash, ProposerCrash, Stored, TopologyDriver
@@ -166,7 +166,9 @@ def _overview(driver: TopologyDriver, size: int) -> dict[str, list[Line]]:
         page = next((o.value or b"" for o in folded.outputs if o.topic == OVERVIEW), page)
         alerts += [Line(o.key, o.value, o.headers) for o in folded.outputs if o.topic != OVERVIEW]
     shown: m.Overview = decode(OVERVIEW, page, b"overview").message  # type: ignore[union-attr]
+    daily = daily_review(shown, START, START + 2 * 86_400_000, (1.0, 3.0, 7.0))
     assert partition_row is not None
+    assert daily is not None
     return {
         "notes of the tally": [Line(record.key, record.value) for record in log],
         "rows of the overview": [*(Line(*row) for row in sorted(rows.items())), Line(b"!", partition_row)],
@@ -174,6 +176,7 @@ def _overview(driver: TopologyDriver, size: int) -> dict[str, list[Line]]:
         "page of the overview": [Line(b"overview", page)],
         "alerts of the services": [
             Line(None, encode(weekly_review(shown, START + 7 * 86_400_000))),
+            Line(None, encode(daily)),
             Line(None, encode(data_gap_alert(1, 5, 9, START, decode_partition(driver.changelog[1][partition_key(1)])))),
         ],
     }

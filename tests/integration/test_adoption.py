@@ -28,7 +28,8 @@ def turn(client: Client, *, good: bool = True, session: str | None = None) -> An
 
 
 async def test_three_of_four_runtimes_move_and_the_fourth_is_stuck(installation: Installation) -> None:
-    await installation.worker(profile="guide", operations_on_change="next_session")
+    at_once = {"operations_stuck_grace": "0"}  # the runtimes report each outcome at once
+    await installation.worker(profile="guide", operations_on_change="next_session", **at_once)
     settings = load_settings(environment=installation.environment(client_cache_dir=str(installation.folder / "cache")))
     with ExitStack() as stack:
         first, second, keeper = (

@@ -62,7 +62,13 @@ def test_a_file_that_merely_lies_there_sets_limits_and_leads_nowhere() -> None:
 )
 def test_of_the_settings_beside_the_policy_only_review_and_proposer_count_untrusted(name: str) -> None:
     section, _, entry = name.rpartition(".")
-    value = {"schedule": '"0 8 * * 2"', "timezone": '"Europe/Vienna"', "modifications_file": '"x.toml"'}
+    value = {
+        "schedule": '"0 8 * * 2"',
+        "daily": '"0 8 * * *"',
+        "remind_days": "[2.0]",
+        "timezone": '"Europe/Vienna"',
+        "modifications_file": '"x.toml"',
+    }
     settings = found(f"[{section}]\n{entry} = {value.get(entry, 77)}\n")
     harmless = section in {"review", "proposer"}
     assert (settings.untrusted is None) is harmless

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.messages.parts import ProposalType
 from crl_stream.core.policy import Degradation, Operations, Policy, PolicySet
 from crl_stream.wire.codec import encode
 from crl_stream.wire.topics import COMMANDS, FLEET_KEY, MESSAGES, POLICY_KEY, TICK_KEY
@@ -157,6 +158,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "untested": st.booleans(),
     "rollback_id": names,
     "proposal_id": names,
+    "proposal_type": maybe(st.sampled_from(get_args(ProposalType))),
     "hours": maybe(st.floats(0.01, 8_760.0)),
     "stops": st.sampled_from(["all", "promotions"]),
     "parent": maybe(names),

@@ -199,6 +199,7 @@ async def _send(
             "change": proposal.change,
             "expected_epoch": proposal.epoch,
             "valid_until": proposal.expires_at,
+            "proposal_type": proposal.proposal_type,
         }
     key = TaskKey(proposal.agent_name, proposal.task_type)
     command = task_command(kind, key, proposal_id=proposal_id, reason=reason, actor=actor, **fields)

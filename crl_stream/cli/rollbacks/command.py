@@ -9,15 +9,19 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.explain_text import page
 from crl_stream.cli.rollbacks.source import newest_rollbacks
 from crl_stream.cli.talk import show, show_json, show_table
+from crl_stream.core.instant import from_text
 from crl_stream.core.messages import RollbackEvent
+from crl_stream.core.reach import last_time_words, touches_words
 from crl_stream.errors import NotFound
 from crl_stream.explaining.documents import Explanation
 from crl_stream.explaining.fates import Event, status_of
 from crl_stream.explaining.reading import read_explanation, read_fates
 from crl_stream.kafka.session import KafkaSession
+from crl_stream.proposals.standing import age_of
 from crl_stream.settings.model import Kafka
 
 app = typer.Typer(
@@ -44,6 +48,7 @@ def rollbacks(
     if json:
         show_json({"rollbacks": [document(event, fates[event.rollback_id]) for event in newest]})
         return
+    now = now_ms()
     rows = [
         (
             event.rollback_id,
@@ -51,11 +56,20 @@ def rollbacks(
             f"{event.agent_name}/{event.task_type}",
             f"{event.from_variant} -> {event.to_variant}",
             event.reason,
-            status_of(event, fates[event.rollback_id]),
+            _with_age(status_of(event, fates[event.rollback_id]), event, now),
+            touches_words(event.touches),
+            last_time_words(event.last_time).removeprefix("last time, "),
+            event.undo_command if event.enforced else "",
         )
         for event in newest
     ]
-    show_table(("id", "when", "task", "change", "reason", "review"), rows, empty="Nothing has been rolled back.")
+    columns = ("id", "when", "task", "change", "reason", "review", "touches", "last time", "undo")
+    show_table(columns, rows, empty="Nothing has been rolled back.")
+
+
+def _with_age(status: str, event: RollbackEvent, now: int) -> str:
+    """Return the status of a rollback, and how long one that was not reviewed has waited."""
+    return f"{status} for {age_of(from_text(event.timestamp), now)}" if status == "not reviewed" else status
 
 
 @app.command("show")

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         Standing,
         TaskNote,
         TaskStanding,
+        WaitingRollback,
     )
     from crl_stream.core.messages.parts import (
         SCHEMA_VERSION,
@@ -81,8 +82,11 @@ if TYPE_CHECKING:
         Evidence,
         Gain,
         Judged,
+        LastTime,
         Modification,
         Position,
+        Touches,
+        UnreviewedRollback,
     )
     from crl_stream.core.messages.snapshots import (
         ActiveRollout,
@@ -159,6 +163,7 @@ __all__ = [
     "JudgeScale",
     "Judged",
     "KeptPromises",
+    "LastTime",
     "LiftQuarantine",
     "MirrorLabel",
     "MirrorStore",
@@ -202,12 +207,15 @@ __all__ = [
     "TaskSnapshot",
     "TaskStanding",
     "Tick",
+    "Touches",
     "UndoRollback",
     "UnpinVariant",
+    "UnreviewedRollback",
     "VariantCatalogue",
     "VariantConfiguration",
     "VariantSnapshot",
     "Verification",
+    "WaitingRollback",
     "WindowSnapshot",
 ]
 

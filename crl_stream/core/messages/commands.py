@@ -17,6 +17,7 @@ from crl_stream.core.messages.parts import (
     Identifier,
     Modification,
     Ordinal,
+    ProposalType,
     SchemaVersion,
     ShortText,
     Stops,
@@ -197,6 +198,8 @@ class ApproveProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True
     proposal_id: Identifier
     change: Change
     valid_until: Timestamp | None = None
+    proposal_type: ProposalType | None = None
+    """Type of the proposal; what becomes of its change is counted for this type.  Absent: it is not counted."""
 
 
 class RejectProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):

@@ -12,6 +12,7 @@ import msgspec
 
 from crl_stream.core.messages.parts import (
     ActivationCause,
+    BenefitFinding,
     Candidate,
     DecisionKind,
     Delivered,
@@ -19,8 +20,10 @@ from crl_stream.core.messages.parts import (
     Gain,
     Identifier,
     Judged,
+    LastTime,
     Position,
     Timestamp,
+    Touches,
 )
 
 AlertKind = Literal[
@@ -36,6 +39,7 @@ AlertKind = Literal[
     "rollback_stuck",
     "rollback_rate",
     "weekly_review",
+    "daily_review",
     "fleet_hold",
     "untested",
     "rollout_aborted",
@@ -101,6 +105,10 @@ class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
     engine_version: str
     rollout_id: Identifier | None = None
     """The rollout that was aborted; absent if the degraded variant was the active one."""
+    touches: Touches | None = None
+    """What the rollback reaches; absent in events of older engines."""
+    last_time: LastTime | None = None
+    """The task's rollback before this one; absent if there was none."""
     schema_version: int = 1
 
 
@@ -218,9 +226,6 @@ class Hindsight(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     schema_version: int = 1
 
 
-BenefitFinding = Literal["helped", "no_change", "hurt", "open"]
-
-
 class Benefit(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="benefit"):
     """Whether a change of the active variant helped, by what the new one delivered since (topic ``crl.decisions``).
 
@@ -317,6 +322,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     position: Position | None = None
     policy_hash: str | None = None
     engine_version: str | None = None
+    touches: Touches | None = None
+    """What the alert is about reaches; absent if that is not known, and when an alert ends."""
+    last_time: LastTime | None = None
+    """The task's last change of the kind that the alert leads to; absent if there was none, and when an alert ends."""
     schema_version: int = 1
 
 

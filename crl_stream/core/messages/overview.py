@@ -9,7 +9,17 @@ from __future__ import annotations
 import msgspec
 
 from crl_stream.core.messages.facts import AlertKind, Severity
-from crl_stream.core.messages.parts import DecisionKind, Identifier, Ordinal, Position, Timestamp, VerdictKind
+from crl_stream.core.messages.parts import (
+    DecisionKind,
+    Identifier,
+    LastTime,
+    Ordinal,
+    Position,
+    Timestamp,
+    Touches,
+    UnreviewedRollback,
+    VerdictKind,
+)
 
 
 class RollbackNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="rollback"):
@@ -26,6 +36,9 @@ class RollbackNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     enforced: bool
     undo_command: str | None = None
     """The command that undoes the rollback; absent in shadow mode, and on the page after the task's next activation."""
+    touches: Touches | None = None
+    last_time: LastTime | None = None
+    """The task's rollback before this one, as when this one was made."""
     schema_version: int = 1
 
 
@@ -45,6 +58,8 @@ class AlertNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     resolved: bool = False
     position: Position | None = None
     """The alert's position in the log, which orders alerts with the same time."""
+    touches: Touches | None = None
+    last_time: LastTime | None = None
     schema_version: int = 1
 
 
@@ -62,6 +77,12 @@ class ProposalNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     confidence: float
     revision: Ordinal
     expires_at: Timestamp
+    made: Timestamp | None = None
+    """When the proposal was first made; absent in notes of older releases."""
+    touches: Touches | None = None
+    last_time: LastTime | None = None
+    undo_command: str | None = None
+    """The command that undoes an approval, once it was applied."""
     schema_version: int = 1
 
 
@@ -106,6 +127,11 @@ class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     no_target: bool
     no_rollback: str | None = None
     """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
+    unreviewed: list[UnreviewedRollback] = []
+    """Rollbacks that wait for a person to confirm or undo them, oldest first."""
+    touches: Touches | None = None
+    last_time: LastTime | None = None
+    """The task's last rollback."""
     schema_version: int = 1
 
 
@@ -129,6 +155,20 @@ class TaskStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Why the variant is not active yet although its decision is ``auto_apply``."""
     no_rollback: str | None = None
     """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
+    touches: Touches | None = None
+    """What a change of the task reaches, as of its last note; only for a degraded variant."""
+    last_time: LastTime | None = None
+    """The task's last rollback; only for a degraded variant."""
+
+
+class WaitingRollback(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollback that waits for a person to confirm or undo it, with its task."""
+
+    agent_name: Identifier
+    task_type: Identifier
+    rollback_id: Identifier
+    from_variant: Identifier
+    since: Timestamp
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,4 +209,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     At most 100: those that need attention (``no_target``, ``stuck``, ``data_gap``, ``fleet_hold``, ``common_cause``)
     take precedence over others, and newer ones over older ones."""
     engine_version: str
+    n_unreviewed: int = 0
+    unreviewed: list[WaitingRollback] = []
+    """Rollbacks that wait for a person to confirm or undo them, oldest first, at most 100."""
     schema_version: int = 1

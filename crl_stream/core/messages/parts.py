@@ -57,6 +57,15 @@ ActivationCause = Literal[
 ]
 
 
+BenefitFinding = Literal["helped", "no_change", "hurt", "open"]
+ProposalType = Literal[
+    "create_specialized_variant",
+    "modify_variant_parameters",
+    "promote_variant_to_default",
+    "retire_underperforming_variant",
+    "enforce_task",
+]
+
 BaselineSource = Literal["lifetime", "before_window", "recent", "replaced_variant", "accepted_level", "active_variant"]
 
 
@@ -129,6 +138,47 @@ class Gain(msgspec.Struct, frozen=True):
     """Lower limit of the 90 % interval."""
     high: float
     """Upper limit of the 90 % interval."""
+
+
+class Touches(msgspec.Struct, frozen=True, kw_only=True):
+    """What a message is about reaches: how many tasks and runtimes, and how many invocations an hour."""
+
+    tasks: int | None = 1
+    """Number of tasks; absent if it is every task of the fleet."""
+    runtimes: int | None = None
+    """Number of runtimes that the task knows; absent if that is not known."""
+    outcomes_an_hour: int | None = None
+    """Outcomes of the last hour, by append time; of a task that is younger, its rate so far.
+
+    Absent in the first minute of a task, and if it is not known."""
+
+
+class LastTime(msgspec.Struct, frozen=True, kw_only=True):
+    """The task's previous change of the same kind, and what became of it."""
+
+    change: Literal["rollback", "promotion", "registration", "retirement"]
+    timestamp: Timestamp
+    to_variant: Identifier
+    """The variant that became active, was registered or was retired."""
+    from_variant: Identifier | None = None
+    """The variant that was replaced; absent for a registration or retirement."""
+    id: str
+    """Id of the rollback, decision or command that made the change."""
+    fate: Literal["confirmed", "undone", "taken_back", "rolled_back"] | None = None
+    """What happened to the change since; absent if it stands and, if it was a rollback, was not reviewed."""
+    actor: str | None = None
+    """Who confirmed or undid it."""
+    finding: BenefitFinding | None = None
+    """Whether it helped, by the last ``Benefit`` about it; absent before the first."""
+
+
+class UnreviewedRollback(msgspec.Struct, frozen=True, kw_only=True):
+    """An enforced rollback that no one has confirmed or undone yet."""
+
+    rollback_id: Identifier
+    from_variant: Identifier
+    since: Timestamp
+    """When it was made."""
 
 
 class Candidate(msgspec.Struct, frozen=True):

@@ -14,10 +14,14 @@ from crl_stream.core.messages.parts import (
     DecisionKind,
     Delivered,
     Identifier,
+    LastTime,
     Modification,
     Position,
+    ProposalType,
     Stops,
     Timestamp,
+    Touches,
+    UnreviewedRollback,
     VerdictKind,
 )
 from crl_stream.core.modes import Mode, OnChange
@@ -193,6 +197,9 @@ class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_variants: int = 32
     enforce_min_rollbacks: int = 5
     enforce_precision: float = 0.9
+    max_open: int = 5
+    staged: bool = False
+    """Whether an approved promotion begins a rollout, instead of taking effect at once."""
 
 
 class GuardrailLevel(msgspec.Struct, frozen=True, kw_only=True):
@@ -515,18 +522,22 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The judges of the task, the latest last; absent if no outcome has named one."""
     promotions: KeptPromises | None = None
     """How many promotions of the task helped; absent before the first one is judged."""
+    benefits: dict[str, KeptPromises] | None = None
+    """How many changes of the task helped, by the type of proposal that they speak for; absent before the first.
+
+    ``promote_variant_to_default``: its promotions. ``enforce_task``: its rollbacks. ``create_specialized_variant`` and
+    ``modify_variant_parameters``: the variants that such proposals created, once they became active."""
     filed: list[FiledProposal] = []
     """Open proposals that were filed with ``ProposeVariant``, oldest first; at most 4."""
+    touches: Touches | None = None
+    """What a change of the task reaches; absent in snapshots of older engines."""
+    last_times: list[LastTime] = []
+    """The last change of each kind and what became of it, oldest first."""
+    unreviewed: list[UnreviewedRollback] = []
+    """Rollbacks that wait for a person to confirm or undo them, oldest first; at most the last 8 are remembered."""
     schema_version: int = 1
 
 
-ProposalType = Literal[
-    "create_specialized_variant",
-    "modify_variant_parameters",
-    "promote_variant_to_default",
-    "retire_underperforming_variant",
-    "enforce_task",
-]
 ProposalStatus = Literal["pending", "approved", "rejected", "deferred", "superseded", "expired"]
 OPEN_STATUSES: Final[frozenset[ProposalStatus]] = frozenset(("pending", "deferred"))
 """The statuses in which a proposal waits for a person."""
@@ -596,4 +607,10 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """When a deferred proposal becomes pending again; absent if it is not deferred, or was deferred without a time."""
     filing: Filing | None = None
     """Who filed the proposal with ``ProposeVariant``, from which source; absent if the proposer made it."""
+    touches: Touches | None = None
+    """What an approval reaches, as of ``position``; absent in proposals of older engines."""
+    last_time: LastTime | None = None
+    """The task's last change of the kind that an approval makes, as of ``position``; absent if there was none."""
+    undo_command: str | None = None
+    """The command that undoes an approval, once it was applied; absent in proposals of older engines."""
     schema_version: int = 1

@@ -18,6 +18,8 @@ Read the modules in the order in which an outcome passes through them:
     window             the last outcomes of a variant, their sums, and Q
     staging            what the candidate of a rollout and the active variant deliver over the same time
     benefit            whether the latest change helped
+    past               the last changes of each kind, and what became of them
+    pace               how many outcomes a task gets in an hour
     adoption           how the runtimes have followed the latest change
     runtimes           which runtimes follow which epoch
     sources            which runtime each outcome came from, and what each runtime reported last

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from crl_stream.core.messages.facts import BenefitFinding
+from crl_stream.core.messages.parts import BenefitFinding
 from crl_stream.core.monitor.baseline import less, lifetime_of, meanwhile
 from crl_stream.core.monitor.changes import Benefited
 from crl_stream.core.monitor.promise import Promise, compare, delivered, gain, promise_of

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from crl_stream.core.messages import Candidate
-from crl_stream.core.messages.facts import BenefitFinding, HindsightFinding
-from crl_stream.core.messages.parts import ActivationCause, DecisionKind
+from crl_stream.core.messages.facts import HindsightFinding
+from crl_stream.core.messages.parts import ActivationCause, BenefitFinding, DecisionKind
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.promise import Promise
 from crl_stream.core.monitor.row import Configuration, Incident, OneRuntime, Prediction, StandingOrder, Variant, Watched
@@ -248,6 +248,7 @@ class ReviewedRollback(NamedTuple):
     rollback_id: str
     review: str
     """Result of the review: ``confirmed`` or ``undone``."""
+    actor: str
 
 
 # -- rollouts -----------------------------------------------------------------------------------------
@@ -346,12 +347,14 @@ class Registered(NamedTuple):
 
     variant: Variant
     configuration: Configuration
+    command_id: str
 
 
 class Retired(NamedTuple):
     """A variant is retired: it must no longer be used."""
 
     variant: Variant
+    command_id: str
 
 
 class QuarantineLifted(NamedTuple):

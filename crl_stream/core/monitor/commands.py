@@ -30,6 +30,7 @@ from crl_stream.core.monitor.decision_matrix import barred, no_rollback, span_of
 from crl_stream.core.monitor.dedupe import remember
 from crl_stream.core.monitor.filing import check_approval, close_reviewed, file_proposal
 from crl_stream.core.monitor.lifecycle import apply, find_past
+from crl_stream.core.monitor.past import note_undo
 from crl_stream.core.monitor.promise import describe, promise_of
 from crl_stream.core.monitor.refusal import Refused, known
 from crl_stream.core.monitor.registration import configuration_of, keep, too_large
@@ -47,6 +48,8 @@ from crl_stream.core.monitor.standing_orders import order_of, stops_all, words_o
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.variants import add_variant
 
+_MAKES_NONE: Final = frozenset(("promote_variant_to_default", "retire_underperforming_variant", "enforce_task"))
+"""Types of proposals that create no variant, so that no variant speaks for them, whatever an approval says."""
 _REVIEWED: Final = {
     "confirmed": "is already confirmed",
     "undone": "was undone; there is nothing to confirm",
@@ -183,8 +186,9 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
     if variant.state == RETIRED:
         raise Refused(f"{back} is retired; register it again first")
     if row.rollback_id is not None:
-        apply(turn, [ReviewedRollback(row.rollback_id, "undone")])
+        apply(turn, [ReviewedRollback(row.rollback_id, "undone", command.actor)])
     words = command.reason or f"undone by {command.actor}"
+    note_undo(row, command.actor)
     apply(turn, [QuarantineLifted(variant), Activated(variant, "undo", command.command_id, words)])
     done, hold = f"{undone} undone: {back} is active, epoch {row.epoch}", turn.policy.rollback.undo_hold
     if row.held is None:
@@ -214,7 +218,7 @@ def _undo_abort(turn: Turn, command: m.UndoRollback) -> str:
     if past.review == "undone":
         raise Refused(f"{past.rollback_id} was already undone; to begin again: {again} {past.from_variant}")
     variant = known(turn, past.from_variant)
-    apply(turn, [ReviewedRollback(past.rollback_id, "undone"), QuarantineLifted(variant)])
+    apply(turn, [ReviewedRollback(past.rollback_id, "undone", command.actor), QuarantineLifted(variant)])
     done = f"{past.rollback_id} undone: {past.from_variant} may be chosen again"
     return f"{done}; to begin again: {again} {past.from_variant}"
 
@@ -227,7 +231,7 @@ def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
         raise Refused(f"{command.rollback_id} is not one of the task's recent rollbacks (newest first: {known})")
     if past.review:
         raise Refused(f"{command.rollback_id} {_REVIEWED[past.review]}")
-    apply(turn, [ReviewedRollback(past.rollback_id, "confirmed")])
+    apply(turn, [ReviewedRollback(past.rollback_id, "confirmed", command.actor)])
     if row.left is not None and row.left.rollback_id == past.rollback_id:
         apply(turn, [VerificationEnded()])  # a person's word stands
     variant = row.variants.get(past.from_variant)
@@ -300,7 +304,7 @@ def _lift(turn: Turn, command: m.LiftQuarantine) -> str:
     return f"{command.variant_id} may be chosen again{_no_promotion(turn)}"
 
 
-def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
+def _register(turn: Turn, command: m.RegisterVariant | m.Change, command_id: str) -> str:
     row = turn.row
     variant = row.variants.get(command.variant_id)
     if variant is not None and variant.state == REGISTERED and variant.life.n:
@@ -317,7 +321,7 @@ def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
                 f"the task already has {len(row.variants)} variants (limit {turn.policy.limits.variants}); "
                 "retire one first"
             )
-    apply(turn, [Registered(variant, configuration)])
+    apply(turn, [Registered(variant, configuration, command_id)])
     if turn.policy.operations.exploration:
         return f"{command.variant_id} registered; {_exploration(turn)}"
     return (
@@ -326,7 +330,7 @@ def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
     )
 
 
-def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
+def _retire(turn: Turn, command: m.RetireVariant | m.Change, command_id: str) -> str:
     variant = known(turn, command.variant_id)
     if command.variant_id == turn.row.active:
         raise Refused(f"{command.variant_id} is active; activate another variant first")
@@ -337,7 +341,7 @@ def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
         )
     if variant.state == RETIRED:
         raise Refused(f"{command.variant_id} is already retired")
-    apply(turn, [Retired(variant), GivenUp(variant, "retired")])
+    apply(turn, [Retired(variant, command_id), GivenUp(variant, "retired")])
     return f"{command.variant_id} retired"
 
 
@@ -389,9 +393,12 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
     check_approval(turn.row, command, four_eyes=turn.policy.review.four_eyes)
     change = command.change
     if change.action == "register":
-        return f"{command.proposal_id} approved: {_register(turn, change)}"
+        done = _register(turn, change, command.command_id)
+        kind = command.proposal_type
+        turn.row.variants[change.variant_id].proposed_as = "" if kind is None or kind in _MAKES_NONE else kind
+        return f"{command.proposal_id} approved: {done}"
     if change.action == "retire":
-        return f"{command.proposal_id} approved: {_retire(turn, change)}"
+        return f"{command.proposal_id} approved: {_retire(turn, change, command.command_id)}"
     if change.action == "enforce":
         return f"{command.proposal_id} approved: {_enforce(turn)}"
     if (pin := turn.row.pinned) is not None:
@@ -461,8 +468,8 @@ _HANDLERS: Final[dict[type, Callable[[Turn, Any], str]]] = {
     m.ResumeRollout: resume_rollout,
     m.PromoteRollout: promote_rollout,
     m.AbortRollout: abort_rollout,
-    m.RegisterVariant: _register,
-    m.RetireVariant: _retire,
+    m.RegisterVariant: lambda turn, command: _register(turn, command, command.command_id),
+    m.RetireVariant: lambda turn, command: _retire(turn, command, command.command_id),
     m.ProposeVariant: file_proposal,
     m.ApproveProposal: _approve,
     m.RejectProposal: _reject,

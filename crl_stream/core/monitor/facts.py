@@ -35,6 +35,8 @@ from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.adoption import Followers, followers_of
 from crl_stream.core.monitor.benefit import conclude
 from crl_stream.core.monitor.grounds import Grounds
+from crl_stream.core.monitor.pace import touches
+from crl_stream.core.monitor.past import KIND_OF_ALERT, last_time
 from crl_stream.core.monitor.promise import Promise, delivered_as, gain, promise_of
 from crl_stream.core.monitor.row import MICRO, Rollout, Runtime, Sums, Variant
 from crl_stream.core.monitor.staging import delivered_so_far, takes_part
@@ -79,7 +81,9 @@ def alert(
     ``about`` names the variant, if the alert is about one.  ``undo_epoch`` is the epoch of the change that can be
     undone.  ``resolved`` ends the alert of the same kind about the same subject.
     """
-    subject = f"{turn.row.agent_name}/{turn.row.task_type} {about}".rstrip()
+    row = turn.row
+    subject = f"{row.agent_name}/{row.task_type} {about}".rstrip()
+    past = None if resolved else KIND_OF_ALERT.get(kind)
     undo_command = None if undo_epoch is None else _undo_command(turn, undo_epoch)
     return Alert(
         alert_id=turn.identify("alert", kind, f"{about} {resolved}"),
@@ -93,6 +97,8 @@ def alert(
         limit=limit,
         undo_command=undo_command,
         resolved=resolved,
+        touches=None if resolved else touches(row),
+        last_time=None if past is None else last_time(row, past, cause_id),
         **common(turn),
     )
 
@@ -307,6 +313,8 @@ def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
             judged=grounds.judged,
             candidates=change.ranked,
             undo_command=_undo_command(turn, epoch),
+            touches=touches(turn.row),
+            last_time=last_time(turn.row, "rollback"),
             **common(turn),
         )
     ]
@@ -613,6 +621,8 @@ def rollout_aborted(turn: Turn, change: c.RolloutAborted) -> Sequence[Any]:
         candidates=[],
         undo_command=_undo_command(turn, epoch),
         rollout_id=rollout.rollout_id,
+        touches=touches(turn.row),
+        last_time=last_time(turn.row, "rollback"),
         **common(turn),
     )
     aborted = alert(

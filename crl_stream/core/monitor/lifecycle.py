@@ -15,7 +15,7 @@ import msgspec
 
 from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
-from crl_stream.core.monitor import facts
+from crl_stream.core.monitor import facts, past
 from crl_stream.core.monitor.adoption import expect
 from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.benefit import PROMOTIONS, conclude, predict
@@ -193,26 +193,45 @@ def _look_back(turn: Turn, change: c.LookedBack) -> None:
 
 def _judge_benefit(turn: Turn, change: c.Benefited) -> None:
     change.prediction.told = change.delivered.n
+    _note_finding(turn.row, change)
     if change.final:
         turn.row.prediction = None
         _count_benefit(turn.row, change)
 
 
+def _note_finding(row: TaskRow, change: c.Benefited) -> None:
+    past.note_finding(row, change.prediction.epoch, row.active or "", change.finding)
+
+
 def _count_benefit(row: TaskRow, change: c.Benefited) -> None:
-    """Count the last judgement of a promotion."""
-    if change.prediction.cause not in PROMOTIONS or change.finding == "open":
+    """Count the last judgement of a change for the types of proposals that it speaks for; call this while it stands."""
+    cause, variant = change.prediction.cause, row.variants.get(row.active or "")
+    if change.finding == "open":
         return
-    kept = Kept() if row.promotions is None else row.promotions
-    kept.helped += change.finding == "helped"
-    kept.no_change += change.finding == "no_change"
-    kept.hurt += change.finding == "hurt"
-    row.promotions = kept
+    if cause in PROMOTIONS:
+        row.promotions = _counted(row.promotions, change)
+    if cause == "rollback":
+        _count_for(row, "enforce_task", change)
+    if variant is not None and variant.proposed_as and (cause in PROMOTIONS or cause == "command"):
+        _count_for(row, variant.proposed_as, change)
+        variant.proposed_as = ""
+
+
+def _count_for(row: TaskRow, kind: str, change: c.Benefited) -> None:
+    row.kept = row.kept | {kind: _counted(row.kept.get(kind), change)}
+
+
+def _counted(kept: Kept | None, change: c.Benefited) -> Kept:
+    kept, finding = Kept() if kept is None else kept, change.finding
+    return Kept(
+        kept.helped + (finding == "helped"), kept.no_change + (finding == "no_change"), kept.hurt + (finding == "hurt")
+    )
 
 
 def _take_back(turn: Turn, change: c.TakenBack) -> None:
-    past = find_past(turn.row, change.rollback_id)
-    if past is not None:
-        past.review = past.review or "taken_back"
+    known = find_past(turn.row, change.rollback_id)
+    if known is not None:
+        known.review = known.review or "taken_back"
     _activate(turn, change.to, change.cause, change.rollback_id)
 
 
@@ -249,7 +268,9 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
     old = row.variants.get(row.active) if row.active is not None else None
     judged = conclude(turn)
     if judged is not None:
+        _note_finding(row, judged)
         _count_benefit(row, judged)
+    past.note_activation(row, to.variant_id, cause, cause_id)
     row.prediction = None if old is None else predict(row, old, to, cause, cause_id, turn.rules)
     _leave_rollout(row)
     # A level that a person accepted stays the baseline until the variant has one of its own.
@@ -322,7 +343,7 @@ def _frozen(old: Variant, rules: Rules) -> Frozen | None:
 
 def _remember_rollback(row: TaskRow, rollback_id: str, from_variant: str) -> None:
     """Remember an enforced rollback for review; if there are too many, drop a reviewed one, otherwise the oldest."""
-    rollbacks = [*row.rollbacks, PastRollback(rollback_id, from_variant)]
+    rollbacks = [*row.rollbacks, PastRollback(rollback_id, from_variant, time=row.time)]
     if len(rollbacks) > REVIEWABLE:
         del rollbacks[next((at for at, one in enumerate(rollbacks) if one.review), 0)]
     row.rollbacks = rollbacks
@@ -345,9 +366,10 @@ def _note_decision(turn: Turn, variant: Variant, bit: int) -> None:
 
 
 def _review_rollback(turn: Turn, change: c.ReviewedRollback) -> None:
-    past = find_past(turn.row, change.rollback_id)
-    if past is not None:
-        past.review = past.review or change.review
+    known = find_past(turn.row, change.rollback_id)
+    if known is not None:
+        known.review = known.review or change.review
+    past.note_review(turn.row, change.rollback_id, change.review, change.actor)
 
 
 # -- rollouts ----------------------------------------------------------------------------------------
@@ -425,6 +447,7 @@ def _abort_rollout(turn: Turn, change: c.RolloutAborted) -> None:
         candidate.rollbacks += 1
         row.rollback_id = change.rollback_id
         _remember_rollback(row, change.rollback_id, candidate.variant_id)
+        past.note(row, "rollback", change.rollback_id, row.active or "", candidate.variant_id, row.epoch)
 
 
 def _running(turn: Turn) -> Rollout:
@@ -478,10 +501,12 @@ def _notice_fleet_hold(turn: Turn, change: c.FleetHoldNoticed) -> None:
 def _register(turn: Turn, change: c.Registered) -> None:
     change.variant.state, change.variant.configuration = REGISTERED, change.configuration
     turn.catalogue_changed = True
+    past.note(turn.row, "registration", change.command_id, change.variant.variant_id)
 
 
 def _retire(turn: Turn, change: c.Retired) -> None:
     change.variant.state, turn.catalogue_changed = RETIRED, True
+    past.note(turn.row, "retirement", change.command_id, change.variant.variant_id)
 
 
 def _lift_quarantine(turn: Turn, change: c.QuarantineLifted) -> None:

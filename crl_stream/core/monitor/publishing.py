@@ -7,6 +7,7 @@ from typing import Final
 from crl_stream.core.messages import Receipt
 from crl_stream.core.monitor.facts import tag_condition
 from crl_stream.core.monitor.filing import forget_closed
+from crl_stream.core.monitor.pace import keep_pace
 from crl_stream.core.monitor.row import SILENCE, TaskRow
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.snapshot import active_variant, task_snapshot, variant_catalogue
@@ -56,6 +57,7 @@ def publish_state(turn: Turn, *, due: bool = False) -> None:
             news = True
             break
     if news or (fresh and is_due(row, rules)):
+        keep_pace(row)
         row.shown_n, row.shown_time = row.n, row.time
         wake = 0
         if row.filings is not None:

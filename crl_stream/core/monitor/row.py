@@ -186,6 +186,8 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """The provider and model that the latest outcomes named; None until an outcome has named one."""
     gauges: dict[str, Gauge] = {}
     """By guardrail metric."""
+    proposed_as: str = ""
+    """Type of the proposal that created the variant, until it is known whether the variant helped; else empty."""
 
 
 class Scores(msgspec.Struct, array_like=True, gc=False):
@@ -308,6 +310,8 @@ class PastRollback(msgspec.Struct, array_like=True, gc=False):
     from_variant: str
     review: str = ""
     """State of the rollback: ``confirmed``, ``undone``, ``taken_back`` by the monitor, or empty if none of these."""
+    time: int = 0
+    """When the rollback was made, in milliseconds; 0 in rows of older engines."""
 
 
 class Left(msgspec.Struct, array_like=True, gc=False):
@@ -410,6 +414,36 @@ class Kept(msgspec.Struct, array_like=True, gc=False):
     helped: int = 0
     no_change: int = 0
     hurt: int = 0
+
+
+class Past(msgspec.Struct, array_like=True, gc=False):
+    """A past change of a task (``past``); time in milliseconds."""
+
+    kind: str
+    id: str
+    time: int
+    from_variant: str | None
+    to_variant: str
+    epoch: int
+    """The epoch that the change began; -1 if it began none."""
+    fate: str = ""
+    actor: str = ""
+    finding: str = ""
+
+
+class Pace(msgspec.Struct, array_like=True, gc=False):
+    """How many outcomes a task gets (``pace``); counts are outcomes of the task."""
+
+    since: int
+    """When counting began, in milliseconds."""
+    born: int
+    """The task's outcome count when counting began."""
+    hour: int
+    """The hour of the last snapshot, counted from the epoch."""
+    start: int
+    """The task's outcome count when that hour began."""
+    before: int = 0
+    """Number of outcomes in the hour before."""
 
 
 class Card(msgspec.Struct, array_like=True, gc=False):
@@ -583,6 +617,12 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """What the latest change promised, until it has been judged by its outcomes."""
     promotions: Kept | None = None
     """How many promotions kept their promise; None before the first judgement."""
+    past: list[Past] = []
+    """The last changes of each kind, oldest first."""
+    kept: dict[str, Kept] = {}
+    """How many changes helped, by the type of proposal that they speak for; promotions are in ``promotions``."""
+    pace: Pace | None = None
+    """How many outcomes the task gets; None until its first snapshot under this engine."""
 
     @property
     def key(self) -> TaskKey:

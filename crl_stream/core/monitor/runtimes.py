@@ -78,13 +78,14 @@ def _stay_behind(turn: Turn, runtime_id: str, runtime: Runtime, epoch: int, bega
 
     ``epoch`` is what the outcome names, and ``began`` is when its invocation began, in milliseconds.  An invocation
     that began before the change cannot know it, so many of them at the same time are no reason for an alert, and do not
-    count towards one.
+    count towards one.  Neither do outcomes that arrive within ``operations.stuck_grace`` after the change: a runtime
+    that reports in batches sends them late.
     """
     row, operations = turn.row, turn.policy.operations
     if runtime.stuck or runtime.moved_after >= 0:
         return
     since = row.epoch_since or row.since
-    if began <= since:
+    if began <= since or row.time <= since + round(operations.stuck_grace * 1_000):
         return
     runtime.behind += 1
     if runtime.behind <= operations.stuck_invocations and began <= since + round(operations.stuck_seconds * 1_000):

@@ -31,6 +31,7 @@ from crl_stream.core.messages import (
     RolloutSnapshot,
     RuntimeBehind,
     TaskSnapshot,
+    UnreviewedRollback,
     VariantCatalogue,
     VariantConfiguration,
     VariantSnapshot,
@@ -50,6 +51,8 @@ from crl_stream.core.monitor.decision_matrix import (
 from crl_stream.core.monitor.evidence import e_value
 from crl_stream.core.monitor.filing import proposal_in
 from crl_stream.core.monitor.grounds import sentence, source_of
+from crl_stream.core.monitor.pace import touches
+from crl_stream.core.monitor.past import last_times
 from crl_stream.core.monitor.promise import Promise, delivered_as
 from crl_stream.core.monitor.rollout import WHOLE, is_offered, waits_for, weights_of
 from crl_stream.core.monitor.row import (
@@ -63,6 +66,7 @@ from crl_stream.core.monitor.row import (
     SUCCESS,
     Configuration,
     Judge,
+    Kept,
     Rollout,
     StandingOrder,
     TaskRow,
@@ -119,7 +123,11 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         runtimes_current=sum(runtime.epoch == row.epoch for runtime in row.runtimes.values()),
         policy_hash=at.policy_hash,
         engine_version=ENGINE_VERSION,
-        proposal_limits=ProposalLimits(**msgspec.structs.asdict(policy.proposals), max_variants=policy.limits.variants),
+        proposal_limits=ProposalLimits(
+            **msgspec.structs.asdict(policy.proposals),
+            max_variants=policy.limits.variants,
+            staged=bool(policy.rollout.stages) and policy.operations.mode == "enforce",
+        ),
         fleet_held=_fleet_order(row, at.fleet),
         active_since=None if row.active is None else to_text(row.since),
         runtimes_behind=behind,
@@ -134,9 +142,17 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         scorecard=None if row.card is None else _scorecard(row, rules_of(policy)),
         one_runtime=_one_runtime(row),
         adoption=_adoption(row),
-        promotions=_promotions(row),
+        promotions=None if row.promotions is None else _kept(row.promotions),
+        benefits=_benefits(row),
         filed=[] if row.filings is None else [proposal_in(filed) for filed in row.filings.open],
         judges=[_scale(name, judge) for name, judge in row.judges.items()] or None,
+        touches=touches(row),
+        last_times=last_times(row),
+        unreviewed=[
+            UnreviewedRollback(rollback_id=one.rollback_id, from_variant=one.from_variant, since=to_text(one.time))
+            for one in row.rollbacks
+            if not one.review and one.time
+        ],
     )
 
 
@@ -236,10 +252,14 @@ def _scorecard(row: TaskRow, rules: Rules) -> RollbackScorecard | None:
     )
 
 
-def _promotions(row: TaskRow) -> KeptPromises | None:
-    kept = row.promotions
-    if kept is None:
-        return None
+def _benefits(row: TaskRow) -> dict[str, KeptPromises] | None:
+    found = {name: _kept(kept) for name, kept in sorted(row.kept.items())}
+    if row.promotions is not None:
+        found["promote_variant_to_default"] = _kept(row.promotions)
+    return found or None
+
+
+def _kept(kept: Kept) -> KeptPromises:
     judged = kept.helped + kept.no_change + kept.hurt
     return KeptPromises(judged=judged, helped=kept.helped, no_change=kept.no_change, hurt=kept.hurt)
 

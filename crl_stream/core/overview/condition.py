@@ -9,6 +9,7 @@ from crl_stream.core.instant import from_text
 from crl_stream.core.messages import AlertNote, Overview, ProposalNote, TaskStanding
 from crl_stream.core.overview.ledger import MONTH, RATE_LIMIT, WEEK
 from crl_stream.core.overview.rows import ATTENTION, INCIDENT, INCIDENTS
+from crl_stream.core.reach import with_reach
 
 Word = Literal["HEALTHY", "STABLE", "ATTENTION NEEDED"]
 
@@ -45,7 +46,7 @@ class Condition:
     @property
     def concerns(self) -> list[str]:
         """The reasons why the system is not HEALTHY, one sentence each, worst first."""
-        found = [alert.text for alert in self.alerts if alert.kind in ATTENTION]
+        found = [with_reach(alert.text, alert) for alert in self.alerts if alert.kind in ATTENTION]
         others = self.open_alerts - len(found)
         if self.rollbacks_week > RATE_LIMIT:
             found.append(f"High rollback rate: {self.rollbacks_week} in last 7 days")

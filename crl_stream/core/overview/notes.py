@@ -26,7 +26,7 @@ from crl_stream.core.policy import GUIDE
 
 Note = RollbackNote | AlertNote | ProposalNote | TaskNote
 
-OWN_ALERTS: Final = frozenset(("rollback_rate", "weekly_review"))
+OWN_ALERTS: Final = frozenset(("rollback_rate", "weekly_review", "daily_review"))
 """Kinds of alerts that the overview itself raises."""
 ENOUGH: Final = GUIDE.default.degradation.min_recent
 """An active variant without a success counts as degraded after this many outcomes, even if its window is not full."""
@@ -55,6 +55,7 @@ def said_by(note: TaskNote) -> Said:
         note.no_rollback is None,
         {standing.variant_id for standing in note.high_confidence},
         {(standing.variant_id, standing.verdict) for standing in note.degraded},
+        [one.rollback_id for one in note.unreviewed],
     )
     standings = (*note.high_confidence, *note.degraded)
     figures = [(s.variant_id, s.q_value, s.n_visits, s.active, s.reason, s.not_applied) for s in standings]
@@ -89,6 +90,8 @@ def note_of(message: Any) -> Note | None:
             epoch=message.epoch,
             enforced=message.enforced,
             undo_command=message.undo_command if message.enforced else None,
+            touches=message.touches,
+            last_time=message.last_time,
         )
     if isinstance(message, Proposal):
         return ProposalNote(
@@ -102,6 +105,10 @@ def note_of(message: Any) -> Note | None:
             confidence=message.confidence,
             revision=message.revision,
             expires_at=message.expires_at,
+            made=message.timestamp,
+            touches=message.touches,
+            last_time=message.last_time,
+            undo_command=message.undo_command,
         )
     assert isinstance(message, Alert)
     if message.kind in OWN_ALERTS:
@@ -119,6 +126,8 @@ def note_of(message: Any) -> Note | None:
         undo_command=message.undo_command,
         resolved=message.resolved,
         position=message.position,
+        touches=message.touches,
+        last_time=message.last_time,
     )
 
 
@@ -143,6 +152,9 @@ def _task_note(snapshot: TaskSnapshot) -> TaskNote:
         degraded=[_standing(v, reason) for v in snapshot.variants if (reason := _failing(v))],
         no_target=snapshot.no_target,
         no_rollback=snapshot.no_rollback,
+        unreviewed=snapshot.unreviewed,
+        touches=snapshot.touches,
+        last_time=next((one for one in snapshot.last_times if one.change == "rollback"), None),
     )
 
 

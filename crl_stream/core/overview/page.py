@@ -8,7 +8,15 @@ from msgspec.structs import replace
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import to_text
-from crl_stream.core.messages import AlertNote, Overview, Position, ProposalNote, RollbackNote, TaskStanding
+from crl_stream.core.messages import (
+    AlertNote,
+    Overview,
+    Position,
+    ProposalNote,
+    RollbackNote,
+    TaskStanding,
+    WaitingRollback,
+)
 from crl_stream.core.overview.ledger import Ledger
 from crl_stream.core.overview.ranking import SHOWN, Rank
 from crl_stream.core.overview.rows import Listed
@@ -36,6 +44,8 @@ def make_page(ledger: Ledger, partition: int) -> Overview:
         n_open_alerts=totals.alerts.total,
         open_alerts=[_alert(ledger, rank) for rank in sorted(totals.alerts.best[:SHOWN], key=lambda rank: rank[1:])],
         engine_version=ENGINE_VERSION,
+        n_unreviewed=totals.unreviewed.total,
+        unreviewed=[_unreviewed(ledger, rank) for rank in totals.unreviewed.best[:SHOWN]],
     )
 
 
@@ -57,6 +67,18 @@ def _alert(ledger: Ledger, rank: Rank) -> AlertNote:
     return note
 
 
+def _unreviewed(ledger: Ledger, rank: Rank) -> WaitingRollback:
+    task, row = TaskKey.parse(rank[2]), ledger.task(rank[2].encode())
+    one = next(one for one in row.unreviewed if one.rollback_id == rank[3])
+    return WaitingRollback(
+        agent_name=task.agent_name,
+        task_type=task.task_type,
+        rollback_id=one.rollback_id,
+        from_variant=one.from_variant,
+        since=one.since,
+    )
+
+
 def _standing(ledger: Ledger, rank: Rank, name: Literal["high_confidence", "degraded"]) -> TaskStanding:
     task, row = TaskKey.parse(rank[2]), ledger.task(rank[2].encode())
     listed: list[Listed] = getattr(row, name)
@@ -74,4 +96,6 @@ def _standing(ledger: Ledger, rank: Rank, name: Literal["high_confidence", "degr
         decision=variant.decision,
         not_applied=variant.not_applied,
         no_rollback=row.no_rollback if variant.active else None,
+        touches=row.touches if name == "degraded" else None,
+        last_time=row.last_time if name == "degraded" else None,
     )

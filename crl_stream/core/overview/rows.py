@@ -12,7 +12,7 @@ import msgspec
 
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages.overview import AlertNote, ProposalNote, RollbackNote
-from crl_stream.core.messages.parts import DecisionKind, VerdictKind
+from crl_stream.core.messages.parts import DecisionKind, LastTime, Touches, UnreviewedRollback, VerdictKind
 from crl_stream.core.overview.ranking import Rank, Ranking
 from crl_stream.core.packing import pack
 
@@ -28,7 +28,10 @@ INCIDENT: Final = 7 * DAY
 """How long an alert counts as open if alerts of its kind are never closed."""
 
 MOMENTS: Final = frozenset(
-    ("rollback", "rollback_taken_back", "rollout_aborted", "rollback_rate", "weekly_review", "untested")
+    (
+        *("rollback", "rollback_taken_back", "rollout_aborted", "rollback_rate", "untested"),
+        *("weekly_review", "daily_review"),
+    )
 )
 """Kinds of alerts about a single event, which cannot stay open."""
 INCIDENTS: Final = frozenset(("data_gap", "fold_failure"))
@@ -107,6 +110,12 @@ class TaskEntry(msgspec.Struct, array_like=True):
     """The task's alerts, by their kind and subject."""
     no_rollback: str | None = None
     """What prevents a rollback of the active variant, from the task's own note; None if nothing does."""
+    unreviewed: list[UnreviewedRollback] = []
+    """The task's rollbacks that wait for a person, from its own note."""
+    touches: Touches | None = None
+    """What a change of the task reaches, from its own note."""
+    last_time: LastTime | None = None
+    """The task's last rollback, from its own note."""
 
 
 class AgentEntry(msgspec.Struct, array_like=True, gc=False):
@@ -143,6 +152,7 @@ class Totals(msgspec.Struct, array_like=True):
     """The last rollbacks of the whole system, newest first."""
     rate_alert: str = ""
     """Id of the open alert about the rollback rate."""
+    unreviewed: Ranking = msgspec.field(default_factory=Ranking)
 
 
 class Share(NamedTuple):
@@ -155,10 +165,11 @@ class Share(NamedTuple):
     high_confidence: list[Rank]
     degraded: list[Rank]
     alerts: list[Rank]
+    unreviewed: list[Rank]
     next_end: int
 
 
-RANKED: Final = ("proposals", "high_confidence", "degraded", "alerts")
+RANKED: Final = ("proposals", "high_confidence", "degraded", "alerts", "unreviewed")
 """The lists on the page, by their field name in ``Share``, in ``Totals`` and in the row of a task."""
 
 
@@ -188,6 +199,7 @@ def share_of(task: str, row: TaskEntry, now: int) -> Share:
         high_confidence=[(-v.q, -float(v.n), task, v.variant_id) for v in row.high_confidence],
         degraded=[(-float(v.since), 0.0, task, v.variant_id) for v in row.degraded],
         alerts=alerts,
+        unreviewed=[(float(from_text(one.since)), 0.0, task, one.rollback_id) for one in row.unreviewed],
         next_end=min(ends, default=0),
     )
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from crl_stream.core.messages import Change, Modification, ProposalLimits, TaskSnapshot, VariantSnapshot
+from crl_stream.core.messages.parts import ProposalType
 from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.proposer.remedies import Kind, Remedies, dominant
 
@@ -104,6 +105,36 @@ def confidence(n: int, *, bonus: float = 0.0, most: float = 1.0) -> float:
     """Return the confidence: .5 below 50 outcomes, .7 below 100, otherwise .85; plus ``bonus``, at most ``most``."""
     base = next((value for below, value in _CLASSES if n < below), _SURE)
     return min(round(base + bonus, 2), most)
+
+
+def bounded(draft: Draft, name: ProposalType, snapshot: TaskSnapshot) -> Draft:
+    """Return the draft with no more confidence than the earlier proposals of its type have earned, and say so.
+
+    The bound is the chance that the next one helps by Laplace's rule of succession: (helped + 1) / (judged + 2).
+    """
+    kept = (snapshot.benefits or {}).get(name)
+    if kept is None and name == "promote_variant_to_default":
+        kept = snapshot.promotions  # a snapshot of an older engine
+    what = _JUDGED.get(name)
+    if kept is None or what is None or kept.judged < _ENOUGH:
+        return draft
+    most = round((kept.helped + 1) / (kept.judged + 2), 2)
+    lines = draft.reasoning.split("\n")
+    at = max(0, len(lines) - 2)  # the last line is the suggestion
+    lines[at] += f" Of {kept.judged} {what}, {kept.helped} helped."
+    reasoning = "\n".join(lines)
+    return draft._replace(confidence=min(draft.confidence, most), reasoning=reasoning)
+
+
+_ENOUGH: Final = 3
+"""How many judged changes of the task bound the confidence in the next one of their type."""
+_JUDGED: Final[dict[ProposalType, str]] = {
+    "promote_variant_to_default": "promotions of this task",
+    "create_specialized_variant": "variants of this task that such proposals created and that became active",
+    "modify_variant_parameters": "variants of this task that such proposals made and that became active",
+    "enforce_task": "rollbacks of this task",
+}
+"""What a ``Benefit`` judges, by type of proposal.  A retirement changes no active variant, so it is not judged."""
 
 
 def leads_by_more(better: VariantSnapshot, worse: VariantSnapshot, limit: float) -> bool:

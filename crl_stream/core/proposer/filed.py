@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from crl_stream.core.messages import CandidateEvidence, FiledProposal, Proposal, TaskSnapshot
-from crl_stream.core.messages.snapshots import ProposalType
+from crl_stream.core.messages.parts import ProposalType
 from crl_stream.core.proposer.draft import Draft, View
 
 TYPE: Final[ProposalType] = "create_specialized_variant"

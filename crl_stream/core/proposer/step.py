@@ -11,7 +11,9 @@ proposal is open (pending or deferred) per task, type and target.  An open propo
 for, and is superseded when the epoch changes or it no longer applies.  One that was filed from outside instead follows
 the task into the new epoch with a revision.  A revision needs 50 % more evidence, or 10 % more if the trigger or the
 confidence has changed.  To prevent flapping, evidence must grow before the same change is
-proposed again: it must double after a rejection, and grow by half after an expiry or a loss of grounds.
+proposed again: it must double after a rejection, and grow by half after an expiry or a loss of grounds.  A task has at
+most ``proposals.max_open`` pending proposals of the proposer: a more confident one takes the place of the least
+confident one.
 """
 
 from __future__ import annotations
@@ -27,15 +29,18 @@ from crl_stream.core.ids import fact_id
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.messages import (
     ApproveProposal,
+    Change,
     FiledProposal,
     Proposal,
+    ProposalLimits,
     ReviewResult,
     Revision,
     TaskSnapshot,
 )
-from crl_stream.core.messages.snapshots import ProposalStatus, ProposalType
+from crl_stream.core.messages.parts import ProposalType
+from crl_stream.core.messages.snapshots import OPEN_STATUSES, ProposalStatus
 from crl_stream.core.proposer import filed as filed_proposals
-from crl_stream.core.proposer.draft import Draft, view_of
+from crl_stream.core.proposer.draft import Draft, bounded, view_of
 from crl_stream.core.proposer.remedies import Remedies, digest
 from crl_stream.core.proposer.row import ProposalRow, Quiet, Waiting, decode_row, encode_row, new_row
 from crl_stream.core.proposer.rules import RULE_OF, RULES
@@ -75,6 +80,7 @@ def approval_of(proposal: Proposal, **command: Any) -> ApproveProposal:
         task_type=proposal.task_type,
         expected_epoch=proposal.epoch,
         proposal_id=proposal.proposal_id,
+        proposal_type=proposal.proposal_type,
         change=proposal.change,
         valid_until=proposal.expires_at,
         **command,
@@ -89,7 +95,11 @@ class _Look:
         self.view = view_of(snapshot, remedies, frozenset(row.carried.get(snapshot.active_variant or "", ())))
         self.drafts: dict[tuple[str, str], Draft] = {}
         if self.view is not None:
-            self.drafts = {(rule.name, d.target): d for rule in RULES for d in rule.propose(self.view)}
+            self.drafts = {
+                (rule.name, d.target): bounded(d, rule.name, snapshot)
+                for rule in RULES
+                for d in rule.propose(self.view)
+            }
         self.published: list[Proposal] = []
 
     def run(self) -> list[Proposal]:
@@ -99,10 +109,44 @@ class _Look:
         known = {(waiting.proposal.proposal_type, waiting.proposal.target_variant) for waiting in row.open}
         self._take_filed()
         quiet = {(q.proposal_type, q.target): q.n for q in row.quiet}
-        for (name, target), draft in self.drafts.items():
-            if (name, target) not in known and draft.n >= quiet.get((name, target), 0):
+        new = [
+            (name, draft)
+            for (name, target), draft in self.drafts.items()
+            if (name, target) not in known and draft.n >= quiet.get((name, target), 0)
+        ]
+        if len(new) + len(row.open) > self._limit:
+            new.sort(key=lambda one: -one[1].confidence)
+        for name, draft in new:
+            if self._has_room(draft):
                 row.open.append(Waiting(self._open(name, draft)))  # type: ignore[arg-type]
         return self.published
+
+    @property
+    def _limit(self) -> int:
+        return (self.snapshot.proposal_limits or ProposalLimits()).max_open
+
+    def _has_room(self, draft: Draft) -> bool:
+        """Return whether a proposal can be opened, if need be in the place of the least confident one.
+
+        A draft without room is drafted again from every snapshot, so it is opened as soon as there is room.  Proposals
+        that came from outside have a limit of their own, and one that a person has deferred keeps its place.
+        """
+        row, limit = self.row, self._limit
+        counted = [one for one in row.open if one.proposal.filing is None and one.proposal.status == "pending"]
+        if len(counted) < limit:
+            return True
+        least = min(counted, key=lambda one: (one.proposal.confidence, -one.proposal.position.offset))
+        if least.proposal.confidence >= draft.confidence:
+            return False
+        self._revise(
+            least,
+            "superseded",
+            f"made room for a more confident proposal about {draft.target} ({draft.confidence:.0%} against "
+            f"{least.proposal.confidence:.0%}): the task may have {limit} open (proposals.max_open); it is proposed "
+            "again when there is room",
+        )
+        row.open.remove(least)
+        return True
 
     def _take_filed(self) -> None:
         """Open what was filed from outside since the last snapshot."""
@@ -111,7 +155,11 @@ class _Look:
         met = {waiting.proposal.proposal_id for waiting in row.open} | set(row.closed)
         for filed in snapshot.filed:
             if view is not None and filed.proposal_id not in met and row.time <= from_text(filed.expires_at):
-                row.open.append(Waiting(self._open(filed_proposals.TYPE, filed_proposals.draft_of(view, filed), filed)))
+                row.open.append(Waiting(self._open(filed_proposals.TYPE, self._filed(filed), filed)))
+
+    def _filed(self, filed: FiledProposal) -> Draft:
+        assert self.view is not None
+        return bounded(filed_proposals.draft_of(self.view, filed), filed_proposals.TYPE, self.snapshot)
 
     def _forget(self) -> None:
         """Drop what is known about variants that are gone, and about proposed ids that have since been used."""
@@ -199,7 +247,7 @@ class _Look:
                 f"{view.active.variant_id} is active now (epoch {epoch})",
                 deferred_until=old.deferred_until,
                 epoch=epoch,
-                **_claim(filed_proposals.draft_of(view, filed)),
+                **_claim(self._filed(filed)),
             )
 
     def _new_reviews(self, waiting: Waiting) -> Iterator[ReviewResult]:
@@ -226,6 +274,12 @@ class _Look:
         if change.action == "register":
             own = [digest(one) for one in change.modifications]
             carried[change.variant_id] = [*carried.get(change.parent or "", []), *own]
+
+    def _reach(self, change: Change) -> dict[str, Any]:
+        """Return what an approval would reach, and what became of the last change of its kind."""
+        kind = _KIND_OF_CHANGE[change.action]
+        last = next((one for one in self.snapshot.last_times if one.change == kind), None)
+        return {"touches": self.snapshot.touches, "last_time": last, "undo_command": undo_of(self.snapshot, change)}
 
     # -- what is published -------------------------------------------------------------------------
     def _open(self, name: ProposalType, draft: Draft, filed: FiledProposal | None = None) -> Proposal:
@@ -262,6 +316,7 @@ class _Look:
             filing=filing,
             position=snapshot.as_of,
             engine_version=ENGINE_VERSION,
+            **self._reach(draft.change),
             **_claim(draft),
         )
         self.published.append(proposal)
@@ -300,6 +355,7 @@ class _Look:
             position=self.snapshot.as_of,
             engine_version=ENGINE_VERSION,
             deferred_until=deferred_until,
+            **(self._reach(old.change) if status in OPEN_STATUSES else {}),
             **changes,
         )
         self.published.append(waiting.proposal)
@@ -307,6 +363,28 @@ class _Look:
 
 _MAKING: Final = frozenset(rule.name for rule in RULES if rule.makes)
 """Types of proposals whose target is the id of a variant that does not exist yet."""
+
+
+_KIND_OF_CHANGE: Final = {
+    "register": "registration",
+    "activate": "promotion",
+    "retire": "retirement",
+    "enforce": "rollback",
+}
+"""The kind of past change that tells most about an approval, by its action."""
+
+
+def undo_of(snapshot: TaskSnapshot, change: Change) -> str:
+    """Return the command that undoes the change of a proposal after its approval."""
+    task, limits = f"{snapshot.agent_name}/{snapshot.task_type}", snapshot.proposal_limits
+    if change.action == "activate":
+        staged = limits is not None and limits.staged
+        return f"crl rollout abort {task}" if staged else f"crl undo {task} --epoch {snapshot.epoch + 1}"
+    return {
+        "register": f"crl retire {task} {change.variant_id}",
+        "retire": f"crl register {task} {change.variant_id}",
+        "enforce": "crl policy apply",  # with settings that do not enforce it; the approval changes no file
+    }[change.action]
 
 
 def _claim(draft: Draft) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from crl_stream.core.overview import Condition
 from crl_stream.core.overview.condition import PENDING_BELOW, ROLLBACKS_BELOW
 from crl_stream.core.overview.ledger import RATE_LIMIT
 from crl_stream.core.overview.rows import ATTENTION
+from crl_stream.core.reach import last_time_words, sentence, touches_words, with_reach
 from crl_stream.dashboard import entries
 from crl_stream.dashboard.fleet import Fleet, fact_id_of, task_of
 from crl_stream.dashboard.pages import marks, orders
 from crl_stream.dashboard.pages.conditions import FILTERS
 from crl_stream.dashboard.pages.frame import Scene, linked, page
 from crl_stream.dashboard.pages.happenings import ORDERED, Happening, happening_of
-from crl_stream.dashboard.pages.phrases import number, plural
+from crl_stream.dashboard.pages.phrases import plural
 from crl_stream.dashboard.pages.rows import Rows, island_of, table_of
 from crl_stream.dashboard.pages.viewer import Viewer
 from crl_stream.explaining.fates import fates_of, status_of
@@ -33,8 +34,6 @@ REASONS: Final = 8
 LISTED: Final = 6
 """How many proposals and variants a side list shows."""
 _SIGNS: Final = {"HEALTHY": ("check", "ok"), "STABLE": ("eye", "warn"), "ATTENTION NEEDED": ("warn", "bad")}
-_HOUR: Final = 3_600_000
-_LEAST_SPAN: Final = 60_000
 
 
 class Degraded(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +112,7 @@ def _sections(scene: Scene, overview: m.Overview, condition: Condition) -> dict[
     degraded = [_degraded(scene, standing, others) for standing in overview.degraded]
     listed = {one.key for one in degraded if one.standing.active}
     shared = by_cause(scene.fleet, [alert for alert in condition.alerts if alert.kind in ATTENTION])
-    repeated = {alert.text for _, *rest in shared for alert in rest}
+    repeated = {with_reach(alert.text, alert) for _, *rest in shared for alert in rest}
     reasons = [*scene.troubles, *condition.concerns]
     told = [text for text in reasons if text not in repeated][:REASONS]
     more = [text for text in reasons if text not in told]
@@ -127,7 +126,11 @@ def _sections(scene: Scene, overview: m.Overview, condition: Condition) -> dict[
         "in_use": [one for one in degraded if one.standing.active],
         "not_in_use": [one for one in degraded if not one.standing.active],
         "others": [
-            (first, linked(first.text, scene.fleet), [alert.text for alert in rest])
+            (
+                first,
+                linked(with_reach(first.text, first), scene.fleet),
+                [with_reach(alert.text, alert) for alert in rest],
+            )
             for first, *rest in by_cause(scene.fleet, [alert for alert in others if task_of(alert) not in listed])
         ],
         "rollbacks": _rollbacks(scene, overview.rollbacks),
@@ -193,22 +196,14 @@ def _degraded(scene: Scene, standing: m.TaskStanding, others: Sequence[m.AlertNo
         command=command,
         order=order,
         icon=sign,
-        alerts=[alert.text for alert in others if task_of(alert) == key] if standing.active else [],
+        alerts=[with_reach(alert.text, alert) for alert in others if task_of(alert) == key] if standing.active else [],
     )
 
 
 def touches(fleet: Fleet, key: TaskKey) -> str:
-    """Return what a change of a task reaches: ``4 runtimes, about 120 outcomes an hour``."""
+    """Return what a change of a task reaches: ``1 task, 4 runtimes, about 120 outcomes an hour``."""
     snapshot = fleet.tasks.get(key)
-    if snapshot is None:
-        return ""
-    words = [plural(snapshot.runtimes, "runtime")]
-    points = fleet.points_of(key)
-    if len(points) > 1 and (span := points[-1].time - points[0].time) >= _LEAST_SPAN:
-        rate = (points[-1].n_outcomes - points[0].n_outcomes) * _HOUR / span
-        if rate >= 1:
-            words.append(f"about {number(round(rate))} outcomes an hour")
-    return ", ".join(words)
+    return "" if snapshot is None else touches_words(snapshot.touches)
 
 
 def _rollbacks(scene: Scene, notes: Sequence[m.RollbackNote]) -> list[RecentRollback]:
@@ -221,7 +216,7 @@ def _rollbacks(scene: Scene, notes: Sequence[m.RollbackNote]) -> list[RecentRoll
         status = "" if event is None else status_of(event, fates[note.rollback_id])
         order = None
         if event is not None and note.undo_command is not None:
-            order = scene.order(orders.undo(event, last_time(fleet, event), f"undo-{note.rollback_id}"))
+            order = scene.order(orders.undo(event, last_time(event), f"undo-{note.rollback_id}"))
         look = look_of(status)
         found.append(
             RecentRollback(
@@ -231,15 +226,9 @@ def _rollbacks(scene: Scene, notes: Sequence[m.RollbackNote]) -> list[RecentRoll
     return found
 
 
-def last_time(fleet: Fleet, event: m.RollbackEvent) -> str:
-    """Return what became of the task's rollback before this one; empty if none is known."""
-    key, when = TaskKey(event.agent_name, event.task_type), from_text(event.timestamp)
-    for before in fleet.rollbacks_of(key):
-        if before.enforced and from_text(before.timestamp) < when:
-            status = status_of(before, fates_of([before], fleet.facts_of(key))[before.rollback_id])
-            day = before.timestamp[:10]
-            return f"Last time, {day}: {before.from_variant} was rolled back to {before.to_variant}, {status}."
-    return ""
+def last_time(event: m.RollbackEvent) -> str:
+    """Return the task's rollback before this one as a sentence; empty if there was none."""
+    return sentence(last_time_words(event.last_time))
 
 
 def facts_about(fleet: Fleet, events: Sequence[m.RollbackEvent]) -> Iterator[Any]:

@@ -11,9 +11,9 @@ import msgspec
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
+from crl_stream.core.reach import last_time_words, touches_words
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages import marks, orders
-from crl_stream.dashboard.pages.fleet_page import touches
 from crl_stream.dashboard.pages.frame import Scene, open_proposals, page
 from crl_stream.dashboard.pages.phrases import left
 from crl_stream.dashboard.pages.viewer import Viewer
@@ -175,7 +175,7 @@ def _kinds(snapshot: m.TaskSnapshot | None) -> str:
 def _blast(fleet: Fleet, key: TaskKey, proposal: m.Proposal) -> list[tuple[str, str, str]]:
     """Return what an approval reaches: name, figure, remark."""
     snapshot, active, change = fleet.tasks.get(key), fleet.actives.get(key), proposal.change
-    reaches = touches(fleet, key).split(", ", 1)
+    found = proposal.touches or (None if snapshot is None else snapshot.touches)
     share = 0.0 if active is None else active.exploration
     at_once = {"register": "Nothing", "activate": "Switches", "retire": "Nothing", "enforce": "Nothing"}[change.action]
     remark = {
@@ -184,17 +184,13 @@ def _blast(fleet: Fleet, key: TaskKey, proposal: m.Proposal) -> list[tuple[str, 
         "retire": "it is not active",
         "enforce": "from then on it rolls back",
     }[change.action]
-    back = {
-        "register": f"crl retire {key} {change.variant_id}",
-        "activate": f"crl undo {key}",
-        "retire": f"crl register {key} {change.variant_id}",
-        "enforce": "crl policy apply",
-    }[change.action]
+    last = last_time_words(proposal.last_time).removeprefix("last time, ")
     return [
         ("At once", at_once, remark),
-        ("Runtimes", "unknown" if snapshot is None else str(snapshot.runtimes), reaches[1] if len(reaches) > 1 else ""),
+        ("Touches", "unknown" if found is None else touches_words(found), ""),
+        ("Last time", last or "first time", "" if last else "no such change of the task is known"),
         ("Exploration", f"{share:.3g}", "of the invocations may try a variant"),
-        ("Way back", "One command", back),
+        ("Way back", "One command", proposal.undo_command or f"crl undo {key}"),
     ]
 
 

@@ -12,6 +12,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.policy import Degradation, Policy
+from crl_stream.core.reach import touches_words
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages import orders
 from crl_stream.dashboard.pages.fleet_page import last_time, look_of, moved, touches
@@ -110,8 +111,8 @@ def rollback_page(
         missing=_missing(fleet, key, event),
         before=_before(fleet, key, event),
         acts=[scene.order(order) for order in _acts(fleet, event, status)],
-        touches=touches(fleet, key),
-        last_time=last_time(fleet, event),
+        touches=touches_words(event.touches) or touches(fleet, key),
+        last_time=last_time(event),
         parts=parts,
     )
 
@@ -124,7 +125,7 @@ def _acts(fleet: Fleet, event: m.RollbackEvent, status: str) -> Iterator[orders.
     if status == "not reviewed":
         yield orders.confirm(event)
         if snapshot is None or snapshot.epoch == event.epoch:
-            yield orders.undo(event, last_time(fleet, event), reach=touches(fleet, key))
+            yield orders.undo(event, last_time(event), reach=touches(fleet, key))
             yield orders.hold(key)
     left = () if snapshot is None else (v for v in snapshot.variants if v.variant_id == event.from_variant)
     if any(variant.quarantined and not variant.retired for variant in left):

@@ -165,7 +165,7 @@ def acts_of(fleet: Fleet, snapshot: m.TaskSnapshot, latest: m.RollbackEvent | No
     """Return what a person can do about a task now, the undo first."""
     key = TaskKey(snapshot.agent_name, snapshot.task_type)
     if latest is not None and latest.enforced and latest.epoch == snapshot.epoch:
-        yield orders.undo(latest, last_time(fleet, latest), reach=touches(fleet, key))
+        yield orders.undo(latest, last_time(latest), reach=touches(fleet, key))
         yield orders.confirm(latest)
     if snapshot.held is not None and snapshot.held.scope == "task" and stands(snapshot.held, now):
         yield orders.resume(key, snapshot.held)

@@ -138,7 +138,12 @@ def _of_proposal(fleet: Fleet, key: TaskKey, kind: type[Any], fields: dict[str, 
             "This approval changes the policy, which a page cannot do.",
             f"crl proposals approve {proposal.proposal_id}",
         )
-    return {"change": proposal.change, "expected_epoch": proposal.epoch, "valid_until": proposal.expires_at}
+    return {
+        "change": proposal.change,
+        "expected_epoch": proposal.epoch,
+        "valid_until": proposal.expires_at,
+        "proposal_type": proposal.proposal_type,
+    }
 
 
 def _checked(command: Any) -> Any:

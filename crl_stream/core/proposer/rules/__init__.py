@@ -13,7 +13,8 @@ from string import Formatter
 from typing import Any, Final, NamedTuple, get_args
 
 from crl_stream.core.folder import Part, is_place, load, only_once, takes
-from crl_stream.core.messages.snapshots import ProposalType, Trigger
+from crl_stream.core.messages.parts import ProposalType
+from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.proposer.draft import Draft, View
 
 
@@ -46,12 +47,16 @@ PARTS: Final = (
     Part(
         "NAME",
         f"a proposal type of the contract: {', '.join(get_args(ProposalType))}. Add a new one to ProposalType in "
-        "core/messages/snapshots.py first",
+        "core/messages/parts.py first",
         lambda value: value in get_args(ProposalType),
     ),
     Part("ORDER", "a whole number, 1 or more; rules are applied in this order", is_place),
     Part("TITLE", "the title of such a proposal in a tracker, with {target} and {task}", _is_title),
-    Part("TRIGGERS", f"a tuple of some of {', '.join(get_args(Trigger))}, as in Trigger in that file", _are_triggers),
+    Part(
+        "TRIGGERS",
+        f"a tuple of some of {', '.join(get_args(Trigger))}, as in Trigger in core/messages/snapshots.py",
+        _are_triggers,
+    ),
     Part("MAKES", "True if the target is a variant that does not exist yet, else False", lambda v: isinstance(v, bool)),
     Part("propose", "a function (view) -> the drafts that the task supports", takes(1)),
     Part("lapse", "a function (view, target, trigger) -> why an open proposal no longer applies, or None", takes(3)),

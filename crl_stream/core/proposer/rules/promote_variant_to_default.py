@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from crl_stream.core.messages import Change, KeptPromises, VariantSnapshot
+from crl_stream.core.messages import Change, VariantSnapshot
 from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.proposer.draft import Draft, View, confidence, leads_by_more
 
@@ -22,8 +22,6 @@ MAKES: Final = False
 _WIDE: Final = 0.3
 _BONUS: Final = 0.15
 """How much a gap wider than ``_WIDE`` adds to the confidence."""
-_ENOUGH: Final = 3
-"""How many judged promotions of the task bound the confidence in the next one."""
 
 
 def propose(view: View) -> list[Draft]:
@@ -70,7 +68,6 @@ def _draft(view: View, rival: VariantSnapshot, trigger: Trigger, words: str) -> 
     # The confidence depends on whichever of the two variants has fewer outcomes.
     n = min(rival.n_visits, active.n_visits)
     wide = leads_by_more(rival, active, _WIDE)
-    most, record = _bound(view.snapshot.promotions)
     figures = (
         f"Q-value {rival.q_value:.2f} over {rival.n_visits} invocations "
         f"against {active.q_value:.2f} over {active.n_visits}"
@@ -79,9 +76,9 @@ def _draft(view: View, rival: VariantSnapshot, trigger: Trigger, words: str) -> 
         trigger,
         rival.variant_id,
         n,
-        confidence(n, bonus=_BONUS if wide else 0.0, most=most),
+        confidence(n, bonus=_BONUS if wide else 0.0),
         f"{view.subject} show {view.lower(gap)} with {active.variant_id} variant than with "
-        f"{rival.variant_id}: {figures}. {words}.{record}\n"
+        f"{rival.variant_id}: {figures}. {words}.\n"
         f"Suggest making {rival.variant_id} the default variant.",
         figures,
         active.q_value,
@@ -90,17 +87,6 @@ def _draft(view: View, rival: VariantSnapshot, trigger: Trigger, words: str) -> 
         Change(action="activate", variant_id=rival.variant_id),
         [],
     )
-
-
-def _bound(kept: KeptPromises | None) -> tuple[float, str]:
-    """Return the most confidence that the task's earlier promotions allow, and a sentence about them.
-
-    The bound is the chance that the next one helps by Laplace's rule of succession: (helped + 1) / (judged + 2).
-    """
-    if kept is None or kept.judged < _ENOUGH:
-        return 1.0, ""
-    words = f" Of {kept.judged} promotions of this task, {kept.helped} helped."
-    return round((kept.helped + 1) / (kept.judged + 2), 2), words
 
 
 def _show_above(gap: float, limit: float) -> str:

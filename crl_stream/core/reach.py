@@ -1,0 +1,93 @@
+"""What a message touches and what happened last time, in words: one wording for pages, terminals and notices."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from crl_stream.core.messages import LastTime, Touches
+
+_FATES: Final = {
+    "confirmed": "confirmed by {actor}",
+    "undone": "undone by {actor}",
+    "taken_back": "taken back by the monitor",
+    "rolled_back": "rolled back later",
+}
+_FINDINGS: Final = {
+    "helped": "it helped",
+    "hurt": "it hurt",
+    "no_change": "it made no difference",
+    "open": "too few outcomes to tell whether it helped",
+}
+
+
+def touches_words(touches: Touches | None) -> str:
+    """Return what a message touches; empty if that is not known.
+
+    >>> touches_words(Touches(runtimes=4, outcomes_an_hour=1200))
+    '1 task, 4 runtimes, about 1,200 outcomes an hour'
+    >>> touches_words(Touches(tasks=None)), touches_words(None)
+    ('every task of the fleet', '')
+    """
+    if touches is None:
+        return ""
+    words = ["every task of the fleet" if touches.tasks is None else _count(touches.tasks, "task")]
+    if touches.runtimes is not None:
+        words.append(_count(touches.runtimes, "runtime"))
+    if touches.outcomes_an_hour is not None:
+        words.append(f"about {_count(touches.outcomes_an_hour, 'outcome')} an hour")
+    return ", ".join(words)
+
+
+def last_time_words(last: LastTime | None) -> str:
+    """Return what happened last time, without a full stop; empty if there is no last time.
+
+    >>> last_time_words(LastTime(change="rollback", timestamp="2026-11-28T10:00:00Z", from_variant="v2",
+    ...     to_variant="v1", id="rb-1", fate="undone", actor="ada", finding="hurt"))
+    'last time, 2026-11-28: v2 was rolled back to v1, undone by ada, it hurt'
+    """
+    if last is None:
+        return ""
+    done = {
+        "rollback": f"{last.from_variant} was rolled back to {last.to_variant}",
+        "promotion": f"{last.to_variant} replaced {last.from_variant}",
+        "registration": f"{last.to_variant} was registered",
+        "retirement": f"{last.to_variant} was retired",
+    }[last.change]
+    words = [done]
+    if last.fate is not None:
+        words.append(_FATES[last.fate].format(actor=last.actor or "a person"))
+    elif last.change == "rollback":
+        words.append("not reviewed")
+    if last.finding is not None:
+        words.append(_FINDINGS[last.finding])
+    return f"last time, {last.timestamp[:10]}: {', '.join(words)}"
+
+
+def sentence(words: str) -> str:
+    """Return the words as a sentence; empty words stay empty."""
+    return f"{words[0].upper()}{words[1:]}." if words else ""
+
+
+def reach_parts(message: Any) -> list[str]:
+    """Return what a message touches, and what happened last time, as far as it says so.
+
+    ``message`` is anything with the fields ``touches`` and ``last_time``.
+    """
+    touched, last = touches_words(message.touches), last_time_words(message.last_time)
+    return [part for part in (f"touches {touched}" if touched else "", last) if part]
+
+
+def with_reach(text: str, message: Any) -> str:
+    """Return one line about a message, followed by what it touches and what happened last time."""
+    return "; ".join([text, *reach_parts(message)])
+
+
+def reach_fields(message: Any) -> list[tuple[str, str]]:
+    """Return the same for a list of named facts: ``Touches`` and ``Last time``, as far as the message says so."""
+    touched, last = touches_words(message.touches), last_time_words(message.last_time)
+    fields = [("Touches", touched), ("Last time", last.removeprefix("last time, "))]
+    return [(name, words) for name, words in fields if words]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
