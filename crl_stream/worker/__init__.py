@@ -34,6 +34,7 @@ What a worker does besides processing records:
 What it reports:
 
     views/               the web views
+    dashboard_process    the process that serves the dashboard of a worker
     counters             what the process has done since it started
     summaries            totals over its rows
     health               the problems that it has found

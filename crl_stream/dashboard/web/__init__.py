@@ -15,5 +15,4 @@ stream        server-sent events to open pages
 bodies        the body of a request
 server        serves it without a worker
 relay         passes a worker's requests on to a process of the dashboard's own
-process       that process
 """

@@ -39,7 +39,7 @@ SECRET: Final = "X-CRL-Relay"  # noqa: S105 - the name of a header
 """The header by which the process knows its worker."""
 PEER: Final = "X-CRL-Peer"
 """The header with the address from which the worker got the request."""
-MODULE: Final = "crl_stream.dashboard.web.process"
+MODULE: Final = "crl_stream.worker.dashboard_process"
 OF_ONE_CONNECTION: Final = frozenset(
     ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
 )

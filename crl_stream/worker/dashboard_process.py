@@ -1,6 +1,6 @@
 """The process that serves the dashboard of a worker, so that people who look take no time from the fold.
 
-    python -m crl_stream.dashboard.web.process     # reads a ``Task`` from standard input, and prints its port
+    python -m crl_stream.worker.dashboard_process     # reads a ``Task`` from standard input, and prints its port
 
 It listens on loopback, answers only requests that carry the secret of its worker (``relay``), and ends when its
 standard input ends, which it does however the worker ends.  Once it knows the fleet, its priority is low: if the
