@@ -78,7 +78,7 @@ async def test_the_fleet_is_stopped_in_a_browser_and_the_page_survives_the_resta
         assert await browser.goto(await a_link(installation, worker.url)) == 200
         await browser.wait(LIVE)
         said = await give(browser, ".bar [data-open=d-hold-all]", "a bad night")
-        assert said.startswith("Applied: held: 4 of 4 partitions"), said
+        assert said.startswith("Applied: promotions stopped: 4 of 4 partitions"), said
         await browser.wait("document.querySelector('.banner.held')?.innerText.includes('a bad night')")
         port = int(worker.url.rsplit(":", 1)[1])
         assert await worker.stop() == 0

@@ -67,6 +67,14 @@
   /* ---- what is shown is replaced by what the server renders; the script makes no words --------------------------- */
   const parts = () => { const at = new URL(location.href); at.searchParams.set("parts", "1"); at.hash = ""; return at; };
   const was = new WeakMap(); // what a part was last replaced by
+  /* A button that is replaced between press and release gets no click: nothing is replaced meanwhile. */
+  let released = Promise.resolve();
+  addEventListener("pointerdown", () => {
+    released = new Promise((done) => {
+      for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => setTimeout(done), { once: true });
+      setTimeout(done, 2000);
+    });
+  }, true);
   let fetching = false, again = false, whole = false;
   async function refresh(everything = false) {
     whole = whole || everything;
@@ -79,7 +87,9 @@
         const answer = await fetch(all ? location.href : parts(), { headers: { Accept: "text/html" } });
         if (answer.status === 401) { location.reload(); return; }
         if (!answer.ok) return;
-        swap(new DOMParser().parseFromString(await answer.text(), "text/html"), all);
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+        await released;
+        swap(fresh, all);
         await new Promise((done) => setTimeout(done, 250));
       } while (again);
     } catch { /* the stream says that the page is not live */ } finally { fetching = false; }
@@ -520,7 +530,6 @@
   const proposals = review && (() => {
     const id = location.hash.slice(1), links = $$(".queue a", review), pages = $$("[data-proposal]", review);
     const known = pages.some((p) => p.dataset.proposal === id), at = known ? id : pages[0]?.dataset.proposal;
-    if (id && !known && query.get("show") !== id) { location.replace(`${base}/review?show=${encodeURIComponent(id)}#${encodeURIComponent(id)}`); return; }
     links.forEach((a) => { if (a.hash.slice(1) === at) a.setAttribute("aria-current", "true"); else a.removeAttribute("aria-current"); });
     pages.forEach((p) => { p.hidden = p.dataset.proposal !== at; });
     if (id && at === id) review.dataset.one = ""; else delete review.dataset.one;
@@ -533,9 +542,24 @@
       history.replaceState(null, "", link ? link.hash : location.pathname);
       proposals(); scrollTo(0, 0);
     });
-    addEventListener("hashchange", proposals);
-    proposals();
+    const find = () => {
+      const id = location.hash.slice(1), here = $$("[data-proposal]", review).some((p) => p.dataset.proposal === id);
+      if (id && !here && query.get("show") !== id) location.replace(`${base}/review?show=${encodeURIComponent(id)}#${encodeURIComponent(id)}`);
+      else proposals();
+    };
+    addEventListener("hashchange", find);
+    find();
   }
+
+  /* ---- a dashboard that is starting: what it says is shown until it can show the page itself ------------------------------ */
+  async function ask() {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
+    if (answer?.status !== 503 && answer) { location.reload(); return; }
+    const next = answer && $(".banner", new DOMParser().parseFromString(await answer.text(), "text/html"));
+    if (next && $(".banner").innerHTML !== next.innerHTML) $(".banner").innerHTML = next.innerHTML;
+    setTimeout(ask, 2000);
+  }
+  if (root.dataset.page === "waiting") setTimeout(ask, 2000);
 
   /* ---- keys: / finds, j and k walk the queue, a r d decide ------------------------------------------------------------ */
   document.addEventListener("keydown", (event) => {
