@@ -36,7 +36,12 @@ OBSERVER = """
   };
   const last = (link) => link.getAttribute("href").split("/").pop();
   document.addEventListener("DOMContentLoaded", () => {
-    document.querySelector('th button[data-s="task"]')?.click();
+    // The script begins after the first paint; until then a click on a head of the table does nothing.
+    const sort = () => {
+      document.querySelector('th button[data-s="task"]')?.click();
+      if (!document.querySelector('th[aria-sort] button[data-s="task"]')) setTimeout(sort, 20);
+    };
+    sort();
     const look = () => {
       for (const row of document.querySelectorAll('tr[data-key^="AGENT/"]'))
         if (row.querySelector(".ep").textContent !== "epoch 1") note("row", row.dataset.key.split("/")[1]);

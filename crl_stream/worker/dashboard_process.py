@@ -28,7 +28,7 @@ from crl_stream.dashboard.web.relay import HOST, PEER, SECRET, Task
 from crl_stream.dashboard.web.server import make_dashboard
 from crl_stream.worker.log_lines import set_up_logging
 
-NICENESS: Final = 5
+NICENESS: Final = 10
 
 
 def main() -> None:
