@@ -54,13 +54,13 @@ class Newest:
 
     def __init__(self, limit: int, actor: str | None = None) -> None:
         self.limit = limit
-        self._actors = None if actor is None else {actor, f"web:{actor}"}
+        self._people = None if actor is None else {actor, f"web:{actor}"}
         self._heap: list[tuple[str, str]] = []
         self._entries: dict[str, Entry] = {}
 
     def take(self, entry: Entry) -> None:
         """Keep the entry while it is one of the newest; an entry with a known id is ignored."""
-        if entry.id in self._entries or (self._actors is not None and entry.actor not in self._actors):
+        if entry.id in self._entries or (self._people is not None and entry.actor not in self._people):
             return
         place = (entry.timestamp, entry.id)
         if len(self._heap) >= self.limit:
