@@ -133,7 +133,7 @@ async def test_the_process_ends_even_if_the_worker_is_killed(tmp_path: Path) -> 
     pid = int(await process.stdout.readline())
     assert runs(pid)
     process.kill()
-    await process.wait()
+    await process.communicate()
     await ended(pid)
 
 

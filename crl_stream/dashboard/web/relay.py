@@ -95,6 +95,8 @@ class Relay:
         """End the process and the connections to it."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._ending is not None:
+            await self._ending
         await self._end()
         if self._session is not None:
             await self._session.close()
@@ -188,11 +190,9 @@ class Relay:
         process.stdin.close()  # its standard input ends, and so does the process
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await process.wait()
+                await process.communicate()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await _kill(process)
 
 
 async def _start(task: Task) -> tuple[asyncio.subprocess.Process, int]:
@@ -208,9 +208,14 @@ async def _start(task: Task) -> tuple[asyncio.subprocess.Process, int]:
             await process.stdin.drain()
             return process, int(await process.stdout.readline())
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        await _kill(process)
         raise
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.communicate()
 
 
 async def _passed_back(request: web.Request, answer: aiohttp.ClientResponse, *, refuses: bool) -> web.StreamResponse:
