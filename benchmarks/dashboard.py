@@ -206,12 +206,14 @@ def _watched(
         seconds = time.monotonic() - started
         with viewers(url, first["cookie"], VIEWERS - 1):
             costs |= _costs(f"{VIEWERS} viewers", worker, size.rest)
+    still = looking.ask("loads", url, size.loads)
     setting["outcomes per second"] = sent["per_second"]
     if sent["failed"]:
         raise Failed(f"outcomes were not sent: {sent['failed']}")
     return {
         "first contentful paint, ms": _loads(loads, "paint"),
         "first contentful paint, ratio to a page of one word": factors(loads, "paint"),
+        "first contentful paint while no outcomes arrive, ms": _loads(still, "paint"),
         "seconds until the first page of the process": first["seconds"],
         "page received, ms": _loads(loads, "whole"),
         "page in KB, compressed": statistics.median(one["bytes"] for one in loads["empty cache"]) / 1_000,

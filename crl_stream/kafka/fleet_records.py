@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +29,13 @@ LEAST_READ: Final = 300
 POLL_MS: Final = 250
 AT_ONCE: Final = 200
 """Records decoded at a time, so that pages are answered meanwhile."""
+READ_AT_ONCE: Final = 2_000
+"""Records that a poll may bring at the start, when most of them are not decoded."""
+STATES_READ: Final = 10_000
+"""About how many records of the topics of states are decoded at the start, as long as they have few keys."""
+MOST_OF_A_KEY: Final = 48
+LEAST_OF_A_KEY: Final = 3
+"""How many of one key are decoded at least; the last one can be unreadable, or be written by a worker that was late."""
 CHECK_SECONDS: Final = 3.0
 """Seconds between two looks at the ids of the topics; a topic that was made again has another id."""
 ANSWER_SECONDS: Final = 1.0
@@ -67,6 +75,48 @@ class Followed:
         return next((name for name, known in self.ids.items() if name in now and now[name].id != known), None)
 
 
+class _FirstRead:
+    """Keeps back what is read at first from the topics of states, until their end then is reached.
+
+    Only the newest records of each key are given out and so decoded: compaction can remove the others at any time, but
+    it can also be hours behind.  The more keys there are, the fewer records of each are kept.
+    """
+
+    def __init__(self, topics: Mapping[str, str], states: Sequence[str]) -> None:
+        self._states = {name for name, topic in topics.items() if topic in states}
+        self._of: dict[tuple[str, bytes | None], deque[Any]] = {}
+        self._each, self._count, self._is_over = MOST_OF_A_KEY, 0, False
+
+    def due(self, records: list[Any], *, is_over: bool) -> list[Any]:
+        """Return which records are to be decoded now; ``is_over`` says that these are the last ones of the start."""
+        if self._is_over:
+            return records
+        self._is_over = is_over
+        for record in records:
+            if record.topic in self._states:
+                self._keep(record)
+        due = [record for record in records if record.topic not in self._states]
+        if is_over:
+            due += sorted((record for kept in self._of.values() for record in kept), key=_appended)
+            self._of.clear()
+        return due
+
+    def _keep(self, record: Any) -> None:
+        kept = self._of.setdefault((record.topic, record.key), deque())
+        kept.append(record)
+        self._count += 1
+        self._shorten(kept)
+        while self._count > STATES_READ and self._each > LEAST_OF_A_KEY:
+            self._each = max(LEAST_OF_A_KEY, self._each // 2)
+            for other in self._of.values():
+                self._shorten(other)
+
+    def _shorten(self, kept: deque[Any]) -> None:
+        while len(kept) > self._each:
+            kept.popleft()
+            self._count -= 1
+
+
 async def follow_fleet(
     kafka: Kafka, states: Sequence[str], events: Sequence[str], followed: Followed
 ) -> AsyncGenerator[Batch, None]:
@@ -101,11 +151,11 @@ async def follow_fleet(
             consumer.seek(place, start[place])
         left = {place for place in places if end[place] > start[place]}
         total = sum(end[place] - start[place] for place in left)
-        answered, silent = 0, 0.0
+        answered, silent, first_read = 0, 0.0, _FirstRead(topics, states)
         while True:
             began = time.monotonic()
             with reaching(kafka):
-                polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=AT_ONCE)
+                polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=READ_AT_ONCE if left else AT_ONCE)
                 left = {place for place in left if await consumer.position(place) < end[place]} if left else left
                 if looking.done():
                     there, looking = looking.result(), asyncio.create_task(_look_again(consumer, topics))
@@ -117,9 +167,13 @@ async def follow_fleet(
                 yield Batch([], False, silent, made_again=topics[other])
                 return  # a new consumer has no metadata of the old topic
             start |= {place: stretch.end for place, stretch in polled.items()}
-            yield Batch(_received(polled, topics), not left, silent, sum(end[p] - start[p] for p in left), total)
-            followed.positions |= {place: stretch.end for place, stretch in polled.items()}
-            await asyncio.sleep(0)
+            rest, records = sum(end[p] - start[p] for p in left), first_read.due(_in_order(polled), is_over=not left)
+            for at in range(0, len(records) or 1, AT_ONCE):
+                later = len(records) - at - AT_ONCE
+                received = _received(records[at : at + AT_ONCE], topics)
+                yield Batch(received, not left and later <= 0, silent, rest + max(0, later), total)
+                await asyncio.sleep(0)
+            followed.positions |= {p: at for p, at in start.items() if not left or topics[p.topic] not in states}
     finally:
         if looking is not None:
             looking.cancel()
@@ -156,8 +210,15 @@ def _gone_back(followed: Followed, polled: Mapping[TopicPartition, Stretch]) -> 
     return next((place.topic for place, stretch in polled.items() if stretch.start < positions.get(place, 0)), None)
 
 
-def _received(polled: dict[TopicPartition, Any], topics: dict[str, str]) -> list[Received]:
-    records = sorted((record for found in polled.values() for record in found), key=lambda record: record.timestamp)
+def _in_order(polled: Mapping[TopicPartition, Stretch]) -> list[Any]:
+    return sorted((record for found in polled.values() for record in found), key=_appended)
+
+
+def _appended(record: Any) -> tuple[int, int]:
+    return record.timestamp, record.offset
+
+
+def _received(records: Iterable[Any], topics: Mapping[str, str]) -> list[Received]:
     found = []
     for record in records:
         topic = topics[record.topic]

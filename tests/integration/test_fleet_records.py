@@ -12,11 +12,11 @@ from dashboard.test_fleet import a_fact
 from installation import Installation
 
 from crl_stream.core.identity import TaskKey
-from crl_stream.dashboard.fleet import EVENTS, STATES, fact_id_of
+from crl_stream.dashboard.fleet import EVENTS, STATES, Fleet, fact_id_of
 from crl_stream.dashboard.web.hub import Hub
 from crl_stream.errors import ContractError, Unavailable
 from crl_stream.kafka import fleet_records
-from crl_stream.kafka.fleet_records import Followed, follow_fleet
+from crl_stream.kafka.fleet_records import Batch, Followed, follow_fleet
 from crl_stream.kafka.topic_ids import NO_ID, ClusterState, TopicState, describe_cluster
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.codec import encode
@@ -53,6 +53,53 @@ async def test_only_the_newest_events_are_read_and_the_next_call_continues(
     assert await read(installation, followed) == []
     await installation.send(encode(a_fact(41, KEY)), KEY.encode(), DECISIONS, 1)
     assert [fact_id_of(one) for one in await read(installation, followed)] == ["dec-agent-task-41"]
+
+
+TASKS_OF = [f"task-{number}" for number in range(5)]
+
+
+async def send_snapshots(installation: Installation, offsets: range, task_types: list[str]) -> None:
+    for offset in offsets:
+        for task_type in task_types:
+            snapshot = a_snapshot(a_variant(), offset=offset, agent_name="agent", task_type=task_type)
+            await installation.send(encode(snapshot), TaskKey("agent", task_type).encode(), TASKS, 1)
+
+
+async def until_caught_up(installation: Installation, followed: Followed) -> list[Batch]:
+    """Return the batches of the start; the reader goes away in the last of them."""
+    batches = []
+    async with aclosing(follow_fleet(installation.kafka, STATES, EVENTS, followed)) as following:
+        async for batch in following:
+            batches.append(batch)
+            if batch.caught_up:
+                break
+    return batches
+
+
+async def test_at_the_start_only_the_newest_states_of_each_key_are_decoded_and_nothing_that_was_not_taken_is_missed(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_records, "STATES_READ", 20)
+    monkeypatch.setattr(fleet_records, "AT_ONCE", 4)
+    await send_snapshots(installation, range(29), TASKS_OF)
+    await send_snapshots(installation, range(29, 30), TASKS_OF[1:])
+    followed, decoded = Followed(), dict[str, list[int]]()
+    batches = await until_caught_up(installation, followed)
+    for one in (one.message for batch in batches for one in batch.received):
+        decoded.setdefault(one.task_type, []).append(one.as_of.offset)
+    assert decoded == {TASKS_OF[0]: [26, 27, 28]} | {key: [27, 28, 29] for key in TASKS_OF[1:]}
+    assert max(len(batch.received) for batch in batches) <= 4
+    assert [batch.left for batch in batches] == sorted((batch.left for batch in batches), reverse=True)
+    assert (batches[0].total, batches[-1].left) == (149, 0)
+    assert len(await read(installation, followed)) == 15, "the reader went away before it had taken the last of them"
+    await send_snapshots(installation, range(30, 50), TASKS_OF[:1])
+    fleet = Fleet()
+    for batch in await until_caught_up(installation, Followed()):
+        for one in batch.received:
+            fleet.take(one.topic, one)
+    assert {key.task_type: one.as_of.offset for key, one in fleet.tasks.items()} == (
+        {TASKS_OF[0]: 49} | dict.fromkeys(TASKS_OF[1:], 29)
+    )
 
 
 async def made_again(installation: Installation, topic: str) -> None:
