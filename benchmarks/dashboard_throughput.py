@@ -45,12 +45,12 @@ def compare(stack: Stack, rounds: int, burst: int, background: Sequence[Record])
     heard: dict[str, int] = {}
     for number in range(rounds):
         note(f"  catching up, round {number + 1} of {rounds}")
-        with worker(stack) as process, _apart(stack) as other:
+        with worker(stack) as process:
             _caught_up(stack, process, background, WARM_UP)
             for name, found in rates.items():
                 with ExitStack() as watched:
                     if name in {APART, WITHIN}:
-                        url = other if name == APART else views_url(stack.settings)
+                        url = watched.enter_context(_apart(stack)) if name == APART else views_url(stack.settings)
                         watched.enter_context(viewers(f"{url}{BASE}/", enter(stack, url), VIEWERS, heard))
                     found.append(_caught_up(stack, process, background, burst))
     return {
