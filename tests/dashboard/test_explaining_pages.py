@@ -14,7 +14,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.policy import GUIDE
 from crl_stream.dashboard import pages
 from crl_stream.dashboard.fleet import Fleet
-from crl_stream.dashboard.pages import Viewer
+from crl_stream.dashboard.pages import Viewer, marks
 from crl_stream.explaining.ids import id_of
 
 VIEWER = Viewer(actor="ada", may_act=True, csrf="c", base="/dashboard")
@@ -39,6 +39,8 @@ def test_every_fact_has_a_page_with_links_to_its_neighbours() -> None:
             assert f'href="/dashboard/explain/{step.id}"' in page
         if found.strip is not None:
             assert 'href="https://traces.example.com/t/t%2F1"' in page
+            letters = "".join(outcome.outcome for outcome in found.strip.outcomes)
+            assert marks.strip(letters, "J" * len(letters)) in page
 
 
 @pytest.mark.parametrize("which", ["why-not", "explain"])
