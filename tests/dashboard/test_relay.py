@@ -19,6 +19,7 @@ from aiohttp import web
 from yarl import URL
 
 from crl_stream.dashboard.web import relay
+from crl_stream.dashboard.web.connections import keep_closing_idle
 from crl_stream.dashboard.web.relay import SECRET, Relay
 from dashboard.served import some_settings
 
@@ -297,3 +298,29 @@ async def test_a_viewer_that_leaves_while_it_sends_causes_no_traceback(
         assert await worker.get() == 401
     assert "Traceback" not in caplog.text
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+GARBAGE = {
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00garbage\r\n\r\n",
+    "bytes in the path": b"GET /dashboard/\xff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "a header that is too long": b"GET /dashboard/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 9_000 + b"\r\n\r\n",
+    "two lengths": b"POST /dashboard/commands HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "a body that is not packed": b"POST /dashboard/commands HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\nab",
+}
+
+
+@pytest.mark.parametrize("request_bytes", GARBAGE.values(), ids=list(GARBAGE))
+async def test_garbage_is_refused_and_logged_in_one_line_that_repeats_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, request_bytes: bytes
+) -> None:
+    closing = asyncio.create_task(keep_closing_idle(lambda: None))
+    async with working(tmp_path) as worker:
+        await asyncio.sleep(0)
+        assert (await bytes_of(worker.url, request_bytes)).split(b" ")[1] == b"400"
+    closing.cancel()
+    [line] = [record for record in caplog.records if record.name == "aiohttp.server"] or [None]
+    if line is not None:  # aiohttp says nothing about a method that it does not know
+        assert (line.levelno, line.exc_info, line.exc_text) == (logging.WARNING, None, None)
+        assert line.getMessage().startswith("a request cannot be read and was refused: ")
+    assert "Traceback" not in caplog.text
