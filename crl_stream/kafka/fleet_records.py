@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -84,7 +85,7 @@ class _FirstRead:
 
     def __init__(self, topics: Mapping[str, str], states: Sequence[str]) -> None:
         self._states = {name for name, topic in topics.items() if topic in states}
-        self._of: dict[tuple[str, bytes | None], deque[Any]] = {}
+        self._of: dict[tuple[str, int, bytes | None], deque[Any]] = {}
         self._each, self._count, self._is_over = MOST_OF_A_KEY, 0, False
 
     def due(self, records: list[Any], *, is_over: bool) -> list[Any]:
@@ -97,12 +98,21 @@ class _FirstRead:
                 self._keep(record)
         due = [record for record in records if record.topic not in self._states]
         if is_over:
-            due += sorted((record for kept in self._of.values() for record in kept), key=_appended)
-            self._of.clear()
+            due += self._kept()
         return due
 
+    def _kept(self) -> list[Any]:
+        """Return what was kept back, and forget it."""
+        by_place = dict[tuple[str, int], list[Any]]()
+        for (topic, partition, _), kept in self._of.items():
+            by_place.setdefault((topic, partition), []).extend(kept)
+        self._of.clear()
+        for records in by_place.values():
+            records.sort(key=lambda record: record.offset)
+        return _in_order(by_place.values())
+
     def _keep(self, record: Any) -> None:
-        kept = self._of.setdefault((record.topic, record.key), deque())
+        kept = self._of.setdefault((record.topic, record.partition, record.key), deque())
         kept.append(record)
         self._count += 1
         self._shorten(kept)
@@ -167,7 +177,10 @@ async def follow_fleet(
                 yield Batch([], False, silent, made_again=topics[other])
                 return  # a new consumer has no metadata of the old topic
             start |= {place: stretch.end for place, stretch in polled.items()}
-            rest, records = sum(end[p] - start[p] for p in left), first_read.due(_in_order(polled), is_over=not left)
+            rest, records = (
+                sum(end[p] - start[p] for p in left),
+                first_read.due(_in_order(polled.values()), is_over=not left),
+            )
             for at in range(0, len(records) or 1, AT_ONCE):
                 later = len(records) - at - AT_ONCE
                 received = _received(records[at : at + AT_ONCE], topics)
@@ -210,12 +223,15 @@ def _gone_back(followed: Followed, polled: Mapping[TopicPartition, Stretch]) -> 
     return next((place.topic for place, stretch in polled.items() if stretch.start < positions.get(place, 0)), None)
 
 
-def _in_order(polled: Mapping[TopicPartition, Stretch]) -> list[Any]:
-    return sorted((record for found in polled.values() for record in found), key=_appended)
-
-
-def _appended(record: Any) -> tuple[int, int]:
-    return record.timestamp, record.offset
+def _in_order(places: Iterable[Iterable[Any]]) -> list[Any]:
+    """Return the records of partitions by append time; each partition keeps its order, even if a clock went back."""
+    found = list[tuple[int, int, Any]]()
+    for records in places:
+        latest = 0
+        for record in records:
+            latest = max(latest, record.timestamp)
+            found.append((latest, record.offset, record))
+    return [record for _, _, record in sorted(found, key=itemgetter(0, 1))]
 
 
 def _received(records: Iterable[Any], topics: Mapping[str, str]) -> list[Received]:

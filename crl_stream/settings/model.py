@@ -123,6 +123,17 @@ class Review(CheckedSection):
     timezone: str = "UTC"
     """IANA time zone of the schedules, e.g. Europe/Vienna."""
 
+    @field_validator("remind_days", mode="before")
+    @classmethod
+    def _days(cls, value: Any) -> Any:
+        """Take a text too, as the environment and ``--set`` give it."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return [float(word) for word in value.strip(" [()]").split(",") if word.strip()]
+        except ValueError:
+            raise PydanticCustomError("days", "Input should be ages in days, like 1, 3, 7") from None
+
     @field_validator("daily")
     @classmethod
     def _is_cron_or_empty(cls, value: str) -> str:

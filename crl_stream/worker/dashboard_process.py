@@ -23,6 +23,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from crl_stream.dashboard.web.connections import log_garbage_in_one_line
 from crl_stream.dashboard.web.hub import Hub
 from crl_stream.dashboard.web.relay import HOST, PEER, SECRET, Task
 from crl_stream.dashboard.web.server import make_dashboard
@@ -37,6 +38,7 @@ def main() -> None:
     size = int.from_bytes(sys.stdin.buffer.read(4), "big")
     task: Task = pickle.loads(sys.stdin.buffer.read(size))  # noqa: S301 - it comes from the process that started this
     set_up_logging()
+    log_garbage_in_one_line()
     asyncio.run(_serve(task))
 
 

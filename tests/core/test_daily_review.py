@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -145,3 +145,16 @@ def test_the_message_covers_the_time_since_the_previous_hour_of_its_schedule(
 
     daily = ReviewHours(Review(timezone="Europe/Vienna"), at(now), schedule)
     assert daily.last_two(at(now)) == (at(hours[0]), at(hours[1]))
+
+
+def test_after_a_suspended_machine_wakes_the_message_covers_every_hour_that_was_missed() -> None:
+    """What was new, or due for a reminder, at an hour that was missed would else never be named."""
+    friday, monday = (datetime(2025, 11, day, hour, 20, tzinfo=UTC) for day, hour in ((21, 9), (24, 9)))
+    daily = ReviewHours(Review(), friday.timestamp(), "0 9 * * *")
+    assert not daily.has_come(friday.timestamp() + 60)
+    assert daily.has_come(monday.timestamp())
+    nine = [datetime(2025, 11, day, 9, tzinfo=UTC).timestamp() for day in (21, 24, 25)]
+    assert daily.last_two(monday.timestamp()) == (nine[0], nine[1])
+    tuesday = nine[2] + 20
+    assert daily.has_come(tuesday)
+    assert daily.last_two(tuesday) == (nine[1], nine[2])

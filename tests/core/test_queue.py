@@ -81,6 +81,40 @@ def test_a_deferred_proposal_keeps_its_place_and_does_not_count() -> None:
     assert {one.target_variant: one.status for one in desk.open} == {"bad1": "deferred", "bad2": "pending"}
 
 
+def test_a_deferred_proposal_that_comes_back_makes_no_task_exceed_the_cap() -> None:
+    desk, few = Desk(), limits(max_open=1)
+    [first] = desk.see(a_variant(q=0.9), poor(1, n=120), proposal_limits=few)
+    review = m.ReviewResult(
+        proposal_id=first.proposal_id,
+        review="deferred",
+        outcome="applied",
+        actor="ada",
+        reason="",
+        detail="",
+        timestamp="2025-11-19T15:00:00Z",
+        command_id="cmd-1",
+        until="2025-11-19T16:00:00Z",
+    )
+    seen: dict[str, Any] = {"proposal_limits": few, "reviews": [review]}
+    desk.see(a_variant(q=0.9), poor(1, n=120), poor(2), timestamp="2025-11-19T15:00:00Z", **seen)
+    assert names(desk.open) == {"bad1", "bad2"}
+    desk.see(a_variant(q=0.9), poor(1, n=120), poor(2), timestamp="2025-11-19T17:00:00Z", **seen)
+    assert {one.target_variant: one.status for one in desk.open} == {"bad1": "pending"}
+    assert desk.published[-1].history[-1].reason == (
+        "there were more: the task may have 1 open (proposals.max_open); it is proposed again when there is room"
+    )
+
+
+def test_a_lower_cap_closes_the_least_confident_ones() -> None:
+    desk = Desk()
+    some = [poor(1), poor(2, n=120), poor(3)]
+    desk.see(a_variant(q=0.9), *some, proposal_limits=limits(max_open=3))
+    desk.see(a_variant(q=0.9), *some, proposal_limits=limits(max_open=1))
+    assert names(desk.open) == {"bad2"}
+    desk.see(a_variant(q=0.9), *some, proposal_limits=limits(max_open=3))
+    assert names(desk.open) == {"bad1", "bad2", "bad3"}
+
+
 # -- the confidence that a type may claim ------------------------------------------------------------
 KEPT = m.KeptPromises(judged=4, helped=1, no_change=2, hurt=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -480,6 +481,17 @@ async def test_the_token_signs_in_through_the_form_and_scripts_through_a_header(
         headers = {"Authorization": "Bearer open-sesame", "Content-Type": "application/json"}
         assert (await send(served.url, Sent(headers, body)))[0] == 404
         assert (await send(served.url, Sent(headers | {"Authorization": "Bearer open"}, body)))[0] == 401
+
+
+async def test_a_command_that_is_packed_is_read_alike_alone_and_through_the_worker(
+    served: Served, browser: Browser
+) -> None:
+    order = an_order(browser)
+    packed = order._replace(
+        body=gzip.compress(json.dumps(order.body).encode()), headers=order.headers | {"Content-Encoding": "gzip"}
+    )
+    status, text, _ = await send(served.url, packed)
+    assert (status, json.loads(text)["error"]) == (404, "The task is not known.")
 
 
 async def test_a_form_with_too_many_fields_is_refused(served: Served) -> None:

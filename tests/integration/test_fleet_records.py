@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from confluent_kafka import Producer
 from core.snapshots import a_snapshot, a_variant
 from dashboard.test_fleet import a_fact
 from installation import Installation
@@ -100,6 +101,74 @@ async def test_at_the_start_only_the_newest_states_of_each_key_are_decoded_and_n
     assert {key.task_type: one.as_of.offset for key, one in fleet.tasks.items()} == (
         {TASKS_OF[0]: 49} | dict.fromkeys(TASKS_OF[1:], 29)
     )
+
+
+class Appended(NamedTuple):
+    """A record of a topic of states, as a consumer returns it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None = b""
+
+
+@pytest.mark.parametrize("at_start", [True, False], ids=["at the start", "later"])
+def test_each_partition_keeps_its_order_even_if_the_clock_of_the_broker_went_back(*, at_start: bool) -> None:
+    """Else a task that was deleted after the clock went back would be there again."""
+    records = [Appended("tasks", 0, n, 1_000 - n, b"agent/task") for n in range(4)]
+    records.append(Appended("tasks", 1, 0, 998, b"agent/other"))
+    first = fleet_records._FirstRead({"tasks": TASKS}, STATES)
+    if not at_start:
+        first.due([], is_over=True)
+    due = first.due(fleet_records._in_order([records[:4], records[4:]]), is_over=True)
+    assert [one.offset for one in due if one.partition == 0] == [0, 1, 2, 3]
+    assert due[0].partition == 1, "and the partitions are in the order of their times"
+
+
+def test_a_key_that_is_in_two_partitions_keeps_its_newest_records_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_records, "STATES_READ", 1)
+    first = fleet_records._FirstRead({"tasks": TASKS}, STATES)
+    new, old = ([Appended("tasks", p, n, p * 100 + n, b"agent/task") for n in range(50)] for p in (1, 0))
+    assert first.due(new, is_over=False) == []
+    due = first.due(old, is_over=True)
+    assert [(one.partition, one.offset) for one in due] == [(p, n) for p in (0, 1) for n in (47, 48, 49)]
+
+
+async def test_the_start_ends_although_its_last_records_were_aborted_deleted_or_cannot_be_read(
+    installation: Installation,
+) -> None:
+    """Control records, aborted records, tombstones, records without a key and damaged batches are all there is."""
+    await send_snapshots(installation, range(3), TASKS_OF)
+    topic, sender = (
+        installation.names(TASKS),
+        Producer({"bootstrap.servers": installation.kafka.bootstrap_servers, "transactional.id": installation.id}),
+    )
+    await asyncio.to_thread(sender.init_transactions, 30)
+    for offset, committed in ((7, True), (8, False)):
+        sender.begin_transaction()
+        for task_type in TASKS_OF[:2]:
+            snapshot = a_snapshot(a_variant(), offset=offset, agent_name="agent", task_type=task_type)
+            sender.produce(topic, encode(snapshot), key=TaskKey("agent", task_type).encode(), partition=1)
+        end = sender.commit_transaction if committed else sender.abort_transaction
+        sender.flush(30)
+        await asyncio.to_thread(end, 30)
+    await installation.send(None, TaskKey("agent", TASKS_OF[4]).encode(), TASKS, 1)
+    await installation.send(b"{", TaskKey("agent", TASKS_OF[3]).encode(), TASKS, 1)
+    sender.begin_transaction()
+    sender.produce(topic, b"aborted", key=b"agent/aborted", partition=2)
+    sender.flush(30)
+    await asyncio.to_thread(sender.abort_transaction, 30)
+    fleet = Fleet()
+    async with asyncio.timeout(60):
+        for batch in await until_caught_up(installation, Followed()):
+            for one in batch.received:
+                fleet.take(one.topic, one)
+    assert {key.task_type: one.as_of.offset for key, one in fleet.tasks.items()} == (
+        dict.fromkeys(TASKS_OF[:2], 7) | dict.fromkeys(TASKS_OF[2:4], 2)
+    )
+    assert fleet.unreadable == 1
 
 
 async def made_again(installation: Installation, topic: str) -> None:

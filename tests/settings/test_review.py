@@ -72,3 +72,22 @@ def test_the_section_has_settings_of_the_policy_beside_those_of_the_schedule() -
     assert settings.origins["review.four_eyes"].source == "environment CRL_REVIEW_FOUR_EYES"
     task = {"tasks.a/b.review.four_eyes": "true"}
     assert load_settings(environment={}, flags=task).policies.for_task(TaskKey("a", "b")).review.four_eyes
+
+
+@pytest.mark.parametrize("text", ["2, 4.5", "2,4.5,", "[2, 4.5]", "(2.0, 4.5)"])
+def test_the_days_of_reminders_can_be_given_wherever_settings_are(text: str) -> None:
+    """As a text in the environment and on the command line, also as ``crl config show`` prints them."""
+    for given in (
+        load_settings(environment={"CRL_REVIEW_REMIND_DAYS": text}, flags={}),
+        load_settings(environment={}, flags={"review.remind_days": text}),
+    ):
+        assert given.review.remind_days == (2.0, 4.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("often", "ages in days, like 1, 3, 7"), ("1;3", "like 1, 3, 7"), ("0", "greater"), ("nan", "365")],
+)
+def test_days_that_are_none_are_refused_with_an_example(text: str, word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        load_settings(environment={"CRL_REVIEW_REMIND_DAYS": text}, flags={})

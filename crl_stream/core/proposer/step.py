@@ -106,6 +106,8 @@ class _Look:
         row = self.row
         self._forget()
         row.open = [kept for waiting in row.open if (kept := self._settle(waiting)) is not None]
+        while len(counted := self._counted()) > self._limit:
+            self._close_for_room(_least(counted), "there were more")
         known = {(waiting.proposal.proposal_type, waiting.proposal.target_variant) for waiting in row.open}
         self._take_filed()
         quiet = {(q.proposal_type, q.target): q.n for q in row.quiet}
@@ -131,22 +133,31 @@ class _Look:
         A draft without room is drafted again from every snapshot, so it is opened as soon as there is room.  Proposals
         that came from outside have a limit of their own, and one that a person has deferred keeps its place.
         """
-        row, limit = self.row, self._limit
-        counted = [one for one in row.open if one.proposal.filing is None and one.proposal.status == "pending"]
-        if len(counted) < limit:
+        counted = self._counted()
+        if len(counted) < self._limit:
             return True
-        least = min(counted, key=lambda one: (one.proposal.confidence, -one.proposal.position.offset))
+        least = _least(counted)
         if least.proposal.confidence >= draft.confidence:
             return False
-        self._revise(
+        self._close_for_room(
             least,
-            "superseded",
             f"made room for a more confident proposal about {draft.target} ({draft.confidence:.0%} against "
-            f"{least.proposal.confidence:.0%}): the task may have {limit} open (proposals.max_open); it is proposed "
-            "again when there is room",
+            f"{least.proposal.confidence:.0%})",
         )
-        row.open.remove(least)
         return True
+
+    def _counted(self) -> list[Waiting]:
+        """Return the open proposals that count against the limit."""
+        return [one for one in self.row.open if one.proposal.filing is None and one.proposal.status == "pending"]
+
+    def _close_for_room(self, waiting: Waiting, why: str) -> None:
+        self._revise(
+            waiting,
+            "superseded",
+            f"{why}: the task may have {self._limit} open (proposals.max_open); it is proposed again when there is "
+            "room",
+        )
+        self.row.open.remove(waiting)
 
     def _take_filed(self) -> None:
         """Open what was filed from outside since the last snapshot."""
@@ -403,6 +414,11 @@ def _claim(draft: Draft) -> dict[str, Any]:
         "recommended_modifications": draft.modifications,
         "change": draft.change,
     }
+
+
+def _least(counted: list[Waiting]) -> Waiting:
+    """Return the least confident proposal, and of equals the newest."""
+    return min(counted, key=lambda one: (one.proposal.confidence, -one.proposal.position.offset))
 
 
 def _is_worth_it(draft: Draft, old: Proposal) -> bool:

@@ -28,6 +28,6 @@ async def body_of(request: web.Request) -> bytes:
                     raise Refusal(413, "The request is too large.", f"at most {MOST_BODY} bytes")
     except TimeoutError:
         raise Refusal(408, "The request took too long to arrive.", f"send it within {BODY_SECONDS:g} s") from None
-    except web.RequestPayloadError:
+    except (web.RequestPayloadError, ConnectionResetError):
         raise Refusal(400, "The body of the request cannot be read.") from None
     return bytes(found)

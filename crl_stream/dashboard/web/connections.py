@@ -1,4 +1,4 @@
-"""Closes idle connections of a web server, so that they hold few sockets, and only briefly.
+"""Closes idle connections of a web server, so that they hold few sockets, and only briefly; logs garbage in one line.
 
 aiohttp waits without limit for the headers of a request, and a process has about a thousand sockets.  A connection with
 a request that is being answered, such as an open stream, is not idle.
@@ -7,9 +7,14 @@ a request that is being answered, such as an open stream, is not idle.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
+
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
+from aiohttp.web import RequestPayloadError
 
 IDLE_SECONDS: Final = 10.0
 """How many seconds a connection may stay open without a complete request."""
@@ -21,6 +26,7 @@ EVERY_SECONDS: Final = 0.5
 
 async def keep_closing_idle(server: Callable[[], Any]) -> None:
     """Close idle connections of the web server that ``server`` returns (None while there is none), until cancelled."""
+    log_garbage_in_one_line()
     idle: dict[Any, float] = {}
     while True:
         await asyncio.sleep(EVERY_SECONDS)
@@ -37,3 +43,17 @@ def close_idle(connections: list[Any], idle: dict[Any, float], now: float) -> di
         if now - began >= allowed:
             connection.force_close()
     return since
+
+
+def log_garbage_in_one_line() -> None:
+    """Let aiohttp log a request that it cannot read in one line; it would log a traceback for each."""
+    server_logger.addFilter(_without_traceback)  # a second time it changes nothing
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError | RequestPayloadError):
+        record.msg, record.args = "a request cannot be read and was refused: %s", (type(error).__name__,)
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.exc_info = record.exc_text = None
+    return True

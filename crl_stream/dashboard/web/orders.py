@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey, is_identifier
@@ -115,8 +116,11 @@ def make_command(fleet: Fleet, order: Mapping[str, Any], actor: str, now: int) -
         raise Refusal(404, "The task is not known.", "crl status lists all tasks")
     if kind in REVIEWS:
         fields |= _of_proposal(fleet, key, kind, fields, now)
-    elif kind in NEEDS_EPOCH and "expected_epoch" not in fields:
+    if kind in NEEDS_EPOCH and "expected_epoch" not in fields:
         raise Refusal(400, "The command does not say which epoch it is meant for.", "expected_epoch")
+    for one in structs.fields(kind):
+        if one.required and one.name in FIELDS[kind] and one.name not in fields:
+            raise Refusal(400, f"The field {one.name} of the command is missing.", "fill it in, or reload the page")
     return _checked(task_command(kind, key, actor=actor, **fields))
 
 

@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 START_SECONDS: Final = 30.0
 """How long the process may take to listen."""
 STOP_SECONDS: Final = 1.0
+LEAVE_SECONDS: Final = 0.5
+"""How long answers may still be written after the end of the process."""
+ANSWER_SECONDS: Final = 60.0
+"""How long the process may send nothing of an answer; it answers sooner, and sends something to streams every 5 s."""
+WRITE_SECONDS: Final = 20.0
+"""How long a viewer may read nothing of its answer."""
 IDLE_SECONDS: Final = 900.0
 """How long the process continues after the last request."""
 HOST: Final = "127.0.0.1"
@@ -44,7 +50,8 @@ OF_ONE_CONNECTION: Final = frozenset(
     ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
 )
 """Headers about the connection between two programs; they are not passed on (RFC 9110, 7.6.1)."""
-SET_HERE: Final = frozenset(("host", "content-length", SECRET.lower(), PEER.lower()))
+SET_HERE: Final = frozenset(("host", "content-length", "content-encoding", SECRET.lower(), PEER.lower()))
+"""Headers that are not taken from the request; its body was decoded when it was read."""
 
 
 class Task(NamedTuple):
@@ -74,8 +81,12 @@ class Relay:
         self.port = 0
         self._session: aiohttp.ClientSession | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._open = 0
-        """How many requests are being answered; a stream is one of them."""
+        self._birth: asyncio.Task[tuple[asyncio.subprocess.Process, int]] | None = None
+        self._closing = False
+        self._open: dict[int, web.Request] = {}
+        """The requests that are being answered, by their ids; a stream is one of them."""
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._timer: asyncio.TimerHandle | None = None
 
     def add_to(self, app: web.Application) -> None:
@@ -93,16 +104,30 @@ class Relay:
 
     async def close(self) -> None:
         """End the process and the connections to it."""
+        self._closing = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._birth is not None:
+            self._birth.cancel()
         if self._ending is not None:
             await self._ending
-        await self._end()
+        async with self._starting:
+            await self._end()
         if self._session is not None:
             await self._session.close()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Break off the answers that are still being written, because a viewer can take for ever to read one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._idle.wait()
+        for request in self._open.values():
+            _break_off(request)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self._open += 1
+        self._open[id(request)] = request
+        self._idle.clear()
         if self._timer is not None:
             self._timer.cancel()
         try:
@@ -112,8 +137,10 @@ class Relay:
             response.force_close()
             return response
         finally:
-            self._open -= 1
+            del self._open[id(request)]
             if not self._open:
+                self._idle.set()
+            if not self._open and not self._closing:
                 self._timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._begin_to_end)
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
@@ -141,12 +168,16 @@ class Relay:
                 return await _passed_back(request, answer, refuses=bool(body) and answer.status >= 400)
         except aiohttp.ClientConnectorError:
             raise Refusal(503, "The process of the dashboard has ended.", "reload the page", **_soon()) from None
-        except aiohttp.ClientError:
+        except aiohttp.ClientError as error:
+            if isinstance(error, aiohttp.ServerTimeoutError):
+                log.warning("the process of the dashboard did not answer for %g s", ANSWER_SECONDS)
             raise Refusal(503, "The dashboard did not answer.", "reload the page", **_soon()) from None
 
     async def _started(self) -> None:
         """Make sure that the process listens; refuse if it cannot be started."""
         async with self._starting:
+            if self._closing:
+                raise _stopping()
             if self.process is not None and self.process.returncode is None:
                 return
             if self.process is not None:
@@ -154,8 +185,13 @@ class Relay:
                     "the process of the dashboard ended with code %s; starting another", self.process.returncode
                 )
             self._open_session()
+            self._birth = asyncio.create_task(_start(self._task))
             try:
-                self.process, self.port = await _start(self._task)
+                self.process, self.port = await self._birth
+            except asyncio.CancelledError:
+                if not self._closing:
+                    raise
+                raise _stopping() from None
             except (OSError, ValueError, TimeoutError) as error:
                 log.error("the process of the dashboard cannot be started: %r", error)  # noqa: TRY400 - no traceback
                 raise Refusal(
@@ -170,7 +206,7 @@ class Relay:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=ANSWER_SECONDS),
                 auto_decompress=False,
             )
 
@@ -229,12 +265,28 @@ async def _passed_back(request: web.Request, answer: aiohttp.ClientResponse, *, 
     )
     if refuses:
         response.force_close()
-    await response.prepare(request)
-    with contextlib.suppress(ConnectionResetError):  # the viewer has left
+    writer = await response.prepare(request)
+    assert writer is not None
+    try:
         async for part in answer.content.iter_any():
-            await response.write(part)
+            async with asyncio.timeout(WRITE_SECONDS):
+                await response.write(part)
+                await writer.drain()  # ``write`` lets small answers to many requests of one connection pile up
         await response.write_eof()
+    except (aiohttp.ClientError, ConnectionResetError, TimeoutError):
+        # The process or the viewer has left, or the viewer reads nothing.  Half an answer must not look whole.
+        _break_off(request)
     return response
+
+
+def _break_off(request: web.Request) -> None:
+    """Close the connection of a request at once."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _stopping() -> Refusal:
+    return Refusal(503, "The worker is stopping.", "reload the page when it is there again", **_soon())
 
 
 def _soon() -> dict[str, str]:
