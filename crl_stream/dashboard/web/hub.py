@@ -269,7 +269,7 @@ class Hub:
     def _start_over(self, topic: str) -> None:
         """Forget a fleet that is no longer on the topics; every page fetches itself again once the new one is known."""
         log.warning("%s was deleted and created again; the dashboard forgets what it knew, and reads again", topic)
-        self.fleet, self.id, self.version = Fleet(), secrets.token_hex(4), 0
+        self.fleet, self.id, self.version, self.told_at = Fleet(), secrets.token_hex(4), 0, 0
         self._past.clear()
         self._caught_up.clear()
         self._settled.clear()
