@@ -608,3 +608,22 @@ def test_the_queue_says_whether_the_changes_of_the_week_helped_in_the_words_of_t
     text = read(pages.review_page(fleet, VIEWER, now)).text
     assert "Changes judged this week" in text
     assert [line for line in lines if line not in text] == []
+
+
+def test_a_proposal_of_an_older_engine_has_the_way_back_of_its_own_change() -> None:
+    fleet, now = golden()
+    proposal = next(p for p in fleet.proposals.values() if p.change.action == "register")
+    fleet.hear(
+        msgspec.structs.replace(
+            proposal,
+            proposal_id="prop-of-old",
+            status="pending",
+            expires_at="2099-01-01T00:00:00Z",
+            undo_command=None,
+            last_time=None,
+        )
+    )
+    text = read(pages.review_page(fleet, VIEWER, now, show="prop-of-old")).text
+    task = f"{proposal.agent_name}/{proposal.task_type}"
+    assert f"One command crl retire {task} {proposal.change.variant_id}" in text
+    assert "Last time none known" in text
