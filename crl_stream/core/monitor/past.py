@@ -13,7 +13,7 @@ from crl_stream.core.messages.facts import AlertKind
 from crl_stream.core.monitor.row import Past, TaskRow
 
 _KEPT: Final = 2
-KIND_OF_CAUSE: Final = {
+_KIND_OF_CAUSE: Final = {
     "rollback": "rollback",
     "auto_apply": "promotion",
     "approval": "promotion",
@@ -45,7 +45,7 @@ def note_activation(row: TaskRow, to: str, cause: str, cause_id: str) -> None:
         return
     if (fate := _BACK.get(cause)) is not None:
         _settle(row, fate)
-    if (kind := KIND_OF_CAUSE.get(cause)) is not None:
+    if (kind := _KIND_OF_CAUSE.get(cause)) is not None:
         note(row, kind, cause_id, to, row.active, row.epoch + 1)
 
 
