@@ -88,6 +88,14 @@ def test_only_promotions_are_stopped_if_asked_for(sent: list[Any], capsys: pytes
     assert (command.stops, command.hours) == ("promotions", None)
 
 
+def test_a_worker_of_an_earlier_version_that_stops_rollbacks_too_is_trouble(sent: list[Any]) -> None:
+    results = {0: a_result(0, detail=f"promotions stopped until {UNTIL}: 3 tasks in partition 0"), 1: a_result(1)}
+    with pytest.raises(Unavailable) as trouble:
+        call("hold", "--all", "--promotions-only", answer=FleetAnswer(2, results, {}))
+    assert "Rollbacks are stopped too in partition 1: a worker of an earlier version" in trouble.value.message
+    assert "crl resume --all" in (trouble.value.hint or "")
+
+
 def test_to_stop_the_promotions_of_one_task_the_command_names_the_pin(crl: Program) -> None:
     crl.environment["CRL_BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
     result = crl.run("hold", "a/b", "--promotions-only")
