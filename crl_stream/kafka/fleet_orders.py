@@ -89,7 +89,7 @@ def answer_trouble(command: m.FleetCommand, answer: FleetAnswer, timeout: float)
     troubles = []
     if answer.unsent:
         names = ", ".join(f"{partition} ({why})" for partition, why in answer.unsent.items())
-        troubles.append(f"it is not known whether the command arrived in partition {names}")
+        troubles.append(f"nothing confirms that the command arrived in partition {names}")
     if answer.silent:
         names = ", ".join(map(str, answer.silent))
         which = f"partition {names} has" if len(answer.silent) == 1 else f"partitions {names} have"

@@ -109,7 +109,7 @@ def test_partitions_that_have_not_taken_it_are_named_and_it_may_be_repeated(
     with pytest.raises(Unavailable) as trouble:
         call("hold", "--all", answer=LAME)
     assert "held: 2 of 4 partitions, 60 tasks" in capsys.readouterr().out
-    assert "it is not known whether the command arrived in partition 3 (no leader)" in trouble.value.message
+    assert "nothing confirms that the command arrived in partition 3 (no leader)" in trouble.value.message
     assert "partition 2 has not answered within 20 s" in trouble.value.message
     assert trouble.value.hint is not None and "repeat crl hold --all" in trouble.value.hint
 
