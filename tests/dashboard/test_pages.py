@@ -419,6 +419,16 @@ def test_the_promotions_of_a_fleet_that_are_stopped_are_shown_on_every_page_but_
     assert "h" not in state_of(fleet, KEY, now).marks
 
 
+def test_while_rollbacks_are_stopped_in_one_partition_no_page_says_that_they_happen() -> None:
+    fleet, now = golden_fleet(), golden()[1]
+    hold = m.Order(actor="ada", reason="", since="2025-11-19T14:00:00Z", until="2099-01-01T00:00:00Z", scope="fleet")
+    newer = msgspec.structs.replace(hold, since="2025-11-19T15:00:00Z", stops="promotions")
+    for number, (key, snapshot) in enumerate(fleet.tasks.items()):
+        fleet.tasks[key] = msgspec.structs.replace(snapshot, fleet_held=newer if number else hold)
+    text = squeezed(read(pages.fleet_page(fleet, VIEWER, now)).text)
+    assert squeezed("The fleet is held: nothing automatic happens, not even a rollback.") in text
+
+
 def test_a_page_asks_for_a_reason_exactly_where_a_terminal_does() -> None:
     for name, _, found in known_pages("story"):
         for tag, attributes in found.elements:
