@@ -8,6 +8,7 @@ from typing import Final
 from crl_stream.cli.layout import fit, wrap
 from crl_stream.core.instant import readable
 from crl_stream.core.messages import Candidate, Evidence
+from crl_stream.core.reach import sentence
 from crl_stream.explaining.documents import Baseline, Explanation, Figure, Outcome, PolicyOrigin, Step, Strip
 from crl_stream.visible import visible
 
@@ -23,7 +24,7 @@ def page(found: Explanation) -> str:
         *_when(found),
         f"  By: {visible(found.actor)}",
         *_wrapped(f"Touches: {found.touches}" if found.touches else ""),
-        *_wrapped(f"L{found.last_time[1:]}" if found.last_time else ""),
+        *_wrapped(sentence(found.last_time)),
         *_wrapped(f"Why: {found.reason}" if found.reason else ""),
     ]
     lines += _number(found)

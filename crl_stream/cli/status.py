@@ -210,7 +210,7 @@ def _show(seen: Seen, url: str) -> None:
     elif not seen.page["tasks"]:
         say("No tasks yet: nothing has been published.")
     # Rich takes seconds to format ten thousand lines.
-    sys.stdout.write("".join(f"{readable(line)}\n" for line in task_lines(seen.page["tasks"], width)))
+    sys.stdout.write("".join(f"{line}\n" for line in task_lines(seen.page["tasks"], width)))
     sys.stdout.flush()
     if not seen.is_whole:
         say(_not_listed(seen))

@@ -39,11 +39,16 @@ def touches_words(touches: Touches | None) -> str:
 
 
 def last_time_words(last: LastTime | None) -> str:
-    """Return what happened last time, without a full stop; empty if there is no last time.
+    """Return ``past_words`` as a part of a sentence, which begins with ``last time, ``; empty if none is known."""
+    return "" if last is None else f"last time, {past_words(last)}"
 
-    >>> last_time_words(LastTime(change="rollback", timestamp="2026-11-28T10:00:00Z", from_variant="v2",
+
+def past_words(last: LastTime | None) -> str:
+    """Return what happened last time, beginning with the day and without a full stop; empty if none is known.
+
+    >>> past_words(LastTime(change="rollback", timestamp="2026-11-28T10:00:00Z", from_variant="v2",
     ...     to_variant="v1", id="rb-1", fate="undone", actor="ada", finding="hurt"))
-    'last time, 2026-11-28: v2 was rolled back to v1, undone by ada, it hurt'
+    '2026-11-28: v2 was rolled back to v1, undone by ada, it hurt'
     """
     if last is None:
         return ""
@@ -60,7 +65,7 @@ def last_time_words(last: LastTime | None) -> str:
         words.append("not reviewed")
     if last.finding is not None:
         words.append(_FINDINGS[last.finding])
-    return f"last time, {last.timestamp[:10]}: {', '.join(words)}"
+    return f"{last.timestamp[:10]}: {', '.join(words)}"
 
 
 def sentence(words: str) -> str:
@@ -84,8 +89,7 @@ def with_reach(text: str, message: Any) -> str:
 
 def reach_fields(message: Any) -> list[tuple[str, str]]:
     """Return the same for a list of named facts: ``Touches`` and ``Last time``, as far as the message says so."""
-    touched, last = touches_words(message.touches), last_time_words(message.last_time)
-    fields = [("Touches", touched), ("Last time", last.removeprefix("last time, "))]
+    fields = [("Touches", touches_words(message.touches)), ("Last time", past_words(message.last_time))]
     return [(name, words) for name, words in fields if words]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -53,6 +53,23 @@ def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
     if any(one.what == "taken back" for one in fate):
         return "taken back"
     return "not reviewed"
+
+
+def undo_commands(events: Iterable[RollbackEvent], fates: Mapping[str, Iterable[Event]]) -> dict[str, str]:
+    """Return the commands that undo rollbacks, by ``rollback_id``; without rollbacks that ``crl undo`` would refuse.
+
+    It refuses all but a task's latest change.  A rollout that a person aborted since is not among the fates.
+    """
+    latest: dict[tuple[str, str], RollbackEvent] = {}
+    for event in events:
+        if event.enforced:
+            task = (event.agent_name, event.task_type)
+            latest[task] = max(event, latest.get(task, event), key=lambda one: one.epoch)
+    return {
+        event.rollback_id: event.undo_command
+        for event in latest.values()
+        if not any(one.what in {"undone", "taken back", "followed"} for one in fates[event.rollback_id])
+    }
 
 
 FATEFUL: Final = (Activation, Adoption, Benefit, CommandResult, Hindsight)

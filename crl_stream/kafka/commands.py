@@ -254,6 +254,7 @@ async def _send_everywhere(
     async with session.producing() as producer:
         delivery.state = "unknown"
         await asyncio.gather(*[write(producer, partition) for partition in range(partitions)])
+        delivery.state = "unknown" if unsent else "sent"
     return dict(sorted(unsent.items()))
 
 

@@ -71,6 +71,11 @@ def done_word(command: m.FleetCommand) -> str:
     return "held" if command.stops == "all" else "promotions stopped"
 
 
+def _did(command: m.FleetCommand, result: m.CommandResult) -> bool:
+    """Return whether a partition did what the command says; a worker of an earlier version ignores ``stops``."""
+    return not isinstance(command, m.HoldAll) or result.detail.startswith(done_word(command))
+
+
 def line_of(command: m.FleetCommand) -> str:
     """Return the command line that sends a command, without hours and reason."""
     if isinstance(command, m.ResumeAll):
@@ -84,7 +89,7 @@ def answer_trouble(command: m.FleetCommand, answer: FleetAnswer, timeout: float)
     troubles = []
     if answer.unsent:
         names = ", ".join(f"{partition} ({why})" for partition, why in answer.unsent.items())
-        troubles.append(f"it is not known whether the command arrived in partition {names}")
+        troubles.append(f"nothing confirms that the command arrived in partition {names}")
     if answer.silent:
         names = ", ".join(map(str, answer.silent))
         which = f"partition {names} has" if len(answer.silent) == 1 else f"partitions {names} have"
@@ -96,6 +101,13 @@ def answer_trouble(command: m.FleetCommand, answer: FleetAnswer, timeout: float)
             f"The fleet is only partly {done}: {'; '.join(troubles)}.",
             hint=f"is a worker running? check with `crl status`, then repeat {line_of(command)}, which is harmless; "
             f"`crl audit` shows what became of {command.command_id}",
+        )
+    others = [str(result.position.partition) for result in answer.applied if not _did(command, result)]
+    if others:
+        return Unavailable(
+            f"Rollbacks are stopped too in partition {', '.join(others)}: a worker of an earlier version cannot stop "
+            "only promotions.",
+            hint="crl resume --all ends the hold; upgrade all workers before you stop only promotions",
         )
     if not answer.applied:
         details = sorted({result.detail for result in answer.results.values()})

@@ -105,7 +105,7 @@ def data_gap_alert(partition: int, expected: int, first: int, timestamp: int, st
     )
 
 
-def result(
+def result_in_partition(
     command: m.FleetCommand | m.SetPolicy | m.ReportTag,
     partition: int,
     record: Record,
@@ -142,7 +142,7 @@ def policy_result(
     detail = f"policy {state.policy_hash} is in force in partition {partition}"
     if refused:
         detail += f"; it was set earlier by {state.policy_actor or 'an unknown actor'}"
-    return result(command, partition, record, state, "refused" if refused else "applied", detail)
+    return result_in_partition(command, partition, record, state, "refused" if refused else "applied", detail)
 
 
 def tag_result(
@@ -152,4 +152,4 @@ def tag_result(
     said = "is failing" if command.failing else "is no longer failing"
     why = "the report is out of date" if command.failing else "it ends a report that is not in force"
     detail = f"{command.tag} {said} in partition {partition}" + (f": not applied, {why}" if refused else "")
-    return result(command, partition, record, state, "refused" if refused else "applied", detail)
+    return result_in_partition(command, partition, record, state, "refused" if refused else "applied", detail)

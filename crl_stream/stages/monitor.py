@@ -26,8 +26,7 @@ from crl_stream.stages import fleet
 from crl_stream.stages.entries import Entry
 from crl_stream.stages.fold import UNBOUNDED, Fold, Folded, Poison, Poisoned, Task, fold_around_poison
 from crl_stream.stages.forwards import Forwards
-from crl_stream.stages.incidents import policy_result, row_failure_alert, tag_result
-from crl_stream.stages.incidents import result as result_in_partition
+from crl_stream.stages.incidents import policy_result, result_in_partition, row_failure_alert, tag_result
 from crl_stream.stages.partition import PartitionRow, decode_partition, partition_key
 from crl_stream.stages.topology import FIRST, INLET, MONITOR
 from crl_stream.stages.waiting import Waiting, fleet_end, fleet_of, fleet_slot

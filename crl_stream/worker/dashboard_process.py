@@ -3,8 +3,8 @@
     python -m crl_stream.worker.dashboard_process     # reads a ``Task`` from standard input, and prints its port
 
 It listens on loopback, answers only requests that carry the secret of its worker (``relay``), and ends when its
-standard input ends, which it does however the worker ends.  Once it knows the fleet, its priority is low: if the
-machine has too little time for everybody, the fold gets it.
+standard input ends, which happens however the worker ends.  Once it knows the fleet, its priority is low: on a busy
+machine, the fold comes first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NICENESS: Final = 10
 
 def main() -> None:
     """Serve until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to everybody; the worker ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes; the worker ends this one
     size = int.from_bytes(sys.stdin.buffer.read(4), "big")
     task: Task = pickle.loads(sys.stdin.buffer.read(size))  # noqa: S301 - it comes from the process that started this
     set_up_logging()
@@ -76,7 +76,7 @@ async def _give_way(hub: Hub) -> None:
 
 
 def only_for(secret: str) -> Middleware:
-    """Return the middleware that refuses whoever does not have the secret, and restores the sender's address."""
+    """Return the middleware that refuses requests without the secret, and restores the address of the sender."""
 
     @web.middleware
     async def relayed(

@@ -110,7 +110,9 @@ def _schedule_review(member: Member, table: TaskTable) -> None:
                 alerts.append(waiting)
         for alert in alerts:
             log.info("%s", alert.text)
-            await member.outlet.publish([Output(TOPIC_OF[type(alert)], FIRST, alert.subject.encode(), encode(alert))])
+        await member.outlet.publish(
+            [Output(TOPIC_OF[type(alert)], FIRST, alert.subject.encode(), encode(alert)) for alert in alerts]
+        )
 
     member.app.crontab(EVERY_MINUTE, timezone=UTC)(publish_reviews)
 

@@ -88,6 +88,14 @@ def test_only_promotions_are_stopped_if_asked_for(sent: list[Any], capsys: pytes
     assert (command.stops, command.hours) == ("promotions", None)
 
 
+def test_a_worker_of_an_earlier_version_that_stops_rollbacks_too_is_trouble(sent: list[Any]) -> None:
+    results = {0: a_result(0, detail=f"promotions stopped until {UNTIL}: 3 tasks in partition 0"), 1: a_result(1)}
+    with pytest.raises(Unavailable) as trouble:
+        call("hold", "--all", "--promotions-only", answer=FleetAnswer(2, results, {}))
+    assert "Rollbacks are stopped too in partition 1: a worker of an earlier version" in trouble.value.message
+    assert "crl resume --all" in (trouble.value.hint or "")
+
+
 def test_to_stop_the_promotions_of_one_task_the_command_names_the_pin(crl: Program) -> None:
     crl.environment["CRL_BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
     result = crl.run("hold", "a/b", "--promotions-only")
@@ -101,7 +109,7 @@ def test_partitions_that_have_not_taken_it_are_named_and_it_may_be_repeated(
     with pytest.raises(Unavailable) as trouble:
         call("hold", "--all", answer=LAME)
     assert "held: 2 of 4 partitions, 60 tasks" in capsys.readouterr().out
-    assert "it is not known whether the command arrived in partition 3 (no leader)" in trouble.value.message
+    assert "nothing confirms that the command arrived in partition 3 (no leader)" in trouble.value.message
     assert "partition 2 has not answered within 20 s" in trouble.value.message
     assert trouble.value.hint is not None and "repeat crl hold --all" in trouble.value.hint
 

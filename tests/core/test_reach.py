@@ -117,6 +117,18 @@ def test_a_promotion_that_is_rolled_back_is_remembered_as_such() -> None:
     assert (last.to_variant, last.from_variant, last.fate) == ("bad", "default", "rolled_back")
 
 
+def test_a_promotion_is_rolled_back_even_if_a_rollout_was_aborted_in_between() -> None:
+    task = proven(bad="S" * 30, other="S" * 30)
+    task.order(m.ActivateVariant, variant_id="bad")
+    task.run("bad", "S" * 30)
+    task.order(m.StartRollout, variant_id="other")
+    task.order(m.AbortRollout)
+    while task.row.active == "bad":
+        task.run("bad", "F")
+    [last] = [one for one in task.stated(m.TaskSnapshot)[-1].last_times if one.change == "promotion"]
+    assert (last.to_variant, last.fate) == ("bad", "rolled_back")
+
+
 def test_registrations_and_retirements_are_remembered_and_the_variant_s_benefit_judges_the_registration() -> None:
     task = proven(Policy(operations=Operations(mode="shadow")))
     task.order(m.RegisterVariant, variant_id="v2")

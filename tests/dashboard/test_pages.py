@@ -419,6 +419,16 @@ def test_the_promotions_of_a_fleet_that_are_stopped_are_shown_on_every_page_but_
     assert "h" not in state_of(fleet, KEY, now).marks
 
 
+def test_while_rollbacks_are_stopped_in_one_partition_no_page_says_that_they_happen() -> None:
+    fleet, now = golden_fleet(), golden()[1]
+    hold = m.Order(actor="ada", reason="", since="2025-11-19T14:00:00Z", until="2099-01-01T00:00:00Z", scope="fleet")
+    newer = msgspec.structs.replace(hold, since="2025-11-19T15:00:00Z", stops="promotions")
+    for number, (key, snapshot) in enumerate(fleet.tasks.items()):
+        fleet.tasks[key] = msgspec.structs.replace(snapshot, fleet_held=newer if number else hold)
+    text = squeezed(read(pages.fleet_page(fleet, VIEWER, now)).text)
+    assert squeezed("The fleet is held: nothing automatic happens, not even a rollback.") in text
+
+
 def test_a_page_asks_for_a_reason_exactly_where_a_terminal_does() -> None:
     for name, _, found in known_pages("story"):
         for tag, attributes in found.elements:
@@ -608,3 +618,22 @@ def test_the_queue_says_whether_the_changes_of_the_week_helped_in_the_words_of_t
     text = read(pages.review_page(fleet, VIEWER, now)).text
     assert "Changes judged this week" in text
     assert [line for line in lines if line not in text] == []
+
+
+def test_a_proposal_of_an_older_engine_has_the_way_back_of_its_own_change() -> None:
+    fleet, now = golden()
+    proposal = next(p for p in fleet.proposals.values() if p.change.action == "register")
+    fleet.hear(
+        msgspec.structs.replace(
+            proposal,
+            proposal_id="prop-of-old",
+            status="pending",
+            expires_at="2099-01-01T00:00:00Z",
+            undo_command=None,
+            last_time=None,
+        )
+    )
+    text = read(pages.review_page(fleet, VIEWER, now, show="prop-of-old")).text
+    task = f"{proposal.agent_name}/{proposal.task_type}"
+    assert f"One command crl retire {task} {proposal.change.variant_id}" in text
+    assert "Last time none known" in text

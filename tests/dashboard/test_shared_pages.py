@@ -60,3 +60,12 @@ async def test_a_page_of_another_state_is_rendered_at_once() -> None:
     for state in ("live", "lost", "live"):
         await shared.copy(state, 1, site.make, ADA)
     assert site.rendered == 3
+
+
+async def test_a_page_is_shown_even_if_versions_count_from_the_start_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_pages, "EVERY_SECONDS", 0.01)
+    site, shared = Site(), SharedPage()
+    async with asyncio.timeout(5.0):
+        copy = await shared.copy("topic made again", 5_000, site.make, ADA)
+    assert copy.startswith("version 1 ")
+    assert site.rendered == 1

@@ -16,6 +16,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.dashboard.web.access import Refusal
 from crl_stream.dashboard.web.orders import carry_out
 from crl_stream.errors import Unavailable
+from crl_stream.kafka import commands
 from crl_stream.kafka.commands import fleet_command, give, give_all, task_command
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import COMMANDS
@@ -56,6 +57,21 @@ async def test_a_command_whose_arrival_is_not_confirmed_may_take_effect_and_the_
     answer = await give_all(installation.kafka, command, 5.0)
     assert set(answer.unsent) == {0, 1, 2, 3}
     assert command.command_id in {one.command_id for one in await installation.messages(COMMANDS)}
+
+
+async def test_a_command_that_every_partition_has_was_sent_whatever_happens_next(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = commands._send_everywhere
+
+    async def send(*given: Any) -> dict[int, str]:
+        await whole(*given)
+        raise Unavailable("Kafka does not answer.")
+
+    monkeypatch.setattr(commands, "_send_everywhere", send)
+    command = fleet_command(m.HoldAll, actor="ada", reason="a bad night")
+    with pytest.raises(Unavailable, match=f"The command was sent: {command.command_id} may take effect until"):
+        await give_all(installation.kafka, command, 5.0)
 
 
 async def _lose_the_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,9 @@ async def test_an_operator_finds_what_happened_who_did_it_and_who_has_not_follow
         ("undone", "bob", "it was the gateway"),
     ]
     assert shown["limits"]["success_drop"] == 0.1
-    assert "undone by bob" in await text_of(installation, "rollbacks")
+    table = await text_of(installation, "rollbacks")
+    assert "undone by bob" in table
+    assert event.undo_command not in table, "it would be refused"
     code, _, err = await installation.run_crl("rollbacks", "show", "rb-20000101-000000000000")
     assert code == 4 and "crl rollbacks" in err
 

@@ -84,6 +84,7 @@ async def test_one_row_that_cannot_be_read_hides_no_other_task(installation: Ins
         status, page = await worker.get(path)
         assert (status, [t["task_type"] for t in page[name]]) == (200, [good.task_type])
         assert page["unreadable"] == [str(bad)]
+        assert [(t["held"], t["fleet_held"], t["fleet_stops"]) for t in page[name]] == [(False, False, None)]
     status, page = await worker.get(f"/api/tasks/{bad}")
     assert (status, page["error"]) == (500, f"The row of {bad} cannot be read.")
     await installation.publish(

@@ -17,7 +17,7 @@ from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages import ActiveVariant, Benefit, Proposal, VariantCatalogue
-from crl_stream.core.reach import last_time_words, touches_words
+from crl_stream.core.reach import past_words, touches_words
 from crl_stream.errors import CrlError, UsageError
 from crl_stream.kafka.commands import active_variant
 from crl_stream.kafka.session import KafkaSession
@@ -65,7 +65,7 @@ def list_proposals(
             status_at(proposal, now),
             age_of(from_text(proposal.timestamp), now),
             touches_words(proposal.touches),
-            last_time_words(proposal.last_time).removeprefix("last time, "),
+            past_words(proposal.last_time),
             proposal.expires_at,
         )
         for proposal in found

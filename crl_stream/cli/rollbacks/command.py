@@ -15,10 +15,10 @@ from crl_stream.cli.rollbacks.source import newest_rollbacks
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages import RollbackEvent
-from crl_stream.core.reach import last_time_words, touches_words
+from crl_stream.core.reach import past_words, touches_words
 from crl_stream.errors import NotFound
 from crl_stream.explaining.documents import Explanation
-from crl_stream.explaining.fates import Event, status_of
+from crl_stream.explaining.fates import Event, status_of, undo_commands
 from crl_stream.explaining.reading import read_explanation, read_fates
 from crl_stream.kafka.session import KafkaSession
 from crl_stream.proposals.standing import age_of
@@ -48,7 +48,7 @@ def rollbacks(
     if json:
         show_json({"rollbacks": [document(event, fates[event.rollback_id]) for event in newest]})
         return
-    now = now_ms()
+    now, undo = now_ms(), undo_commands(newest, fates)
     rows = [
         (
             event.rollback_id,
@@ -58,8 +58,8 @@ def rollbacks(
             event.reason,
             _with_age(status_of(event, fates[event.rollback_id]), event, now),
             touches_words(event.touches),
-            last_time_words(event.last_time).removeprefix("last time, "),
-            event.undo_command if event.enforced else "",
+            past_words(event.last_time),
+            undo.get(event.rollback_id, ""),
         )
         for event in newest
     ]

@@ -108,7 +108,7 @@ class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
     touches: Touches | None = None
     """What the rollback reaches; absent in events of older engines."""
     last_time: LastTime | None = None
-    """The task's rollback before this one; absent if there was none."""
+    """The task's rollback before this one; absent if none is known: an engine before version 9 remembered none."""
     schema_version: int = 1
 
 
@@ -325,7 +325,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     touches: Touches | None = None
     """What the alert is about reaches; absent if that is not known, and when an alert ends."""
     last_time: LastTime | None = None
-    """The task's last change of the kind that the alert leads to; absent if there was none, and when an alert ends."""
+    """The task's last change of the kind that the alert leads to; absent if none is known, and when an alert ends."""
     schema_version: int = 1
 
 

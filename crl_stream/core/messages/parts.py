@@ -144,7 +144,7 @@ class Touches(msgspec.Struct, frozen=True, kw_only=True):
     """What a message is about reaches: how many tasks and runtimes, and how many invocations an hour."""
 
     tasks: int | None = 1
-    """Number of tasks; absent if it is every task of the fleet."""
+    """Number of tasks; null if it is every task of the fleet."""
     runtimes: int | None = None
     """Number of runtimes that the task knows; absent if that is not known."""
     outcomes_an_hour: int | None = None

@@ -610,7 +610,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     touches: Touches | None = None
     """What an approval reaches, as of ``position``; absent in proposals of older engines."""
     last_time: LastTime | None = None
-    """The task's last change of the kind that an approval makes, as of ``position``; absent if there was none."""
+    """The task's last change of the kind that an approval makes, as of ``position``; absent if none is known."""
     undo_command: str | None = None
     """The command that undoes an approval, once it was applied; absent in proposals of older engines."""
     schema_version: int = 1

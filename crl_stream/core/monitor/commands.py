@@ -196,7 +196,7 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
             order = StandingOrder(command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back)
             apply(turn, [Held(order)])
         fleet = turn.at.fleet
-        more = "" if fleet is None else f"; {_also(fleet)} {span_of(fleet, row)}"
+        more = "" if fleet is None else f"; {words_of_fleet(fleet, 'also')} {span_of(fleet, row)}"
         held = f"; no automatic changes for {hold} outcomes" if hold else _unprotected(turn)
         return f"{done}{held}{more if hold else ''}"
     if hold:
@@ -270,12 +270,8 @@ def _hold(turn: Turn, command: m.HoldTask) -> str:
         if (left := before.until_n - row.n) > 0:
             text += f", and for the {left} outcomes left of the hold after an undo"
     if (fleet := turn.at.fleet) is not None:
-        text += f"; {_also(fleet)} {span_of(fleet, row)}"
+        text += f"; {words_of_fleet(fleet, 'also')} {span_of(fleet, row)}"
     return f"{text}; no automatic changes, but alerts continue"
-
-
-def _also(fleet: StandingOrder) -> str:
-    return words_of_fleet(fleet).replace(" is held", " is also held").replace(" are stopped", " are also stopped")
 
 
 def _resume(turn: Turn, command: m.ResumeTask) -> str:

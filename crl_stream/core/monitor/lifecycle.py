@@ -2,8 +2,9 @@
 
 Only this module writes which variant is active, which are degraded, quarantined or retired, which task is pinned or
 held, and what was reported about them.  Other modules write other parts of a row: ``record``, ``feedback``,
-``variants`` and ``runtimes`` store what has arrived, ``commands`` the reviews of proposals, and ``publishing`` what was
-published.  Every row of ``TRANSITIONS`` is tested, and ``docs/lifecycle.md`` is generated from the table.
+``variants`` and ``runtimes`` store what has arrived, ``commands`` the reviews of proposals, ``past`` what people read
+as "last time", and ``publishing`` what was published.  Every row of ``TRANSITIONS`` is tested, and
+``docs/lifecycle.md`` is generated from the table.
 """
 
 from __future__ import annotations

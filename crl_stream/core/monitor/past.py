@@ -13,7 +13,7 @@ from crl_stream.core.messages.facts import AlertKind
 from crl_stream.core.monitor.row import Past, TaskRow
 
 _KEPT: Final = 2
-KIND_OF_CAUSE: Final = {
+_KIND_OF_CAUSE: Final = {
     "rollback": "rollback",
     "auto_apply": "promotion",
     "approval": "promotion",
@@ -44,8 +44,8 @@ def note_activation(row: TaskRow, to: str, cause: str, cause_id: str) -> None:
     if row.active is None:
         return
     if (fate := _BACK.get(cause)) is not None:
-        _settle(row, row.epoch, fate)
-    if (kind := KIND_OF_CAUSE.get(cause)) is not None:
+        _settle(row, fate)
+    if (kind := _KIND_OF_CAUSE.get(cause)) is not None:
         note(row, kind, cause_id, to, row.active, row.epoch + 1)
 
 
@@ -65,7 +65,7 @@ def note_review(row: TaskRow, id_: str, fate: str, actor: str) -> None:
 
 def note_undo(row: TaskRow, actor: str) -> None:
     """Remember that a person undoes the latest change; call this before it is undone."""
-    _settle(row, row.epoch, "undone", actor)
+    _settle(row, "undone", actor)
 
 
 def note_finding(row: TaskRow, epoch: int, variant_id: str, finding: str) -> None:
@@ -75,9 +75,11 @@ def note_finding(row: TaskRow, epoch: int, variant_id: str, finding: str) -> Non
             one.finding = finding
 
 
-def _settle(row: TaskRow, epoch: int, fate: str, actor: str = "") -> None:
+def _settle(row: TaskRow, fate: str, actor: str = "") -> None:
+    """Note what became of the change that made the active variant active; an aborted rollout begins an epoch too."""
+    active = row.variants.get(row.active or "")
     for one in row.past:
-        if one.epoch == epoch:
+        if active is not None and one.epoch == active.epoch:
             one.fate, one.actor = fate, actor
 
 

@@ -439,7 +439,7 @@ class Pace(msgspec.Struct, array_like=True, gc=False):
     born: int
     """The task's outcome count when counting began."""
     hour: int
-    """The hour of the last snapshot, counted from the epoch."""
+    """The hour of the last snapshot, counted from 1970."""
     start: int
     """The task's outcome count when that hour began."""
     before: int = 0

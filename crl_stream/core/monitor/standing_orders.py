@@ -23,11 +23,12 @@ def stops_all(fleet: StandingOrder | None) -> bool:
     return fleet is not None and fleet.stops == "all"
 
 
-def words_of_fleet(fleet: StandingOrder) -> str:
-    """Return who holds the fleet, such as ``the fleet is held by ada``."""
+def words_of_fleet(fleet: StandingOrder, also: str = "") -> str:
+    """Return who holds the fleet, such as ``the fleet is held by ada``; ``also`` is a word after the verb."""
+    also = f" {also}" if also else ""
     if stops_all(fleet):
-        return f"the fleet is held by {fleet.actor}"
-    return f"promotions are stopped in the whole fleet by {fleet.actor}"
+        return f"the fleet is{also} held by {fleet.actor}"
+    return f"promotions are{also} stopped in the whole fleet by {fleet.actor}"
 
 
 def is_over(order: StandingOrder, row: TaskRow) -> bool:

@@ -61,6 +61,7 @@ def daily_review(overview: Overview, since: int, until: int, remind_days: Sequen
     ``since`` and ``until`` are the previous and this hour of the schedule, in milliseconds since the epoch.  A proposal
     is new if it was made between them.  A proposal or a rollback that still waits is due if it became ``remind_days``
     old between them, or after the last of these days another week older.  So equal pages and hours give equal alerts.
+    What the page does not list, only the counts include.
     """
     condition = Condition(overview, until)
     waiting = [one for one in condition.proposals if one.status == "pending" and one.made is not None]

@@ -29,6 +29,7 @@ def take_task(row: TaskEntry, note: TaskNote) -> bool:
     row.log_incarnation, row.log_offset = version
     row.time, row.epoch, row.active = time, note.epoch, note.active_variant
     row.variants, row.no_target, row.no_rollback = note.variants, note.no_target, note.no_rollback
+    # Anyone who can write the topic can repeat an id; the ranking needs each one once.
     row.unreviewed = list({one.rollback_id: one for one in note.unreviewed}.values())
     row.touches, row.last_time = note.touches, note.last_time
     row.high_confidence = _listed(note.high_confidence, {}, 0)

@@ -119,10 +119,9 @@ def bounded(draft: Draft, name: ProposalType, snapshot: TaskSnapshot) -> Draft:
     if kept is None or what is None or kept.judged < _ENOUGH:
         return draft
     most = round((kept.helped + 1) / (kept.judged + 2), 2)
-    lines = draft.reasoning.split("\n")
-    at = max(0, len(lines) - 2)  # the last line is the suggestion
-    lines[at] += f" Of {kept.judged} {what}, {kept.helped} helped."
-    reasoning = "\n".join(lines)
+    # The sentence ends the first line: the next one is the suggestion, or the reason of the person who filed it.
+    first, line_feed, rest = draft.reasoning.partition("\n")
+    reasoning = f"{first} Of {kept.judged} {what}, {kept.helped} helped.{line_feed}{rest}"
     return draft._replace(confidence=min(draft.confidence, most), reasoning=reasoning)
 
 

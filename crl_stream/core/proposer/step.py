@@ -116,7 +116,7 @@ class _Look:
             for (name, target), draft in self.drafts.items()
             if (name, target) not in known and draft.n >= quiet.get((name, target), 0)
         ]
-        if len(new) + len(row.open) > self._limit:
+        if len(new) + len(row.open) > self._limit:  # else all fit, in the order of the rules
             new.sort(key=lambda one: -one[1].confidence)
         for name, draft in new:
             if self._has_room(draft):

@@ -93,13 +93,14 @@ def task_link(base: str, key: TaskKey) -> str:
 
 
 def fleet_hold(fleet: Fleet, now: int) -> m.Order | None:
-    """Return the fleet's hold that is in force, as the newest records of the tasks tell it."""
-    found: m.Order | None = None
-    for snapshot in fleet.tasks.values():
-        held = snapshot.fleet_held
-        if held is not None and stands(held, now) and (found is None or held.since > found.since):
-            found = held
-    return found
+    """Return the fleet's hold that is in force, as the newest records of the tasks tell it.
+
+    If a command did not arrive in every partition, tasks can have different holds: then one that stops rollbacks too,
+    and of several the newest.
+    """
+    holds = (snapshot.fleet_held for snapshot in fleet.tasks.values())
+    standing = [held for held in holds if held is not None and stands(held, now)]
+    return max(standing, key=lambda held: (held.stops == "all", held.since), default=None)
 
 
 def failing(fleet: Fleet, now: int) -> int:

@@ -11,7 +11,8 @@ import msgspec
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
-from crl_stream.core.reach import last_time_words, touches_words
+from crl_stream.core.proposer.step import undo_of
+from crl_stream.core.reach import past_words, touches_words
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages import marks, orders
 from crl_stream.dashboard.pages.frame import Scene, open_proposals, page
@@ -184,13 +185,15 @@ def _blast(fleet: Fleet, key: TaskKey, proposal: m.Proposal) -> list[tuple[str, 
         "retire": "it is not active",
         "enforce": "from then on it rolls back",
     }[change.action]
-    last = last_time_words(proposal.last_time).removeprefix("last time, ")
+    back = proposal.undo_command
+    if back is None and snapshot is not None:
+        back = undo_of(snapshot, change)  # the proposal is of an older engine
     return [
         ("At once", at_once, remark),
         ("Touches", "unknown" if found is None else touches_words(found), ""),
-        ("Last time", last or "first time", "" if last else "no such change of the task is known"),
+        ("Last time", past_words(proposal.last_time) or "none known", ""),
         ("Exploration", f"{share:.3g}", "of the invocations may try a variant"),
-        ("Way back", "One command", proposal.undo_command or f"crl undo {key}"),
+        ("Way back", "unknown" if back is None else "One command", back or ""),
     ]
 
 

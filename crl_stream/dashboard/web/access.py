@@ -35,7 +35,7 @@ PROOF: Final = "X-CRL-Token"
 SENT_BY_BROWSERS: Final = frozenset(("accept", "authorization", "cookie", "host", "origin", "referer", "user-agent"))
 """Headers that cannot name a person, because every browser sends them by itself."""
 LOCAL: Final = frozenset(("localhost", "127.0.0.1", "::1"))
-BY_TOKEN: Final = "token"  # noqa: S105 - a name, no password  # noqa: S105 - a name, no password
+BY_TOKEN: Final = "token"  # noqa: S105 - a name, no password
 """The name of somebody who is known only by the token that everybody shares."""
 
 FOREIGN: Final = frozenset(("cross-site", "same-site"))

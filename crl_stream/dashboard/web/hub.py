@@ -94,9 +94,9 @@ class Hub:
         self._reading: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._viewed = 0.0
-        self._begin_anew()
+        self._begin_again()
 
-    def _begin_anew(self) -> None:
+    def _begin_again(self) -> None:
         self.fleet = Fleet()
         self.id = secrets.token_hex(4)
         """Changes when the fleet is read from the beginning; versions of another id cannot be compared."""
@@ -216,7 +216,7 @@ class Hub:
         if self._looking is not None:
             self._looking.cancel()
         self._reading = self._looking = None
-        self._begin_anew()
+        self._begin_again()
 
     async def _look(self) -> None:
         """Find out from time to time what is not working; the topics do not tell it."""
@@ -269,7 +269,7 @@ class Hub:
     def _start_over(self, topic: str) -> None:
         """Forget a fleet that is no longer on the topics; every page fetches itself again once the new one is known."""
         log.warning("%s was deleted and created again; the dashboard forgets what it knew, and reads again", topic)
-        self.fleet, self.id, self.version = Fleet(), secrets.token_hex(4), 0
+        self.fleet, self.id, self.version, self.told_at = Fleet(), secrets.token_hex(4), 0, 0
         self._past.clear()
         self._caught_up.clear()
         self._settled.clear()

@@ -439,7 +439,7 @@ def _peer(request: web.Request) -> str:
 def _guess(request: web.Request) -> str:
     """Return whose wrong tokens are counted together.
 
-    What a foreign page makes a browser send is counted apart from what a person opens, so that it locks nobody out.
+    What a foreign page makes a browser send is counted apart from what a person opens, so that it locks no person out.
     """
     site = request.headers.get("Sec-Fetch-Site", "")
     way = "form" if request.method == "POST" else "link"

@@ -21,7 +21,7 @@ EVERY_SECONDS: Final = 0.25
 FRESH_SECONDS: Final = 1.0
 """A page in which nothing has changed is rendered again after this time, because it tells ages."""
 ANYONE: Final = Caller(f"actor-{secrets.token_hex(16)}", f"csrf-{secrets.token_hex(16)}", "session", 0)
-"""Whoever looks at a page that everybody gets a copy of."""
+"""Stands for each viewer while the page is rendered."""
 
 
 class SharedPage:
@@ -34,15 +34,15 @@ class SharedPage:
     async def copy(self, state: Any, wanted: int, make: Callable[[], tuple[str, int]], caller: Caller) -> str:
         """Return the page for one person, with every change up to version ``wanted`` in it.
 
-        ``make`` renders it for ``ANYONE``, and says which version it shows.  A page that was made in another ``state``
-        is of no use.
+        ``make`` renders it for ``ANYONE`` as it is now, and says which version it shows.  A page that was made in
+        another ``state`` is of no use.
         """
         while not self._is_good(state, wanted):
             wait = 0.0 if state != self._state else self._made_at + EVERY_SECONDS - time.monotonic()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            else:
+            if wait <= 0:
                 (self._html, self._version), self._state, self._made_at = make(), state, time.monotonic()
+                break  # nothing is newer, even if versions count from 0 again since ``wanted`` was read
+            await asyncio.sleep(wait)
         return self._html.replace(ANYONE.actor, str(escape(caller.actor))).replace(
             ANYONE.csrf, str(escape(caller.csrf))
         )

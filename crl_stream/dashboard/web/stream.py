@@ -99,7 +99,7 @@ def standing(hub: Hub) -> dict[str, Any]:
 
 def not_live(hub: Hub) -> str:
     """Return why the fleet is not live, and since when."""
-    trouble = (hub.trouble or "nobody was watching").rstrip(".")
+    trouble = (hub.trouble or "no one was watching").rstrip(".")
     return f"not live since {moment(hub.lost_at)}: {trouble}" if hub.lost_at is not None else f"not live: {trouble}"
 
 

@@ -107,7 +107,7 @@ class _Pages:
 
     async def active(self, request: Any) -> web.Response:
         names = ["agent_name", "task_type", "active_variant", "epoch", "quarantined", "pinned", "held", "fleet_held"]
-        names += ["mode", "no_rollback", "as_of"]
+        names += ["fleet_stops", "mode", "no_rollback", "as_of"]
         return await self._list(request, "/api/active", "active", lambda brief: {name: brief[name] for name in names})
 
     async def summary(self, request: Any) -> web.Response:

@@ -60,6 +60,15 @@ def test_it_has_the_guides_type_the_monitors_id_and_says_who_claims_what() -> No
     assert proposal.history[0].actor == "nightly"
 
 
+def test_what_became_of_earlier_ones_is_not_added_to_the_reason_that_a_person_gave() -> None:
+    kept = {"create_specialized_variant": m.KeptPromises(judged=4, helped=1, no_change=2, hurt=1)}
+    [proposal] = Desk().see(GOOD, filed=[a_filing()], benefits=kept)
+    assert proposal.confidence == 0.33
+    first, reason, _ = proposal.reasoning.splitlines()
+    assert first.endswith("that became active, 1 helped.")
+    assert reason == "shorter"
+
+
 def test_it_is_opened_once_however_often_the_snapshot_lists_it() -> None:
     desk, _ = opened()
     assert [desk.see(GOOD, filed=[a_filing()]) for _ in range(5)] == [[]] * 5
