@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from crl_stream.core import messages as m
+from crl_stream.core.way_back import way_back
 from crl_stream.errors import CommandRefused, CrlError, Unavailable
 from crl_stream.kafka.commands import VALID_SECONDS, FleetAnswer
 
@@ -13,10 +14,7 @@ DEFAULT_VALID_HOURS: Final = 24.0
 MOST_HOURS: Final = 8_760.0
 """The longest hold, in hours; a longer one is refused before it is sent."""
 
-PUT_BACK: Final = (
-    "To put it back: crl resume --all ends the hold; crl undo AGENT/TASK reverts the latest change of a task, also "
-    "during the hold."
-)
+PUT_BACK: Final = way_back("HoldAll")
 """What follows a hold of the fleet, in a terminal and on a page."""
 
 
