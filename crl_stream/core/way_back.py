@@ -37,6 +37,7 @@ _WAYS: Final = {
         "To put it back: crl resume --all ends the hold; crl undo AGENT/TASK reverts the latest change of a task, also "
         "during the hold."
     ),
+    "SetPolicy": "To take it back: give the settings above their old values, then: crl policy apply",
     "ResumeAll": "To stop everything again: crl hold --all",
 }
 COMMANDS: Final = frozenset(_WAYS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from crl_stream.core import messages as m
+from crl_stream.core.messages.parts import Touches
 from crl_stream.core.way_back import way_back
 from crl_stream.errors import CommandRefused, CrlError, Unavailable
 from crl_stream.kafka.commands import VALID_SECONDS, FleetAnswer
@@ -16,6 +17,8 @@ MOST_HOURS: Final = 8_760.0
 
 PUT_BACK: Final = way_back("HoldAll")
 """What follows a hold of the fleet, in a terminal and on a page."""
+EVERY_TASK: Final = Touches(tasks=None)
+"""What a command for the whole fleet touches."""
 
 
 def valid_hours(kind: type[Any], hours: float | None) -> float:
@@ -42,6 +45,8 @@ def answer_document(command: m.FleetCommand, answer: FleetAnswer) -> dict[str, A
         "silent": answer.silent,
         "unsent": {str(p): why for p, why in answer.unsent.items()},
         "tasks": answer.tasks,
+        "touches": EVERY_TASK,
+        "way_back": way_back(type(command).__name__),
         "results": list(answer.results.values()),
     }
 

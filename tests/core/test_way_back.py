@@ -151,7 +151,7 @@ def test_a_stage_that_was_begun_is_ended_by_the_abort_and_an_active_candidate_by
 
 
 def test_every_command_of_a_person_says_how_it_is_undone_or_that_it_cannot_be() -> None:
-    assert {kind.__name__ for kind in (*get_args(AnyTaskCommand), m.HoldAll, m.ResumeAll)} == COMMANDS
+    assert {kind.__name__ for kind in (*get_args(AnyTaskCommand), m.HoldAll, m.ResumeAll, m.SetPolicy)} == COMMANDS
     known = {"rollback_id": "rb-1", "proposal_id": "prop-1", "undo_command": "crl undo a/b --epoch 3", "epoch": 3}
     for name in COMMANDS:
         sentence = way_back(name, "a/b", **known)
