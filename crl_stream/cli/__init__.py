@@ -37,6 +37,7 @@ Commands that show the state:
 Commands that change the state:
 
     orders           the commands about one task; fleet: the same for the whole fleet; tasks: refuses mistyped names
+    consequences     what an answer adds: what the command touches, and how it is undone
     quarantine       variants in quarantine
     rollout          rollouts in stages
     proposals/       proposed changes and their reviews

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from crl_stream.cli.consequences import show_consequences
 from crl_stream.cli.session import Session
 from crl_stream.cli.talk import show, show_json
 from crl_stream.core import messages as m
+from crl_stream.core.reach import touched, touches_words
+from crl_stream.core.way_back import way_back
 from crl_stream.kafka.commands import fleet_command, give_all
-from crl_stream.kafka.fleet_orders import PUT_BACK, answer_document, answer_summary, answer_trouble, valid_hours
+from crl_stream.kafka.fleet_orders import EVERY_TASK, answer_document, answer_summary, answer_trouble, valid_hours
 
 
 def order_fleet(
@@ -38,7 +41,7 @@ def order_fleet(
         show_json(answer_document(command, answer))
     elif answer.results:
         show(answer_summary(command, answer))
-        if kind is m.HoldAll and answer.applied:
-            show(PUT_BACK)
+        if answer.applied:
+            show_consequences(touched(touches_words(EVERY_TASK)), way_back(kind.__name__))
     if (trouble := answer_trouble(command, answer, timeout)) is not None:
         raise trouble

@@ -15,13 +15,15 @@ from typing import Annotated, Any
 import typer
 
 from crl_stream.cli.completing import complete_task, complete_variant
+from crl_stream.cli.consequences import show_result, touches_of
 from crl_stream.cli.fleet import order_fleet
 from crl_stream.cli.rollbacks.source import find_rollback
 from crl_stream.cli.session import task_key
-from crl_stream.cli.talk import show, show_json
 from crl_stream.cli.tasks import require_known
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.messages.parts import Touches
+from crl_stream.core.way_back import way_back
 from crl_stream.errors import NotFound, UsageError
 from crl_stream.kafka.commands import active_variant, give, task_command
 from crl_stream.kafka.session import Access, KafkaSession
@@ -318,19 +320,50 @@ def give_order(
     ``may_be_new`` is None where ``--new-task`` would not help.
     """
 
-    async def find_and_order() -> tuple[TaskKey, m.CommandResult]:
+    async def find_and_order() -> tuple[m.CommandResult, m.ActiveVariant | None, Touches | None]:
         async with KafkaSession(context.obj.kafka) as kafka:
             key, at = (about, epoch) if isinstance(about, TaskKey) else await _task_of(kafka, about, kind, epoch)
             if not may_be_new:
                 or_else = "" if may_be_new is None else "; --new-task creates a new task"
                 await require_known(kafka, key, or_else=or_else)
-            return key, await order(kafka, kind, key, epoch=at, reason=reason, actor=actor, timeout=timeout, **fields)
+            before = await _active_before(kafka, key) if kind in _NAMES_WHAT_WAS else None
+            at = before.epoch if at is None and before is not None and kind in _EPOCH_MATTERS else at
+            result = await order(kafka, kind, key, epoch=at, reason=reason, actor=actor, timeout=timeout, **fields)
+            return result, before, await touches_of(kafka, key)
 
-    key, result = asyncio.run(find_and_order())
-    if json:
-        show_json(result)
-    else:
-        show(f"{key}: {result.detail} ({result.result_id}, epoch {result.epoch})")
+    result, before, touches = asyncio.run(find_and_order())
+    show_result(result, touches, _back(result, before, fields), json=json)
+
+
+_NAMES_WHAT_WAS = (m.UndoRollback, m.PinVariant, m.UnpinVariant)
+"""Commands whose way back names the variant that was active before."""
+
+
+async def _active_before(access: Access, key: TaskKey) -> m.ActiveVariant | None:
+    try:
+        return await active_variant(access, key)
+    except NotFound:
+        return None
+
+
+def _back(result: m.CommandResult, before: m.ActiveVariant | None, fields: dict[str, Any]) -> str:
+    """Return how a command that was applied is undone; ``before`` is what was active, as far as it is needed."""
+    task = f"{result.agent_name}/{result.task_type}"
+    known: dict[str, Any] = {"epoch": result.epoch, "proposal_id": result.proposal_id}
+    known |= {"rollback_id": fields.get("rollback_id"), "variant": fields.get("variant_id") or "VARIANT"}
+    if before is None:
+        return way_back(result.command, task, **known)
+    known["before"] = before.variant_id
+    new_epoch = result.epoch != before.epoch
+    if result.command == "UndoRollback" and not new_epoch:
+        # An aborted rollout was undone: its variant may be chosen again, and nothing else changed.
+        return way_back("LiftQuarantine", task, **known)
+    if result.command == "UnpinVariant":
+        known["variant"] = before.variant_id
+    back = way_back(result.command, task, **known)
+    if result.command == "PinVariant" and new_epoch:
+        back += f"; to make {before.variant_id} active again: crl undo {task} --epoch {result.epoch}"
+    return back
 
 
 async def _task_of(access: Access, rollback_id: str, kind: type[Any], epoch: int | None) -> tuple[TaskKey, int | None]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
+from crl_stream.cli.consequences import show_consequences
 from crl_stream.cli.orders import Actor, Reason
 from crl_stream.cli.talk import say, show, show_json, show_table
 from crl_stream.core.instant import to_text
 from crl_stream.core.policy import GUIDE
 from crl_stream.core.policy_difference import Difference, policy_differences
+from crl_stream.core.reach import touched, touches_words
+from crl_stream.core.way_back import way_back
 from crl_stream.errors import UsageError
 from crl_stream.kafka.commands import default_actor
+from crl_stream.kafka.fleet_orders import EVERY_TASK
 from crl_stream.kafka.fleet_policy import FleetPolicy, Ordered, differences_of, read_fleet_policy, send_policy, set_by
 from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings import Settings
@@ -24,6 +28,7 @@ app = typer.Typer(help="Show, compare and apply the policy that judges the whole
 DIFFERENT = 3
 FOLLOW_SECONDS = 10.0
 """Seconds that ``apply`` waits for running workers."""
+FIRST: Final = "There was no policy before it: to change it, change your settings, then: crl policy apply"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -96,10 +101,13 @@ def apply(
         )
     told = actor or default_actor()
     pending = asyncio.run(_apply(settings, fleet, told, reason or "crl policy apply"))
+    back = way_back("SetPolicy") if fleet.exists else FIRST
     if json:
-        show_json(_compared(fleet, settings, found) | {"applied": True, "actor": told, "pending": pending})
+        done = {"applied": True, "actor": told, "pending": pending, "touches": EVERY_TASK, "way_back": back}
+        show_json(_compared(fleet, settings, found) | done)
         return
     say(f"policy {settings.policies.digest()} is set by {told}: {became(fleet, pending)}")
+    show_consequences(touched(touches_words(EVERY_TASK)), back)
 
 
 async def _apply(settings: Settings, before: FleetPolicy, actor: str, reason: str) -> list[int] | None:

@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from crl_stream.cli.completing import complete_task, complete_variant
+from crl_stream.cli.consequences import show_result, touches_of
 from crl_stream.cli.orders import Actor, Epoch, Json, Reason, Task, Timeout, give_order, order
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show, show_json, show_table
@@ -17,6 +18,8 @@ from crl_stream.cli.tasks import require_known
 from crl_stream.core import messages as m
 from crl_stream.core.drills import is_drill
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.messages.parts import Touches
+from crl_stream.core.way_back import way_back
 from crl_stream.errors import NotFound, UsageError
 from crl_stream.kafka.commands import active_variant, home_of
 from crl_stream.kafka.reader import TopicReader
@@ -203,7 +206,7 @@ def _order(
     """Send a command about the rollout in progress, and show the result."""
     key = task_key(task)
 
-    async def find_and_order() -> m.CommandResult:
+    async def find_and_order() -> tuple[m.CommandResult, str, Touches | None]:
         async with KafkaSession(context.obj.kafka) as kafka:
             await require_known(kafka, key)
             running = (await active_variant(kafka, key)).rollout
@@ -214,10 +217,8 @@ def _order(
             about = {"rollout_id": running.rollout_id, **fields}
             if kind is m.PromoteRollout:
                 about["stage"] = running.stage
-            return await order(kafka, kind, key, epoch=None, reason=reason, actor=actor, timeout=timeout, **about)
+            result = await order(kafka, kind, key, epoch=None, reason=reason, actor=actor, timeout=timeout, **about)
+            return result, running.variant_id, await touches_of(kafka, key)
 
-    result = asyncio.run(find_and_order())
-    if json:
-        show_json(result)
-    else:
-        show(f"{key}: {result.detail} ({result.result_id}, epoch {result.epoch})")
+    result, variant, touches = asyncio.run(find_and_order())
+    show_result(result, touches, way_back(result.command, key, variant=variant), json=json)

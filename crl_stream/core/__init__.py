@@ -13,6 +13,7 @@ Read in this order:
     monitor/           one task: processes outcomes and commands, decides what follows, and publishes the result
     proposer/          turns the snapshots of a task into proposals for people
     reach              what a message touches, and what happened last time, in words
+    way_back           how each command of a person is undone, in words
     shared_tags        how many tasks with the same provider or model have fallen
     mirroring/         the labels of prompt stores, which follow the active variants
     overview/          builds the page that describes the whole system

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from crl_stream.core.messages import LastTime, Touches
@@ -27,15 +28,36 @@ def touches_words(touches: Touches | None) -> str:
     '1 task, 4 runtimes, about 1,200 outcomes an hour'
     >>> touches_words(Touches(tasks=None)), touches_words(None)
     ('every task of the fleet', '')
+    >>> touches_words(Touches(tasks=3, runtimes=9))  # a runtime may run several of the tasks
+    '3 tasks, up to 9 runtimes'
     """
     if touches is None:
         return ""
     words = ["every task of the fleet" if touches.tasks is None else _count(touches.tasks, "task")]
     if touches.runtimes is not None:
-        words.append(_count(touches.runtimes, "runtime"))
+        words.append(f"{'' if touches.tasks == 1 else 'up to '}{_count(touches.runtimes, 'runtime')}")
     if touches.outcomes_an_hour is not None:
         words.append(f"about {_count(touches.outcomes_an_hour, 'outcome')} an hour")
     return ", ".join(words)
+
+
+def together(several: Iterable[Touches | None], *, fleet: bool = False) -> Touches:
+    """Return what several tasks touch together; with ``fleet``, they are all tasks, and more may come.
+
+    A figure is absent if no task knows it.  The number of runtimes is also absent if one task does not know its own:
+    it says how many there are at most.
+
+    >>> together([Touches(runtimes=2, outcomes_an_hour=60), Touches(runtimes=3)])
+    Touches(tasks=2, runtimes=5, outcomes_an_hour=60)
+    """
+    found = list(several)
+    runtimes = [None if one is None else one.runtimes for one in found]
+    outcomes = [one.outcomes_an_hour for one in found if one is not None and one.outcomes_an_hour is not None]
+    return Touches(
+        tasks=None if fleet else len(found),
+        runtimes=sum(one for one in runtimes if one is not None) if None not in runtimes and runtimes else None,
+        outcomes_an_hour=sum(outcomes) if outcomes else None,
+    )
 
 
 def last_time_words(last: LastTime | None) -> str:
@@ -71,6 +93,15 @@ def past_words(last: LastTime | None) -> str:
 def sentence(words: str) -> str:
     """Return the words as a sentence; empty words stay empty."""
     return f"{words[0].upper()}{words[1:]}." if words else ""
+
+
+def touched(words: str) -> str:
+    """Return what a command touches as a sentence; ``words`` are those of ``touches_words``.
+
+    >>> touched(touches_words(Touches(runtimes=4))), touched("")
+    ('It touches 1 task, 4 runtimes.', 'What it touches is not known.')
+    """
+    return f"It touches {words}." if words else "What it touches is not known."
 
 
 def reach_parts(message: Any) -> list[str]:

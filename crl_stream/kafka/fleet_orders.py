@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from crl_stream.core import messages as m
+from crl_stream.core.messages.parts import Touches
+from crl_stream.core.way_back import way_back
 from crl_stream.errors import CommandRefused, CrlError, Unavailable
 from crl_stream.kafka.commands import VALID_SECONDS, FleetAnswer
 
@@ -13,11 +15,10 @@ DEFAULT_VALID_HOURS: Final = 24.0
 MOST_HOURS: Final = 8_760.0
 """The longest hold, in hours; a longer one is refused before it is sent."""
 
-PUT_BACK: Final = (
-    "To put it back: crl resume --all ends the hold; crl undo AGENT/TASK reverts the latest change of a task, also "
-    "during the hold."
-)
+PUT_BACK: Final = way_back("HoldAll")
 """What follows a hold of the fleet, in a terminal and on a page."""
+EVERY_TASK: Final = Touches(tasks=None)
+"""What a command for the whole fleet touches."""
 
 
 def valid_hours(kind: type[Any], hours: float | None) -> float:
@@ -44,6 +45,8 @@ def answer_document(command: m.FleetCommand, answer: FleetAnswer) -> dict[str, A
         "silent": answer.silent,
         "unsent": {str(p): why for p, why in answer.unsent.items()},
         "tasks": answer.tasks,
+        "touches": EVERY_TASK,
+        "way_back": way_back(type(command).__name__),
         "results": list(answer.results.values()),
     }
 

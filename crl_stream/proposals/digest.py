@@ -1,4 +1,4 @@
-"""The weekly review: proposals of the last seven days, those still waiting, the five to decide first, and what helped.
+"""The weekly review: proposals of the last seven days, what waits for a person, the five to decide first, what helped.
 
 Guide: "Every Monday: review pending proposals", sorted by confidence, the top five; approve, reject or defer.
 """
@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 
 from crl_stream.core.instant import from_text, to_text
-from crl_stream.core.messages import Benefit, Proposal
+from crl_stream.core.messages import Benefit, Overview, Proposal, WaitingRollback
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
+from crl_stream.core.overview.review import not_reviewed, rollback_words
 from crl_stream.core.reach import reach_fields
 from crl_stream.proposals.standing import age_of, select, status_at
 
@@ -35,16 +36,23 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
     deferred: int
     oldest_pending: str | None
     """When the proposal that has waited longest was made; None if none is waiting."""
+    unreviewed: int | None
+    """Rollbacks that no person has confirmed or undone; None if no overview of the fleet is known."""
+    oldest_unreviewed: WaitingRollback | None
+    """The one that has waited longest."""
     helped: dict[str, dict[str, int]]
     """Changes of the week that have been judged: findings by cause, such as ``approval``."""
     top: list[Proposal]
     """Pending proposals, most confident first, at most five; a deferred one is left out until it is due."""
 
 
-def digest(proposals: Iterable[Proposal], now: int, benefits: Iterable[Benefit] = ()) -> Digest:
+def digest(
+    proposals: Iterable[Proposal], now: int, benefits: Iterable[Benefit] = (), overview: Overview | None = None
+) -> Digest:
     """Return the review of ``proposals``, each in its last revision, at ``now`` (milliseconds).
 
     ``benefits`` are the judgements of changes, in the order of the topic; the last one of each change counts.
+    ``overview`` is the page from which the daily message takes the rollbacks that wait.
     """
     known = list(proposals)
     week = [proposal for proposal in known if now - WEEK_MS < from_text(proposal.timestamp) <= now]
@@ -64,6 +72,8 @@ def digest(proposals: Iterable[Proposal], now: int, benefits: Iterable[Benefit] 
         pending=len(waiting),
         deferred=len(deferred),
         oldest_pending=min((proposal.timestamp for proposal in waiting), default=None),
+        unreviewed=None if overview is None else overview.n_unreviewed,
+        oldest_unreviewed=None if overview is None else next(iter(overview.unreviewed), None),
         helped=helped_of(benefits, now),
         top=waiting[:TOP],
     )
@@ -104,12 +114,14 @@ def benefit_lines(helped: Mapping[str, Mapping[str, int]]) -> list[str]:
 def digest_text(review: Digest) -> str:
     """Return the review as text to print or mail; equal figures give equal bytes."""
     kinds = ", ".join(f"{count} {name}" for name, count in review.generated_by_type.items())
-    lines = [f"Generated {review.generated} proposals this week:{f' {kinds}' if kinds else ' none'}"]
+    proposals = f"{review.generated} proposal{'' if review.generated == 1 else 's'}"
+    lines = [f"Generated {proposals} this week:{f' {kinds}' if kinds else ' none'}"]
     if review.decided:
         lines.append("Closed this week: " + ", ".join(f"{count} {name}" for name, count in review.decided.items()))
     lines.append(f"Pending: {review.pending}, deferred: {review.deferred}")
     if review.oldest_pending is not None:
-        lines[-1] += f"; the oldest has waited {_age(review)}"
+        lines[-1] += f"; the oldest has waited {_age(review.oldest_pending, review)}"
+    lines += _rollbacks(review)
     if review.helped:
         lines += ["Changes judged this week:", *(f"  {line}" for line in benefit_lines(review.helped))]
     if review.top:
@@ -119,10 +131,22 @@ def digest_text(review: Digest) -> str:
     return "\n".join(lines)
 
 
-def _age(review: Digest) -> str:
-    """Return how long the oldest pending proposal has waited, in days or hours."""
-    assert review.oldest_pending is not None
-    return age_of(from_text(review.oldest_pending), from_text(review.until))
+def _rollbacks(review: Digest) -> list[str]:
+    """Return the rollbacks that wait for a person, in the words of the daily message."""
+    if review.unreviewed is None:
+        return ["Rollbacks not reviewed: not known, because no worker has published an overview yet"]
+    lines, oldest = [f"To review: {not_reviewed(review.unreviewed)}"], review.oldest_unreviewed
+    if oldest is not None:
+        lines[-1] += "; all of them: crl rollbacks" if review.unreviewed > 1 else ""
+        lines.append(
+            f"  the oldest: {rollback_words(oldest, _age(oldest.since, review))}; or: crl undo {oldest.rollback_id}"
+        )
+    return lines
+
+
+def _age(since: str, review: Digest) -> str:
+    """Return how long something has waited, in days or hours."""
+    return age_of(from_text(since), from_text(review.until))
 
 
 def brief(proposal: Proposal) -> Sequence[str]:

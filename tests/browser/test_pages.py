@@ -212,6 +212,7 @@ async def test_a_variant_is_registered_with_its_configuration_and_then_rolled_ou
     await browser.fill("#d-register-configuration", '{"model": "m-9"}')
     line = f'crl register {ROLLED_BACK} terse-v9 --temperature 0.2 --configuration \'{{"model": "m-9"}}\''
     assert line in await browser.text("#d-register")
+    assert f"To take it back: crl retire {ROLLED_BACK} terse-v9\n" in await browser.text("#d-register")
     await browser.click("#d-register [type=submit]")
     await browser.wait("document.querySelector('#d-register .answer').innerText.startsWith('Applied:')")
     [command] = served.orders

@@ -36,6 +36,9 @@ class Installation:
     async def read(self, topic: str, _partition: int | None = None) -> list[Received]:
         return [Received(topic, None, message) for message in self.topics.get(topic, [])]
 
+    async def read_last(self, topic: str, partition: int, _count: int) -> list[Received]:
+        return await self.read(topic, partition)
+
     async def give(self, _: Any, command: Any, timeout: float) -> m.CommandResult:
         self.given.append((command, timeout))
         if self.refusal is not None and type(command) is not self.accepts:
@@ -73,6 +76,8 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Installation:
     installed = Installation()
     for module in (source, commands):
         monkeypatch.setattr(module, "TopicReader", lambda _: installed)
+    monkeypatch.setattr("crl_stream.kafka.overview_page.TopicReader", lambda _: installed)
+    monkeypatch.setattr("crl_stream.cli.consequences.TopicReader", lambda _: installed)
     monkeypatch.setattr(reviewing, "give", installed.give)
     for module in (reviewing, exporting):
         monkeypatch.setattr(module, "now_ms", lambda: NOW)
@@ -114,8 +119,9 @@ def test_one_is_shown_in_full_and_as_json_with_what_approving_it_does(there: Ins
 
 
 def test_the_digest_is_text_or_json(there: Installation) -> None:
-    assert there.call("digest").output.startswith("Generated 1 proposals this week: 1 create_specialized_variant\n")
-    assert there.json("digest")["pending"] == 1
+    assert there.call("digest").output.startswith("Generated 1 proposal this week: 1 create_specialized_variant\n")
+    found = there.json("digest")
+    assert (found["pending"], found["unreviewed"], found["oldest_unreviewed"]) == (1, None, None)
 
 
 # -- reviewing -------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from crl_stream.core.overview import Ledger, Place, daily_review, make_page
 from crl_stream.core.overview.notes import note_of
 from crl_stream.core.overview.review import is_due
 from crl_stream.notifiers.notice import notice_of, with_link
+from crl_stream.proposals.digest import digest, digest_text
 from crl_stream.settings.model import Review
 from crl_stream.worker.review_hours import ReviewHours
 
@@ -117,6 +118,23 @@ def test_a_rollback_waits_on_the_page_until_a_person_has_reviewed_it() -> None:
     task.order(m.ConfirmRollback, rollback_id=event.rollback_id)
     page = overview_of(task)
     assert (page.unreviewed, page.n_unreviewed) == ([], 0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_the_digest_names_the_rollbacks_that_wait_in_the_words_of_the_daily_message(count: int) -> None:
+    page = page_of(rollbacks=[msgspec.structs.replace(WAITING, rollback_id=f"rb-{n}") for n in range(count)])
+    review = digest([], MONDAY + 7 * DAY, overview=page)
+    assert (review.unreviewed, review.oldest_unreviewed) == (count, page.unreviewed[0] if count else None)
+    text = digest_text(review)
+    told = daily_review(page, MONDAY + 6 * DAY, MONDAY + 7 * DAY, DAYS)
+    words = f"{count} rollback{'' if count == 1 else 's'} not reviewed"
+    assert words in text
+    assert ("crl rollbacks" in text) == (count > 1)
+    if told is not None:
+        assert words in told.text
+        assert "rollback of v2, a/b, not reviewed for 7 days: crl confirm rb-0" in told.text
+        assert "the oldest: rollback of v2, a/b, not reviewed for 7 d: crl confirm rb-0; or: crl undo rb-0" in text
+    assert (told is None) == (count == 0)
 
 
 def overview_of(task: Task) -> m.Overview:

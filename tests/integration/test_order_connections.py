@@ -62,6 +62,9 @@ async def test_an_order_looks_for_the_brokers_once(
         done = await asyncio.to_thread(CliRunner().invoke, app, list(arguments))
         assert done.exit_code == refused, f"{arguments}: {done.output} {done.exception!r}"
         assert isinstance(done.exception, CommandRefused) == refused
+        if arguments[0] in {"register", "activate", "hold"}:
+            touched = "every task of the fleet" if "--all" in arguments else "1 task"
+            assert f"\n  It touches {touched}.\n  To " in done.output, "the figures are there with no more connections"
         return Counter(opened)
 
     # One connection to bootstrap, one for all requests, and one that waits for the answer.

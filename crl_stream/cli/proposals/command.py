@@ -16,10 +16,11 @@ from crl_stream.cli.proposals.source import catalogue_of, find, read_all, read_b
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
-from crl_stream.core.messages import ActiveVariant, Benefit, Proposal, VariantCatalogue
+from crl_stream.core.messages import ActiveVariant, Benefit, Overview, Proposal, VariantCatalogue
 from crl_stream.core.reach import past_words, touches_words
 from crl_stream.errors import CrlError, UsageError
 from crl_stream.kafka.commands import active_variant
+from crl_stream.kafka.overview_page import read_overview
 from crl_stream.kafka.session import KafkaSession
 from crl_stream.proposals.digest import digest, digest_text
 from crl_stream.proposals.page import effect, page
@@ -120,19 +121,19 @@ async def _look(kafka: Kafka, proposal_id: str) -> tuple[Proposal, ActiveVariant
 
 @app.command("digest")
 def show_digest(context: typer.Context, json: Json = False) -> None:
-    """Show the weekly review: what is new, what is waiting, and the five most confident proposals."""
-    proposals, benefits = asyncio.run(_read(context.obj.kafka))
-    review = digest(proposals, now_ms(), benefits)
+    """Show the weekly review: what is new, what waits for a person, and the five most confident proposals."""
+    proposals, benefits, overview = asyncio.run(_read(context.obj.kafka))
+    review = digest(proposals, now_ms(), benefits, overview)
     if json:
         show_json(review)
     else:
         show(digest_text(review))
 
 
-async def _read(kafka: Kafka) -> tuple[list[Proposal], list[Benefit]]:
-    """Return all proposals, and the judgements of changes."""
+async def _read(kafka: Kafka) -> tuple[list[Proposal], list[Benefit], Overview | None]:
+    """Return all proposals, the judgements of changes, and the page that names the rollbacks that wait."""
     async with KafkaSession(kafka) as session:
-        return await read_all(session), await read_benefits(session)
+        return await read_all(session), await read_benefits(session), await read_overview(session)
 
 
 for function in (approve, reject, defer, export):

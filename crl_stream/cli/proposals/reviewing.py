@@ -11,14 +11,17 @@ import typer
 
 from crl_stream.cli.archive import milliseconds
 from crl_stream.cli.clock import now_ms
+from crl_stream.cli.consequences import show_result, touches_of
 from crl_stream.cli.orders import Actor, Json, Timeout
 from crl_stream.cli.proposals.enforcing import Enforced, enforce
 from crl_stream.cli.proposals.source import deciding_review, find
-from crl_stream.cli.talk import say, show, show_json
+from crl_stream.cli.talk import say, show
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.messages.parts import Touches
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
+from crl_stream.core.way_back import way_back
 from crl_stream.errors import CommandRefused, UsageError
 from crl_stream.kafka.commands import check_reason, give, task_command
 from crl_stream.kafka.session import Access, KafkaSession
@@ -102,7 +105,11 @@ def _review(
     rollout: bool = False,
     **fields: Any,
 ) -> None:
-    async def reviewed() -> tuple[m.CommandResult, Enforced | None, m.CommandResult | None]:
+    policy: Enforced | None = None
+    began: m.CommandResult | None = None
+
+    async def reviewed() -> tuple[m.CommandResult, m.Proposal, Touches | None]:
+        nonlocal policy, began
         async with KafkaSession(context.obj.kafka) as session:
             proposal = await find(session, proposal_id)
             if rollout:
@@ -110,26 +117,34 @@ def _review(
             result = await _send(session, proposal, kind, reason, actor, timeout, fields)
             why = f"{proposal_id} approved" + (f": {reason}" if reason else "")
             if rollout:
-                return result, None, await _begin(session, proposal, result, why, timeout)
-            if kind is not m.ApproveProposal or proposal.change.action != "enforce":
-                return result, None, None
+                began = await _begin(session, proposal, result, why, timeout)
             key = TaskKey(proposal.agent_name, proposal.task_type)
-            return result, await enforce(context.obj.connected, session, key, actor=result.actor, reason=why), None
+            if kind is m.ApproveProposal and proposal.change.action == "enforce":
+                policy = await enforce(context.obj.connected, session, key, actor=result.actor, reason=why)
+            return result, proposal, await touches_of(session, key) or proposal.touches
 
-    result, policy, began = asyncio.run(reviewed())
+    result, proposal, touches = asyncio.run(reviewed())
     task = f"{result.agent_name}/{result.task_type}"
+    more: dict[str, Any] = {} if policy is None else {"policy": policy.as_json()}
+    more |= {} if began is None else {"rollout": msgspec.to_builtins(began)}
+    show_result(result, touches, _back(result, proposal, began), json=json, **more)
     if json:
-        more: dict[str, Any] = {} if policy is None else {"policy": policy.as_json()}
-        more |= {} if began is None else {"rollout": msgspec.to_builtins(began)}
-        show_json(msgspec.to_builtins(result) | more if more else result)
         return
-    show(f"{task}: {result.detail} ({result.result_id}, epoch {result.epoch})")
     if began is not None:
         show(f"{task}: {began.detail} ({began.result_id}, epoch {began.epoch})")
     if policy is not None:
         show(f"policy {policy.digest} is set by {policy.actor}: {policy.words}")
         for line in enforcing_lines(task):
             say(line)
+
+
+def _back(result: m.CommandResult, proposal: m.Proposal, began: m.CommandResult | None) -> str:
+    """Return how a review is undone; ``began`` is the result of the rollout that it began."""
+    task = f"{result.agent_name}/{result.task_type}"
+    if began is not None:
+        return way_back("StartRollout", task)
+    undo = proposal.undo_command or f"crl undo {task} --epoch {result.epoch}"
+    return way_back(result.command, task, proposal_id=proposal.proposal_id, undo_command=undo)
 
 
 def _check_rollout(proposal: m.Proposal) -> None:

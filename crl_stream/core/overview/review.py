@@ -77,7 +77,7 @@ def daily_review(overview: Overview, since: int, until: int, remind_days: Sequen
     if not new and not reminders:
         return None
     day = to_text(until)[:10]
-    parts = [f"{condition.pending} pending", f"{overview.n_unreviewed} rollbacks not reviewed"]
+    parts = [f"{condition.pending} pending", not_reviewed(overview.n_unreviewed)]
     parts += _named("new", [_request(one) for one in new])
     parts += _named("still waiting", [_reminder(one, (until - made) // DAY) for made, one in reminders])
     action = "review them: crl proposals list; crl rollbacks"
@@ -93,6 +93,17 @@ def daily_review(overview: Overview, since: int, until: int, remind_days: Sequen
         number=float(len(new) + len(reminders)),
         engine_version=ENGINE_VERSION,
     )
+
+
+def not_reviewed(count: int) -> str:
+    """Return how many rollbacks wait for a person, in the words of the alert and of ``crl proposals digest``."""
+    return f"{count} rollback{'' if count == 1 else 's'} not reviewed"
+
+
+def rollback_words(one: WaitingRollback, age: str) -> str:
+    """Return which rollback waits for a person, how long it has, and the command that confirms it."""
+    task = f"{one.agent_name}/{one.task_type}"
+    return f"rollback of {one.from_variant}, {task}, not reviewed for {age}: crl confirm {one.rollback_id}"
 
 
 def is_due(made: int, since: int, until: int, remind_days: Sequence[float]) -> bool:
@@ -123,8 +134,5 @@ def _request(one: ProposalNote) -> str:
 
 
 def _reminder(one: ProposalNote | WaitingRollback, days: int) -> str:
-    age = f"for {days} day{'' if days == 1 else 's'}"
-    if isinstance(one, ProposalNote):
-        return f"{_request(one)}, waiting {age}"
-    task = f"{one.agent_name}/{one.task_type}"
-    return f"rollback of {one.from_variant}, {task}, not reviewed {age}: crl confirm {one.rollback_id}"
+    age = f"{days} day{'' if days == 1 else 's'}"
+    return f"{_request(one)}, waiting for {age}" if isinstance(one, ProposalNote) else rollback_words(one, age)

@@ -182,7 +182,7 @@ def _degraded(scene: Scene, standing: m.TaskStanding, others: Sequence[m.AlertNo
     order, command, sign = None, f"crl why-not {key}", "warn"
     held = None if snapshot is None else snapshot.held
     if standing.active and held is not None and held.scope == "task" and stands(held, scene.now):
-        order = scene.order(orders.resume(key, held, f"resume-{len(scene.orders)}"))
+        order = scene.order(orders.resume(key, held, f"resume-{len(scene.orders)}", touches(fleet, key)))
         command, sign = order.command, "pause"
     elif standing.active and snapshot is not None and snapshot.no_target:
         command, sign = f"crl register {key} VARIANT", "x-circle"
@@ -216,7 +216,7 @@ def _rollbacks(scene: Scene, notes: Sequence[m.RollbackNote]) -> list[RecentRoll
         status = "" if event is None else status_of(event, fates[note.rollback_id])
         order = None
         if event is not None and note.undo_command is not None:
-            order = scene.order(orders.undo(event, last_time(event), f"undo-{note.rollback_id}"))
+            order = scene.order(orders.undo(event, last_time(event), f"undo-{note.rollback_id}", touches(fleet, key)))
         look = look_of(status)
         found.append(
             RecentRollback(

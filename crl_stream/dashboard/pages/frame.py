@@ -63,7 +63,7 @@ def page(scene: Scene, template: str, *, title: str, current: str, **values: Any
     held = fleet_hold(scene.fleet, scene.now)
     scene.order(o.stop_all(scene.fleet))
     if held is not None:
-        scene.order(o.resume_all(held))
+        scene.order(o.resume_all(scene.fleet, held))
     return render(
         template,
         scene=scene,

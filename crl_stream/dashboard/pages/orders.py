@@ -13,10 +13,11 @@ import msgspec
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.policy import Operations
+from crl_stream.core.reach import together, touched, touches_words
+from crl_stream.core.way_back import way_back
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages.phrases import plural
 from crl_stream.kafka.commands import NEEDS_REASON
-from crl_stream.kafka.fleet_orders import PUT_BACK
 
 Ask = Literal["reason", "hours", "until"]
 HOLD: Final = f"Empty: as long as operations.hold_hours says, {Operations().hold_hours:g} unless the policy changes it."
@@ -54,6 +55,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     tone: Literal["", "primary", "danger"] = "primary"
     effects: list[tuple[str, str, str]] = []
     """What happens: icon, colour and sentence."""
+    touches: str
+    """What it touches, as a sentence."""
+    back: str
+    """How it is undone, as a sentence with the exact command; or that it cannot be undone."""
     note: str = ""
     """When the command will be refused."""
     command: str
@@ -93,9 +98,10 @@ def stop_all(fleet: Fleet) -> Order:
                 "",
                 f"One command for {plural(len(fleet.tasks), 'task')}, and for those that are new. Alerts continue.",
             ),
-            ("eye", "", "It ends after the hours below, or when someone resumes."),
-            ("undo", "", PUT_BACK),
+            ("clock", "", "It ends after the hours below, or when someone resumes."),
         ],
+        touches=_of_fleet(fleet),
+        back=way_back("HoldAll"),
         command="crl hold --all",
         body={"command": "HoldAll"},
         fields=[
@@ -125,7 +131,7 @@ def stop_all(fleet: Fleet) -> Order:
     )
 
 
-def resume_all(held: m.Order | None = None) -> Order:
+def resume_all(fleet: Fleet, held: m.Order | None = None) -> Order:
     """End the hold of the fleet, of either strength."""
     what = "Promotions" if held is not None and held.stops == "promotions" else "Rollbacks and promotions"
     return Order(
@@ -138,9 +144,16 @@ def resume_all(held: m.Order | None = None) -> Order:
             *([] if held is None else [("person", "", f"{held.actor} stopped it: {held.reason or 'no reason given'}")]),
             ("pause", "", "Tasks with their own hold stay held."),
         ],
+        touches=_of_fleet(fleet),
+        back=way_back("ResumeAll"),
         command="crl resume --all",
         body={"command": "ResumeAll"},
     )
+
+
+def _of_fleet(fleet: Fleet) -> str:
+    found = together((task.touches for task in fleet.tasks.values()), fleet=True)
+    return touched(touches_words(found))
 
 
 def undo(event: m.RollbackEvent, last_time: str = "", name: str = "undo", reach: str = "") -> Order:
@@ -155,10 +168,11 @@ def undo(event: m.RollbackEvent, last_time: str = "", name: str = "undo", reach:
         effects=[
             ("undo", "", f"{event.from_variant} becomes active again, epoch {event.epoch + 1}, and leaves quarantine."),
             ("pause", "", "Automatic changes of this task are held for a while, rollbacks too (policy: undo_hold)."),
-            *_reach(reach),
             ("warn", "warn", f"It was rolled back because: {event.reason}."),
             *([("clock", "", last_time)] if last_time else []),
         ],
+        touches=touched(reach),
+        back=way_back("UndoRollback", key, before=event.to_variant),
         note=f"Refused if the epoch is no longer {event.epoch}.",
         command=event.undo_command,
         body=about(key, m.UndoRollback, expected_epoch=event.epoch, rollback_id=event.rollback_id),
@@ -167,7 +181,7 @@ def undo(event: m.RollbackEvent, last_time: str = "", name: str = "undo", reach:
     )
 
 
-def confirm(event: m.RollbackEvent) -> Order:
+def confirm(event: m.RollbackEvent, reach: str = "") -> Order:
     """Mark a rollback as reviewed."""
     key = TaskKey(event.agent_name, event.task_type)
     return Order(
@@ -176,6 +190,8 @@ def confirm(event: m.RollbackEvent) -> Order:
         title="Confirm this rollback?",
         confirm="Confirm",
         effects=[("check", "", f"It counts as reviewed. {event.from_variant} stays in quarantine until it is lifted.")],
+        touches=touched(reach),
+        back=way_back("ConfirmRollback", rollback_id=event.rollback_id),
         command=f"crl confirm {event.rollback_id}",
         body=about(key, m.ConfirmRollback, rollback_id=event.rollback_id),
         hint=f"Marks it reviewed. {event.from_variant} stays in quarantine.",
@@ -183,7 +199,7 @@ def confirm(event: m.RollbackEvent) -> Order:
     )
 
 
-def hold(key: TaskKey) -> Order:
+def hold(key: TaskKey, reach: str = "") -> Order:
     """Hold one task."""
     return Order(
         name="hold",
@@ -195,6 +211,8 @@ def hold(key: TaskKey) -> Order:
             ("pause", "", "Nothing automatic happens until these hours are over, or someone resumes the task."),
             ("warn", "warn", "Not even a rollback: a variant that collapses stays active. Alerts name you."),
         ],
+        touches=touched(reach),
+        back=way_back("HoldTask", key),
         command=f"crl hold {key}",
         body=about(key, m.HoldTask),
         asks=("reason", "hours"),
@@ -204,7 +222,7 @@ def hold(key: TaskKey) -> Order:
     )
 
 
-def resume(key: TaskKey, held: m.Order, name: str = "resume") -> Order:
+def resume(key: TaskKey, held: m.Order, name: str = "resume", reach: str = "") -> Order:
     """End the hold of one task."""
     return Order(
         name=name,
@@ -215,13 +233,15 @@ def resume(key: TaskKey, held: m.Order, name: str = "resume") -> Order:
             ("check", "", "Rollbacks and promotions happen again, with the task's next outcome."),
             ("person", "", f"{held.actor} holds it: {held.reason or 'no reason given'}"),
         ],
+        touches=touched(reach),
+        back=way_back("ResumeTask", key),
         command=f"crl resume {key}",
         body=about(key, m.ResumeTask),
         hint="Ends the hold of this task.",
     )
 
 
-def pin(key: TaskKey, variant_id: str, epoch: int) -> Order:
+def pin(key: TaskKey, variant_id: str, epoch: int, reach: str = "") -> Order:
     """Pin the active variant."""
     return Order(
         name="pin",
@@ -229,6 +249,8 @@ def pin(key: TaskKey, variant_id: str, epoch: int) -> Order:
         title=f"Pin {variant_id}?",
         confirm="Pin",
         effects=[("pin", "", f"Nothing is promoted over {variant_id}. A rollback still protects the task.")],
+        touches=touched(reach),
+        back=way_back("PinVariant", key),
         note=f"Refused if the epoch is no longer {epoch}.",
         command=f"crl pin {key} {variant_id} --epoch {epoch}",
         body=about(key, m.PinVariant, variant_id=variant_id, expected_epoch=epoch),
@@ -239,7 +261,7 @@ def pin(key: TaskKey, variant_id: str, epoch: int) -> Order:
     )
 
 
-def unpin(key: TaskKey, pinned: m.Order) -> Order:
+def unpin(key: TaskKey, pinned: m.Order, reach: str = "") -> Order:
     """End a pin."""
     return Order(
         name="unpin",
@@ -250,6 +272,8 @@ def unpin(key: TaskKey, pinned: m.Order) -> Order:
             ("up", "", "A better variant can be promoted again."),
             ("person", "", f"{pinned.actor} pinned it: {pinned.reason or 'no reason given'}"),
         ],
+        touches=touched(reach),
+        back=way_back("UnpinVariant", key, variant=pinned.variant_id),
         command=f"crl unpin {key}",
         body=about(key, m.UnpinVariant),
         hint="A better variant can be promoted again.",
@@ -266,9 +290,9 @@ def activate(key: TaskKey, choices: list[str], epoch: int, reach: str = "") -> O
         tone="danger",
         effects=[
             ("right", "", f"Runtimes use it with their next invocation; epoch {epoch} becomes {epoch + 1}."),
-            *_reach(reach),
-            ("undo", "", f"To take it back: crl undo {key}"),
         ],
+        touches=touched(reach),
+        back=way_back("ActivateVariant", key, epoch=epoch + 1),
         note=f"Refused if the epoch is no longer {epoch}.",
         command=f"crl activate {key} VARIANT --epoch {epoch}",
         body=about(key, m.ActivateVariant, expected_epoch=epoch),
@@ -290,9 +314,9 @@ def start_rollout(key: TaskKey, choices: list[str], epoch: int, reach: str = "")
         effects=[
             ("up", "", "It gets a small share of the invocations, then more while it is not worse; then it is active."),
             ("check", "", "If it is degraded, the rollout is aborted and the variant is quarantined."),
-            *_reach(reach),
-            ("undo", "", f"To end it: crl rollout abort {key}"),
         ],
+        touches=touched(reach),
+        back=way_back("StartRollout", key),
         note=f"Refused if the epoch is no longer {epoch}.",
         command=f"crl rollout start {key} VARIANT --epoch {epoch}",
         body=about(key, m.StartRollout, expected_epoch=epoch),
@@ -320,7 +344,7 @@ def start_rollout(key: TaskKey, choices: list[str], epoch: int, reach: str = "")
 
 def steer_rollout(key: TaskKey, rollout: m.RolloutSnapshot, reach: str = "") -> Iterator[Order]:
     """Pause or resume the rollout in progress, begin its next stage, or end it."""
-    yield _pause_or_resume(key, rollout)
+    yield _pause_or_resume(key, rollout, reach)
     name, about_it = rollout.variant_id, {"rollout_id": rollout.rollout_id}
     yield Order(
         name="rollout-promote",
@@ -335,9 +359,9 @@ def steer_rollout(key: TaskKey, rollout: m.RolloutSnapshot, reach: str = "") -> 
                 "",
                 f"Stage {rollout.stage} of {len(rollout.stages)} is in progress; after the last, {name} is active.",
             ),
-            *_reach(reach),
-            ("undo", "", f"To end it: crl rollout abort {key}; once {name} is active: crl undo {key}"),
         ],
+        touches=touched(reach),
+        back=way_back("PromoteRollout", key, variant=name),
         note=f"Refused if stage {rollout.stage} is no longer in progress.",
         command=f"crl rollout promote {key}",
         body=about(key, m.PromoteRollout, stage=rollout.stage, **about_it),
@@ -355,9 +379,9 @@ def steer_rollout(key: TaskKey, rollout: m.RolloutSnapshot, reach: str = "") -> 
         tone="danger",
         effects=[
             ("undo", "", f"All invocations use {rollout.control_variant} again. {name} is not quarantined."),
-            *_reach(reach),
-            ("up", "", f"To begin again: crl rollout start {key} {name}"),
         ],
+        touches=touched(reach),
+        back=way_back("AbortRollout", key, variant=name),
         command=f"crl rollout abort {key}",
         body=about(key, m.AbortRollout, **about_it),
         hint=f"All invocations use {rollout.control_variant} again.",
@@ -365,7 +389,7 @@ def steer_rollout(key: TaskKey, rollout: m.RolloutSnapshot, reach: str = "") -> 
     )
 
 
-def _pause_or_resume(key: TaskKey, rollout: m.RolloutSnapshot) -> Order:
+def _pause_or_resume(key: TaskKey, rollout: m.RolloutSnapshot, reach: str) -> Order:
     """Pause the rollout in progress, or resume it."""
     name, about_it = rollout.variant_id, {"rollout_id": rollout.rollout_id}
     if rollout.paused is None:
@@ -377,8 +401,9 @@ def _pause_or_resume(key: TaskKey, rollout: m.RolloutSnapshot) -> Order:
             effects=[
                 ("pause", "", f"{name} keeps {100 * rollout.share:.3g} % of the invocations until someone resumes."),
                 ("check", "", "It is still aborted if it is degraded."),
-                ("undo", "", f"To go on: crl rollout resume {key}"),
             ],
+            touches=touched(reach),
+            back=way_back("PauseRollout", key),
             command=f"crl rollout pause {key}",
             body=about(key, m.PauseRollout, **about_it),
             hint="It keeps its share. It is still aborted if it is degraded.",
@@ -392,15 +417,16 @@ def _pause_or_resume(key: TaskKey, rollout: m.RolloutSnapshot) -> Order:
         effects=[
             ("up", "", "Its next stage begins once it is due."),
             ("person", "", f"{rollout.paused.actor} paused it: {rollout.paused.reason or 'no reason given'}"),
-            ("undo", "", f"To pause it again: crl rollout pause {key}"),
         ],
+        touches=touched(reach),
+        back=way_back("ResumeRollout", key),
         command=f"crl rollout resume {key}",
         body=about(key, m.ResumeRollout, **about_it),
         hint="Its next stage begins once it is due.",
     )
 
 
-def lift(key: TaskKey, quarantined: list[str]) -> Order:
+def lift(key: TaskKey, quarantined: list[str], reach: str = "") -> Order:
     """Release a variant from quarantine."""
     return Order(
         name="lift",
@@ -410,8 +436,9 @@ def lift(key: TaskKey, quarantined: list[str]) -> Order:
         effects=[
             ("dots", "", "Runtimes may explore the variant again, and it may be promoted or rolled back to."),
             ("check", "", "Nothing changes at once: the active variant stays."),
-            ("undo", "", f"To keep it out for good: crl retire {key} VARIANT"),
         ],
+        touches=touched(reach),
+        back=way_back("LiftQuarantine", key),
         command=f"crl quarantine lift {key} VARIANT",
         body=about(key, m.LiftQuarantine),
         fields=[_variant(quarantined)],
@@ -420,7 +447,7 @@ def lift(key: TaskKey, quarantined: list[str]) -> Order:
     )
 
 
-def register(key: TaskKey, known: list[str]) -> Order:
+def register(key: TaskKey, known: list[str], reach: str = "") -> Order:
     """Add a variant with its configuration."""
     return Order(
         name="register",
@@ -430,8 +457,9 @@ def register(key: TaskKey, known: list[str]) -> Order:
         effects=[
             ("dots", "", "Runtimes may explore it. It becomes active when its outcomes justify it."),
             ("check", "", "Its configuration cannot be changed later: another configuration is another variant."),
-            ("undo", "", f"To take it back: crl retire {key} VARIANT"),
         ],
+        touches=touched(reach),
+        back=way_back("RegisterVariant", key),
         command=f"crl register {key} VARIANT",
         body=about(key, m.RegisterVariant),
         fields=[
@@ -466,7 +494,7 @@ def register(key: TaskKey, known: list[str]) -> Order:
     )
 
 
-def retire(key: TaskKey, choices: list[str]) -> Order:
+def retire(key: TaskKey, choices: list[str], reach: str = "") -> Order:
     """Never choose or explore a variant again."""
     return Order(
         name="retire",
@@ -476,8 +504,9 @@ def retire(key: TaskKey, choices: list[str]) -> Order:
         tone="danger",
         effects=[
             ("minus", "", "It is never chosen or explored again."),
-            ("undo", "", f"To take it back: crl register {key} VARIANT"),
         ],
+        touches=touched(reach),
+        back=way_back("RetireVariant", key),
         note="Refused while it is active.",
         command=f"crl retire {key} VARIANT",
         body=about(key, m.RetireVariant),
@@ -487,7 +516,7 @@ def retire(key: TaskKey, choices: list[str]) -> Order:
     )
 
 
-def accept(key: TaskKey, choices: list[str]) -> Order:
+def accept(key: TaskKey, choices: list[str], reach: str = "") -> Order:
     """Accept what a degraded variant delivers now."""
     return Order(
         name="accept",
@@ -497,8 +526,10 @@ def accept(key: TaskKey, choices: list[str]) -> Order:
         tone="danger",
         effects=[
             ("check", "", "It is compared with its present level from now on, so it is no longer degraded."),
-            ("warn", "warn", "A decline that does not last is then not seen. The old baseline is not kept."),
+            ("warn", "warn", "A decline that does not last is then not seen."),
         ],
+        touches=touched(reach),
+        back=way_back("AcceptLevel", key),
         command=f"crl accept {key} VARIANT",
         body=about(key, m.AcceptLevel),
         fields=[_variant(choices)],
@@ -512,25 +543,22 @@ def _variant(choices: list[str]) -> Field:
     return Field(name="variant_id", label="Variant", kind="choice", word="VARIANT", choices=choices, required=True)
 
 
-def _reach(reach: str) -> list[tuple[str, str, str]]:
-    return [("eye", "", f"It touches {reach}.")] if reach else []
-
-
-def approve(proposal: m.Proposal, effects: list[str]) -> Order:
+def approve(proposal: m.Proposal, effects: list[str], reach: str = "") -> Order:
     """Approve a proposal."""
-    return _review(proposal, m.ApproveProposal, "approve", "Approve", "a", [("check", "", line) for line in effects])
+    lines = [("check", "", line) for line in effects]
+    return _review(proposal, m.ApproveProposal, "approve", "Approve", "a", lines, reach)
 
 
-def reject(proposal: m.Proposal) -> Order:
+def reject(proposal: m.Proposal, reach: str = "") -> Order:
     """Reject a proposal."""
-    text = "It is not proposed again until its evidence has doubled. Your reason is kept."
-    return _review(proposal, m.RejectProposal, "reject", "Reject", "r", [("minus", "", text)])
+    lines = [("minus", "", "Nothing changes. Your reason is kept.")]
+    return _review(proposal, m.RejectProposal, "reject", "Reject", "r", lines, reach)
 
 
-def defer(proposal: m.Proposal) -> Order:
+def defer(proposal: m.Proposal, reach: str = "") -> Order:
     """Postpone a proposal."""
-    text = "It stays in the queue as deferred; it can still be approved or rejected."
-    return _review(proposal, m.DeferProposal, "defer", "Defer", "d", [("clock", "", text)])
+    lines = [("clock", "", "It stays in the queue as deferred; it can still be approved or rejected.")]
+    return _review(proposal, m.DeferProposal, "defer", "Defer", "d", lines, reach)
 
 
 def _review(
@@ -540,8 +568,10 @@ def _review(
     label: str,
     key: str,
     effects: list[tuple[str, str, str]],
+    reach: str,
 ) -> Order:
     task = TaskKey(proposal.agent_name, proposal.task_type)
+    undo_command = proposal.undo_command or f"crl undo {task}"
     return Order(
         name=f"{verb}-{proposal.proposal_id}",
         label=f"{label}…",
@@ -549,6 +579,8 @@ def _review(
         confirm=label,
         tone="primary" if verb == "approve" else "",
         effects=effects,
+        touches=touched(reach),
+        back=way_back(kind.__name__, task, proposal_id=proposal.proposal_id, undo_command=undo_command),
         command=f"crl proposals {verb} {proposal.proposal_id}",
         body=about(task, kind, proposal_id=proposal.proposal_id, revision=proposal.revision),
         asks=("reason", "until") if verb == "defer" else ("reason",),

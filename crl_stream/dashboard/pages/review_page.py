@@ -134,8 +134,10 @@ def _reviewed(scene: Scene, proposal: m.Proposal) -> Reviewed:
     snapshot, active = fleet.tasks.get(key), fleet.actives.get(key)
     status = status_at(proposal, now)
     effects = effect(proposal, status, active, now)
-    words = [line for line in effects if not line.startswith(("crl ", " "))]
-    acts = [orders.approve(proposal, words), orders.reject(proposal), orders.defer(proposal)]
+    # The dialog says itself how an approval is undone.
+    words = [line for line in effects if not line.startswith(("crl ", " ", "To undo the approval"))]
+    reach = touches_words(proposal.touches) or touches_words(None if snapshot is None else snapshot.touches)
+    acts = [orders.approve(proposal, words, reach), orders.reject(proposal, reach), orders.defer(proposal, reach)]
     if proposal.change.action == "enforce":
         acts = acts[1:]  # it changes the policy, which only the command does
     return Reviewed(

@@ -119,17 +119,17 @@ def rollback_page(
 
 def _acts(fleet: Fleet, event: m.RollbackEvent, status: str) -> Iterator[orders.Order]:
     key = TaskKey(event.agent_name, event.task_type)
-    snapshot = fleet.tasks.get(key)
+    snapshot, reach = fleet.tasks.get(key), touches(fleet, key) or touches_words(event.touches)
     if not event.enforced:
         return
     if status == "not reviewed":
-        yield orders.confirm(event)
+        yield orders.confirm(event, reach)
         if snapshot is None or snapshot.epoch == event.epoch:
-            yield orders.undo(event, last_time(event), reach=touches(fleet, key))
-            yield orders.hold(key)
+            yield orders.undo(event, last_time(event), reach=reach)
+            yield orders.hold(key, reach)
     left = () if snapshot is None else (v for v in snapshot.variants if v.variant_id == event.from_variant)
     if any(variant.quarantined and not variant.retired for variant in left):
-        yield orders.lift(key, [event.from_variant])
+        yield orders.lift(key, [event.from_variant], reach)
 
 
 def _cells(judged: m.Judged) -> list[Cell]:

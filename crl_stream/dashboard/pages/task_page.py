@@ -164,17 +164,18 @@ def _variant(snapshot: m.TaskSnapshot, variant: m.VariantSnapshot) -> VariantLin
 def acts_of(fleet: Fleet, snapshot: m.TaskSnapshot, latest: m.RollbackEvent | None, now: int) -> Iterator[orders.Order]:
     """Return what a person can do about a task now, the undo first."""
     key = TaskKey(snapshot.agent_name, snapshot.task_type)
+    reach = touches(fleet, key)
     if latest is not None and latest.enforced and latest.epoch == snapshot.epoch:
-        yield orders.undo(latest, last_time(latest), reach=touches(fleet, key))
-        yield orders.confirm(latest)
+        yield orders.undo(latest, last_time(latest), reach=reach)
+        yield orders.confirm(latest, reach)
     if snapshot.held is not None and snapshot.held.scope == "task" and stands(snapshot.held, now):
-        yield orders.resume(key, snapshot.held)
+        yield orders.resume(key, snapshot.held, reach=reach)
     else:
-        yield orders.hold(key)
+        yield orders.hold(key, reach)
     if snapshot.pinned is not None and stands(snapshot.pinned, now):
-        yield orders.unpin(key, snapshot.pinned)
+        yield orders.unpin(key, snapshot.pinned, reach)
     elif snapshot.active_variant is not None:
-        yield orders.pin(key, snapshot.active_variant, snapshot.epoch)
+        yield orders.pin(key, snapshot.active_variant, snapshot.epoch, reach)
     yield from _about_variants(fleet, key, snapshot)
 
 
@@ -189,12 +190,12 @@ def _about_variants(fleet: Fleet, key: TaskKey, snapshot: m.TaskSnapshot) -> Ite
     elif choices and active:
         yield orders.start_rollout(key, choices, snapshot.epoch, reach)
     if quarantined := [v.variant_id for v in snapshot.variants if v.quarantined and not v.retired]:
-        yield orders.lift(key, quarantined)
+        yield orders.lift(key, quarantined, reach)
     if degraded := [v.variant_id for v in snapshot.variants if v.degraded and not v.retired]:
-        yield orders.accept(key, sorted(degraded, key=lambda name: name != snapshot.active_variant))
-    yield orders.register(key, [v.variant_id for v in snapshot.variants])
+        yield orders.accept(key, sorted(degraded, key=lambda name: name != snapshot.active_variant), reach)
+    yield orders.register(key, [v.variant_id for v in snapshot.variants], reach)
     if choices:
-        yield orders.retire(key, choices)
+        yield orders.retire(key, choices, reach)
 
 
 def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str, str]]:
