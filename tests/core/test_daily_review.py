@@ -63,9 +63,22 @@ def test_new_proposals_come_in_one_message_with_what_they_touch_and_how_to_undo_
     assert alert.text.count("touches 1 task, 4 runtimes, about 120 outcomes an hour") == 4
     assert "undo an approval: crl undo backend-architect/task-0 --epoch 8" in alert.text
     assert "and 2 more" in alert.text
-    assert "6 pending" in alert.text
+    assert (
+        "6 proposals pending; 0 rollbacks not reviewed; review them: crl proposals list; crl rollbacks; new: "
+        in alert.text
+    )
     notice = with_link(notice_of(alert), "https://crl.example.com")
     assert notice.url == "https://crl.example.com/dashboard/review"
+
+
+def test_a_message_that_is_too_long_for_a_chat_keeps_the_commands() -> None:
+    long = "x" * 128
+    notes = [a_proposal(n, 0.7, made=to_text(MONDAY + n), target_variant=long, undo_command=long * 4) for n in range(6)]
+    alert = daily_review(page_of(*notes), MONDAY - 1, MONDAY + DAY, DAYS)
+    assert alert is not None
+    text = notice_of(alert).text
+    assert text.endswith("…")
+    assert "review them: crl proposals list; crl rollbacks" in text
 
 
 def test_a_reminder_says_how_long_something_has_waited_and_the_command_that_settles_it() -> None:
@@ -73,6 +86,7 @@ def test_a_reminder_says_how_long_something_has_waited_and_the_command_that_sett
     assert alert is not None
     assert alert.severity == "warning"
     assert "rollback of v2, a/b, not reviewed for 3 days: crl confirm rb-20251117-0123abcd" in alert.text
+    assert "1 rollback not reviewed; " in alert.text
 
 
 def test_equal_pages_and_hours_give_equal_messages_and_days_have_ids_of_their_own() -> None:

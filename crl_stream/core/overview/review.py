@@ -36,7 +36,7 @@ def weekly_review(overview: Overview, now: int) -> Alert:
     monday = datetime.fromisocalendar(year, number, 1).replace(tzinfo=UTC)
     condition = Condition(overview, now)
     top = condition.proposals[:TOP]
-    count = f"{condition.pending} proposal{'' if condition.pending == 1 else 's'} pending"
+    count = _count(condition.pending, "proposal pending", "proposals pending")
     best = "; ".join(
         f"{p.proposal_id} ({p.confidence:.0%}, {p.proposal_type}, {p.agent_name}/{p.task_type})" for p in top
     )
@@ -77,10 +77,12 @@ def daily_review(overview: Overview, since: int, until: int, remind_days: Sequen
     if not new and not reminders:
         return None
     day = to_text(until)[:10]
-    parts = [f"{condition.pending} pending", not_reviewed(overview.n_unreviewed)]
+    action = "review them: crl proposals list; crl rollbacks"
+    # The command comes first, because chat services cut long texts.
+    pending = _count(condition.pending, "proposal pending", "proposals pending")
+    parts = [pending, not_reviewed(overview.n_unreviewed), action]
     parts += _named("new", [_request(one) for one in new])
     parts += _named("still waiting", [_reminder(one, (until - made) // DAY) for made, one in reminders])
-    action = "review them: crl proposals list; crl rollbacks"
     return Alert(
         alert_id=fact_id("alert", until, "daily_review", day),
         timestamp=to_text(until),
@@ -88,7 +90,7 @@ def daily_review(overview: Overview, since: int, until: int, remind_days: Sequen
         severity="warning" if reminders else "info",
         subject="all tasks",
         action=action,
-        text=f"To review on {day}: {'; '.join(parts)}; {action}",
+        text=f"To review on {day}: {'; '.join(parts)}",
         cause_id=to_text(until),
         number=float(len(new) + len(reminders)),
         engine_version=ENGINE_VERSION,
@@ -97,7 +99,7 @@ def daily_review(overview: Overview, since: int, until: int, remind_days: Sequen
 
 def not_reviewed(count: int) -> str:
     """Return how many rollbacks wait for a person, in the words of the alert and of ``crl proposals digest``."""
-    return f"{count} rollback{'' if count == 1 else 's'} not reviewed"
+    return _count(count, "rollback not reviewed", "rollbacks not reviewed")
 
 
 def rollback_words(one: WaitingRollback, age: str) -> str:
@@ -118,6 +120,10 @@ def is_due(made: int, since: int, until: int, remind_days: Sequence[float]) -> b
     last = made + (ages[-1] if ages else 0)
     weeks = (until - last) // WEEK
     return weeks >= 1 and since < last + weeks * WEEK
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _named(title: str, entries: Sequence[str]) -> list[str]:

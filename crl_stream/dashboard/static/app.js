@@ -209,7 +209,7 @@
   const isOff = (field) => (field.type === "checkbox" || field.type === "radio") && !field.checked;
   function write(at) {
     const code = $("[data-command]", at);
-    const named = (words) => $$("[data-word]", at).reduce((told, field) => told.replaceAll(field.dataset.word, quoted(field.value.trim() || field.dataset.word)), words);
+    const named = (words) => $$("[data-word]", at).reduce((told, field) => told.replaceAll(field.dataset.word, () => quoted(field.value.trim() || field.dataset.word)), words);
     let text = named(code.dataset.command);
     $$("[data-names]", at).forEach((line) => put(line, named(line.dataset.names)));
     $$("[data-flag]", at).filter((field) => field.value.trim() && field.dataset.flag && !isOff(field)).forEach((field) => {
