@@ -199,6 +199,18 @@ async def test_a_process_that_ends_before_it_answers_is_said_to_have_done_so(tmp
 
 
 @pytest.mark.usefixtures("dying")
+async def test_if_the_process_ends_while_it_has_a_command_the_answer_says_that_nothing_is_known(tmp_path: Path) -> None:
+    async with (
+        working(tmp_path) as worker,
+        aiohttp.ClientSession() as session,
+        session.post(f"{worker.url}/dashboard/nothing", json={"command": "HoldAll"}) as answer,
+    ):
+        told = await answer.json()
+    assert (answer.status, told["hint"]) == (503, "crl audit shows it if it did")
+    assert "not known whether the command arrived" in told["error"]
+
+
+@pytest.mark.usefixtures("dying")
 async def test_a_worker_that_stops_while_the_process_starts_leaves_none_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -210,7 +210,7 @@
   function write(at) {
     const code = $("[data-command]", at);
     let text = code.dataset.command;
-    $$("[data-word]", at).forEach((field) => { text = text.replace(field.dataset.word, quoted(field.value.trim() || field.dataset.word)); });
+    $$("[data-word]", at).forEach((field) => { text = text.replace(field.dataset.word, () => quoted(field.value.trim() || field.dataset.word)); });
     $$("[data-flag]", at).filter((field) => field.value.trim() && field.dataset.flag && !isOff(field)).forEach((field) => {
       text += /^(switch|option)$/.test(field.dataset.kind) ? ` ${field.dataset.flag}` : ` ${field.dataset.flag} ${quoted(field.value.trim())}`;
     });
@@ -222,12 +222,14 @@
     event.target.setCustomValidity?.("");
     write(at);
   });
+  // A browser would round such a number without a word, and the variant would get another configuration.
+  const kept = (_name, value) => { if (typeof value === "number" && (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value)))) throw new RangeError("rounded"); return value; };
   const MEANS = {
     number: Number, day: (text) => `${text}T00:00:00Z`, switch: () => true,
     shares: (text) => text.split(",").map((part) => Number(part.replace("%", "").trim()) / 100),
-    json: (text) => { const found = JSON.parse(text); if (typeof found !== "object" || !found || Array.isArray(found)) throw new Error("no object"); return found; },
+    json: (text) => { const found = JSON.parse(text, kept); if (typeof found !== "object" || !found || Array.isArray(found)) throw new Error("no object"); return found; },
   };
-  const WRONG = { json: "This is not a JSON object.", shares: "Write percentages between 0 and 100, such as 5,25,50." };
+  const WRONG = { json: "This is not a JSON object, or a number in it has too many digits for a page: use crl register then.", shares: "Write percentages between 0 and 100, such as 5,25,50." };
   function bodyOf(at) {
     const body = JSON.parse(at.dataset.body);
     for (const field of $$("[name]", at)) {

@@ -171,7 +171,7 @@ class Relay:
         except aiohttp.ClientError as error:
             if isinstance(error, aiohttp.ServerTimeoutError):
                 log.warning("the process of the dashboard did not answer for %g s", ANSWER_SECONDS)
-            raise Refusal(503, "The dashboard did not answer.", "reload the page", **_soon()) from None
+            raise _unanswered(with_command=bool(body)) from None
 
     async def _started(self) -> None:
         """Make sure that the process listens; refuse if it cannot be started."""
@@ -283,6 +283,16 @@ def _break_off(request: web.Request) -> None:
     """Close the connection of a request at once."""
     if request.transport is not None:
         request.transport.abort()
+
+
+def _unanswered(*, with_command: bool) -> Refusal:
+    if with_command:
+        return Refusal(
+            503,
+            "The dashboard did not answer, so it is not known whether the command arrived.",
+            "crl audit shows it if it did",
+        )
+    return Refusal(503, "The dashboard did not answer.", "reload the page", **_soon())
 
 
 def _stopping() -> Refusal:
