@@ -237,6 +237,16 @@ async def test_a_variant_is_registered_with_its_configuration_and_then_rolled_ou
     assert await browser.errors() == []
 
 
+async def test_a_button_whose_dialog_comes_a_moment_later_opens_it_then(browser: Chromium, served: Served) -> None:
+    """Dialogs are not replaced while one is open, but buttons are."""
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    await browser.click("[data-fold=rare] summary")
+    await browser.run("void document.getElementById('d-register').remove()")
+    await browser.click("main [data-open=d-register]")
+    await browser.wait("document.querySelector('dialog[open]')?.id === 'd-register'")
+    assert await browser.errors() == []
+
+
 async def test_a_configuration_is_sent_as_it_was_written_or_not_at_all(browser: Chromium, served: Served) -> None:
     """A browser would round large numbers without a word."""
     await enter(browser, served, f"/tasks/{ROLLED_BACK}")
