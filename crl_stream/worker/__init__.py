@@ -34,7 +34,8 @@ What a worker does besides processing records:
 What it reports:
 
     views/               the web views
-    dashboard_process    the process that serves the dashboard of a worker
+    dashboard_relay      passes the requests for the dashboard on to a process of its own
+    dashboard_process    that process
     counters             what the process has done since it started
     summaries            totals over its rows
     health               the problems that it has found

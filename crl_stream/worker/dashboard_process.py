@@ -1,10 +1,10 @@
 """The process that serves the dashboard of a worker, so that people who look take no time from the fold.
 
-    python -m crl_stream.worker.dashboard_process     # reads a ``Task`` from standard input, and prints its port
+    python -m crl_stream.worker.dashboard_process     # reads a ``Startup`` from standard input, and prints its port
 
-It listens on loopback, answers only requests that carry the secret of its worker (``relay``), and ends when its
-standard input ends, which happens however the worker ends.  Once it knows the fleet, its priority is low: on a busy
-machine, the fold comes first.
+It listens on loopback, answers only requests that carry the secret of its worker (``dashboard_relay``), and ends when
+its standard input ends, which happens however the worker ends.  Once it knows the fleet, its priority is low: on a
+busy machine, the fold comes first.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from aiohttp.typedefs import Middleware
 
 from crl_stream.dashboard.web.connections import log_garbage_in_one_line
 from crl_stream.dashboard.web.hub import Hub
-from crl_stream.dashboard.web.relay import HOST, PEER, SECRET, Task
 from crl_stream.dashboard.web.server import make_dashboard
+from crl_stream.worker.dashboard_relay import HOST, PEER, SECRET, Startup
 from crl_stream.worker.log_lines import set_up_logging
 
 NICENESS: Final = 10
@@ -36,13 +36,13 @@ def main() -> None:
     """Serve until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes; the worker ends this one
     size = int.from_bytes(sys.stdin.buffer.read(4), "big")
-    task: Task = pickle.loads(sys.stdin.buffer.read(size))  # noqa: S301 - it comes from the process that started this
+    told: Startup = pickle.loads(sys.stdin.buffer.read(size))  # noqa: S301 - it comes from the process that started this
     set_up_logging()
     log_garbage_in_one_line()
-    asyncio.run(_serve(task))
+    asyncio.run(_serve(told))
 
 
-async def _serve(task: Task) -> None:
+async def _serve(told: Startup) -> None:
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -52,8 +52,8 @@ async def _serve(task: Task) -> None:
             loop.call_soon_threadsafe(over.set)
 
     threading.Thread(target=wait_for_end, daemon=True).start()
-    app = web.Application(middlewares=[only_for(task.secret)])
-    dashboard = make_dashboard(task.settings, task.host, task.url)
+    app = web.Application(middlewares=[only_for(told.secret)])
+    dashboard = make_dashboard(told.settings, told.host, told.url)
     dashboard.add_to(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()

@@ -238,6 +238,37 @@ async def test_a_variant_is_registered_with_its_configuration_and_then_rolled_ou
     assert await browser.errors() == []
 
 
+async def test_a_button_whose_dialog_comes_a_moment_later_opens_it_then(browser: Chromium, served: Served) -> None:
+    """Dialogs are not replaced while one is open, but buttons are."""
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    await browser.click("[data-fold=rare] summary")
+    await browser.run("void document.getElementById('d-register').remove()")
+    await browser.click("main [data-open=d-register]")
+    await browser.wait("document.querySelector('dialog[open]')?.id === 'd-register'")
+    assert await browser.errors() == []
+
+
+async def test_a_configuration_is_sent_as_it_was_written_or_not_at_all(browser: Chromium, served: Served) -> None:
+    """A browser would round large numbers without a word."""
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    await browser.click("[data-fold=rare] summary")
+    await browser.click("main [data-open=d-register]")
+    await browser.fill("#d-register-variant_id", "   ")
+    await browser.click("#d-register [type=submit]")
+    await browser.wait("document.querySelector('#d-register .answer').innerText.includes('variant_id')")
+    await browser.fill("#d-register-variant_id", "seeded")
+    invalid = "!document.getElementById('d-register-configuration').validity.valid"
+    for rounded in ('{"seed": 12345678901234567890}', '{"seeds": [[-9007199254740993]]}', '{"most": 1e999}', "null"):
+        await browser.fill("#d-register-configuration", rounded)
+        await browser.click("#d-register [type=submit]")
+        assert await browser.run(invalid), rounded
+    await browser.fill("#d-register-configuration", '{"seed": 9007199254740991, "share": 0.1}')
+    await browser.click("#d-register [type=submit]")
+    await browser.wait("document.querySelector('#d-register .answer').innerText.startsWith('Applied:')")
+    [command] = served.orders
+    assert command.configuration == {"seed": 9_007_199_254_740_991, "share": 0.1}
+
+
 @pytest.mark.parametrize(
     ("key", "verb", "status"), [("a", "approve", "approved"), ("r", "reject", "rejected"), ("d", "defer", "deferred")]
 )

@@ -12,11 +12,11 @@ from yarl import URL
 
 from crl_stream.dashboard.web.doors import BASE
 from crl_stream.dashboard.web.hub import Hub, now_ms
-from crl_stream.dashboard.web.relay import Relay
 from crl_stream.dashboard.web.routes import Dashboard
 from crl_stream.dashboard.web.server import make_dashboard
 from crl_stream.settings import Settings, load_settings
 from crl_stream.worker.dashboard_process import only_for
+from crl_stream.worker.dashboard_relay import Relay
 from crl_stream.worker.views.gate import make_gate
 from dashboard.golden_topics import shared_golden_fleet
 

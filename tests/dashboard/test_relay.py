@@ -18,9 +18,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from crl_stream.dashboard.web import relay
 from crl_stream.dashboard.web.connections import keep_closing_idle
-from crl_stream.dashboard.web.relay import SECRET, Relay
+from crl_stream.worker import dashboard_relay as relay
+from crl_stream.worker.dashboard_relay import SECRET, Relay
 from dashboard.served import some_settings
 
 PATIENCE = 60.0
@@ -196,6 +196,18 @@ async def test_an_answer_that_breaks_off_in_the_process_breaks_off_for_the_viewe
 async def test_a_process_that_ends_before_it_answers_is_said_to_have_done_so(tmp_path: Path) -> None:
     async with working(tmp_path) as worker:
         assert await worker.get("/dashboard/nothing") == 503
+
+
+@pytest.mark.usefixtures("dying")
+async def test_if_the_process_ends_while_it_has_a_command_the_answer_says_that_nothing_is_known(tmp_path: Path) -> None:
+    async with (
+        working(tmp_path) as worker,
+        aiohttp.ClientSession() as session,
+        session.post(f"{worker.url}/dashboard/nothing", json={"command": "HoldAll"}) as answer,
+    ):
+        told = await answer.json()
+    assert (answer.status, told["hint"]) == (503, "crl audit shows it if it did")
+    assert "not known whether the command arrived" in told["error"]
 
 
 @pytest.mark.usefixtures("dying")

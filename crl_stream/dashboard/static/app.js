@@ -75,7 +75,7 @@
       setTimeout(done, 2000);
     });
   }, true);
-  let fetching = false, again = false, whole = false;
+  let fetching = false, again = false, whole = false, wanted = "";
   async function refresh(everything = false) {
     whole = whole || everything;
     if (fetching) { again = true; return; }
@@ -121,6 +121,7 @@
     const rows = $("#tasks-rows", fresh);
     if (all && rows && tasks) tasks.replace(JSON.parse(rows.textContent));
     tick(); proposals?.(); plotAll();
+    if (wanted && !openWanted()) wanted = "";
   }
   /* ---- the stream --------------------------------------------------------------------------------------------
      One EventSource. A beat comes every 5 s. "Late" after 10 s without anything, "Not live" after 30 s, when the connection
@@ -190,13 +191,18 @@
   /* ---- orders: every dialog shows the command that it sends, and waits for the monitor's answer ------------------------- */
   document.addEventListener("click", (event) => {
     const opener = event.target.closest("[data-open]");
-    if (opener) {
-      const dialog = document.getElementById(opener.dataset.open);
-      if (dialog) { reset(dialog); dialog.showModal(); }
-    }
+    wanted = opener?.dataset.open ?? "";
+    if (wanted && !openWanted()) refresh();
     const cancel = event.target.closest("dialog [value=cancel]");
     if (cancel) { event.preventDefault(); cancel.closest("dialog").close(); }
   });
+  /* Dialogs are not replaced while one is open, buttons are: the dialog of a new button can come a moment later. */
+  function openWanted() {
+    const dialog = document.getElementById(wanted);
+    if (!dialog || $("dialog[open]")) return false;
+    wanted = ""; reset(dialog); dialog.showModal();
+    return true;
+  }
   const form = (dialog) => $("form", dialog);
   function reset(dialog) {
     const answer = $("[data-answer]", dialog), send = $("[type=submit]", dialog);
@@ -223,12 +229,14 @@
     event.target.setCustomValidity?.("");
     write(at);
   });
+  // A browser would round such a number without a word, and the variant would get another configuration.
+  const kept = (_name, value) => { if (typeof value === "number" && (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value)))) throw new RangeError("rounded"); return value; };
   const MEANS = {
     number: Number, day: (text) => `${text}T00:00:00Z`, switch: () => true,
     shares: (text) => text.split(",").map((part) => Number(part.replace("%", "").trim()) / 100),
-    json: (text) => { const found = JSON.parse(text); if (typeof found !== "object" || !found || Array.isArray(found)) throw new Error("no object"); return found; },
+    json: (text) => { const found = JSON.parse(text, kept); if (typeof found !== "object" || !found || Array.isArray(found)) throw new Error("no object"); return found; },
   };
-  const WRONG = { json: "This is not a JSON object.", shares: "Write percentages between 0 and 100, such as 5,25,50." };
+  const WRONG = { json: "This is not a JSON object, or a number in it has too many digits for a page: use crl register then.", shares: "Write percentages between 0 and 100, such as 5,25,50." };
   function bodyOf(at) {
     const body = JSON.parse(at.dataset.body);
     for (const field of $$("[name]", at)) {

@@ -14,5 +14,4 @@ shared_pages  a page is rendered once for everybody who asks for it
 stream        server-sent events to open pages
 bodies        the body of a request
 server        serves it without a worker
-relay         passes a worker's requests on to a process of the dashboard's own
 """

@@ -17,13 +17,13 @@ from crl_stream.core.drills import DRILL_AGENT
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor.row import StandingOrder
 from crl_stream.core.policy import PolicySet
-from crl_stream.dashboard.web.relay import Relay
 from crl_stream.stages.inspection import drill_standing, fleet_hold, snapshot, standing_fleet, summary
 from crl_stream.stages.partition import decode_partition
 from crl_stream.stages.topology import MONITOR
 from crl_stream.wire.codec import encode
 from crl_stream.wire.drill_tasks import drill_tasks
 from crl_stream.wire.partitioner import partition_of
+from crl_stream.worker.dashboard_relay import Relay
 from crl_stream.worker.health import Health
 from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import pending_partitions, policy_of

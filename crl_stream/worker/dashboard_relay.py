@@ -54,8 +54,8 @@ SET_HERE: Final = frozenset(("host", "content-length", "content-encoding", SECRE
 """Headers that are not taken from the request; its body was decoded when it was read."""
 
 
-class Task(NamedTuple):
-    """What the process needs to know."""
+class Startup(NamedTuple):
+    """What the process is told when it starts."""
 
     settings: Settings
     host: str
@@ -75,7 +75,7 @@ class Relay:
         make_rules(settings, host, ())
         self.secret = secrets.token_urlsafe(32)
         """What tells the process that a request comes from here."""
-        self._task = Task(settings, host, url, self.secret)
+        self._startup = Startup(settings, host, url, self.secret)
         self._starting = asyncio.Lock()
         self.process: asyncio.subprocess.Process | None = None
         self.port = 0
@@ -171,7 +171,7 @@ class Relay:
         except aiohttp.ClientError as error:
             if isinstance(error, aiohttp.ServerTimeoutError):
                 log.warning("the process of the dashboard did not answer for %g s", ANSWER_SECONDS)
-            raise Refusal(503, "The dashboard did not answer.", "reload the page", **_soon()) from None
+            raise _unanswered(with_command=bool(body)) from None
 
     async def _started(self) -> None:
         """Make sure that the process listens; refuse if it cannot be started."""
@@ -185,7 +185,7 @@ class Relay:
                     "the process of the dashboard ended with code %s; starting another", self.process.returncode
                 )
             self._open_session()
-            self._birth = asyncio.create_task(_start(self._task))
+            self._birth = asyncio.create_task(_start(self._startup))
             try:
                 self.process, self.port = await self._birth
             except asyncio.CancelledError:
@@ -231,14 +231,14 @@ class Relay:
             await _kill(process)
 
 
-async def _start(task: Task) -> tuple[asyncio.subprocess.Process, int]:
+async def _start(startup: Startup) -> tuple[asyncio.subprocess.Process, int]:
     """Start the process and return the port on which it listens."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", MODULE, stdin=pipe, stdout=pipe)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        order = pickle.dumps(task)
+        order = pickle.dumps(startup)
         process.stdin.write(len(order).to_bytes(4, "big") + order)
         async with asyncio.timeout(START_SECONDS):
             await process.stdin.drain()
@@ -283,6 +283,16 @@ def _break_off(request: web.Request) -> None:
     """Close the connection of a request at once."""
     if request.transport is not None:
         request.transport.abort()
+
+
+def _unanswered(*, with_command: bool) -> Refusal:
+    if with_command:
+        return Refusal(
+            503,
+            "The dashboard did not answer, so it is not known whether the command arrived.",
+            "crl audit shows it if it did",
+        )
+    return Refusal(503, "The dashboard did not answer.", "reload the page", **_soon())
 
 
 def _stopping() -> Refusal:
