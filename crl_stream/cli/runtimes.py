@@ -10,6 +10,7 @@ import typer
 
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show, show_json, show_table
+from crl_stream.core.counts import counted
 from crl_stream.core.drills import is_drill
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import AdoptionSnapshot, Receipt, RuntimeBehind, TaskSnapshot
@@ -67,7 +68,7 @@ def runtimes(
     for standing in found:
         if key is not None or standing.behind:
             since = f" since {standing.since}" if standing.since else ""
-            moved = f"{standing.current} of {standing.runtimes} runtimes have moved"
+            moved = f"{standing.current} of {counted(standing.runtimes, 'runtime has', 'runtimes have')} moved"
             show(f"{standing.task}: {standing.active_variant}, epoch {standing.epoch}{since}; {moved}")
             if standing.adoption is not None:
                 show(f"  of those at work before the change: {followed(msgspec.to_builtins(standing.adoption))}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from crl_stream.cli.layout import wrap
+from crl_stream.core.counts import counted
 from crl_stream.core.instant import readable
 from crl_stream.explaining.why_not import Answer, Condition, WhyNot, details_of, is_in_play, is_near, words_of
 from crl_stream.visible import visible
@@ -19,7 +20,7 @@ def page(found: WhyNot, *, every: bool = False) -> str:
     lines = [*_wrapped(found.sentence, ""), ""]
     lines += _wrapped(f"{task}: {found.active_variant or 'nothing'} is active, epoch {found.epoch}", "")
     as_of = f"crl.invocations {found.as_of.partition}:{found.as_of.offset}, {found.timestamp}"
-    lines += _wrapped(f"{found.n_outcomes} outcomes, as of {as_of}", "  ")
+    lines += _wrapped(f"{counted(found.n_outcomes, 'outcome')}, as of {as_of}", "  ")
     lines += _wrapped(_policy(found), "  ")
     if found.behind:
         words = "1 record" if found.behind == 1 else f"up to {found.behind:,} records"

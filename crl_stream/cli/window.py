@@ -12,6 +12,7 @@ from crl_stream.cli.orders import Task
 from crl_stream.cli.scorecards import task_scorecard
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show, show_json, show_table
+from crl_stream.core.counts import counted
 from crl_stream.errors import NotFound
 from crl_stream.worker_views import ask, task_path
 
@@ -35,7 +36,7 @@ def window(
         show_json(found | {"variants": variants})
         return
     active = found["active_variant"] or "nothing"
-    show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
+    show(f"{task}: {active} is active, epoch {found['epoch']}, {counted(found['n_outcomes'], 'outcome')}")
     lines = (standing_orders, verification, common_cause, rollout, task_scorecard, task_adoption, judges)
     for words in (line for about in lines for line in about(found)):
         show(words)
@@ -90,14 +91,14 @@ def guardrails(variant: dict[str, Any]) -> Iterator[str]:
             continue
         against = "no baseline yet" if level["baseline"] is None else f"baseline {level['baseline']:.4g}"
         alert = "; an alert is open" if level["broken"] else ""
-        yield f"{name} {level['recent']:.4g} over the last {level['outcomes']} outcomes, {against}{alert}"
+        yield f"{name} {level['recent']:.4g} over the last {counted(level['outcomes'], 'outcome')}, {against}{alert}"
 
 
 def verification(found: dict[str, Any]) -> Iterator[str]:
     """Return a line about the latest rollback while it may still be taken back."""
     running = found.get("verification")
     if running is not None:
-        so_far = f"{running['outcomes']} of {running['outcomes_needed']} outcomes"
+        so_far = f"{running['outcomes']} of {counted(running['outcomes_needed'], 'outcome')}"
         yield (
             f"{running['rollback_id']} is being verified: {so_far}; "
             f"it is taken back to {running['left_variant']} if they are worse"

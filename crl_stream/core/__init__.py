@@ -21,6 +21,7 @@ Read in this order:
 Shared by the modules above:
 
     folder             loads the folders that hold one file per detector, rule, channel or exploration policy
+    counts             the noun that goes with a number
     packing            rows as MessagePack
     version            the version of the engine, which facts carry
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from crl_stream.core import messages as m
+from crl_stream.core.counts import counted
 from crl_stream.core.reach import last_time_words, touches_words
 from crl_stream.proposals.page import stands
 from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD
@@ -58,7 +59,7 @@ def wrongs(task: dict[str, Any]) -> list[str]:
     if rollout is not None and rollout["variant_id"] in task["degraded"]:
         words.append(f"{rollout['variant_id']} DEGRADED in its rollout")
     if _never_succeeds(task):
-        words.append(f"no success in {task['judged']} outcomes")
+        words.append(f"no success in {counted(task['judged'], 'outcome')}")
     if task.get("common_cause"):
         words.append(f"{task['common_cause']} is failing")
     if task["held"]:

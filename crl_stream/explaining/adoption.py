@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from crl_stream.core.counts import counted
+
 _NAMED: Final = 3
 """How many stuck runtimes are named; ``crl runtimes`` lists all."""
 
@@ -14,7 +16,7 @@ def followed(adoption: Mapping[str, Any]) -> str:
 
     ``adoption`` is that of a snapshot, or the fact as built-in types.
     """
-    words = f"{adoption['moved']} of {adoption['expected']} runtimes moved"
+    words = f"{adoption['moved']} of {counted(adoption['expected'], 'runtime')} moved"
     number, late = adoption["median_invocations"], adoption["median_milliseconds"]
     if number is not None and late is not None:
         words += f", median {number:g} invocation{'' if number == 1 else 's'} and {late / 1_000:.3g} s"

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from crl_stream.core import messages as m
+from crl_stream.core.counts import counted
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.core.policy import Policy
 from crl_stream.core.reach import last_time_words, touches_words
@@ -158,7 +159,7 @@ def _reason(message: Any) -> str:
         case m.CommandResult():
             return message.detail
         case m.Adoption():
-            return f"{message.moved} of {message.expected} runtimes moved"
+            return f"{message.moved} of {counted(message.expected, 'runtime')} moved"
         case m.Receipt() | m.TagCondition():
             return ""
         case _:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.core import messages as m
+from crl_stream.core.counts import noun
 from crl_stream.explaining.adoption import followed
 from crl_stream.explaining.documents import Step
 from crl_stream.explaining.fates import Event, Fates
@@ -64,7 +65,9 @@ def _told(message: Any) -> tuple[str, str, str]:
             why = message.history[-1].reason if message.history else message.reasoning
             return message.status, f"{message.proposal_type} {message.target_variant}: {why}", _reviewer(message)
         case m.Receipt():
-            words = f"{message.runtime_id} uses {message.variant_id} since {message.late_invocations} late invocations"
+            n = message.late_invocations
+            late = f", after {n} late {noun(n, 'invocation')}" if n else ", with its next invocation"
+            words = f"{message.runtime_id} uses {message.variant_id}{late}"
             return "moved", words, message.runtime_id
         case m.TagCondition():
             return message.state, f"{message.variant_id}: {message.tag}", MONITOR

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from crl_stream.core.counts import counted
 from crl_stream.core.messages import DegradationAlert, Invocation, RollbackEvent
 from crl_stream.core.messages.parts import BaselineSource, Judged
 from crl_stream.core.monitor.detectors import DETECTORS
@@ -68,7 +69,7 @@ def _guardrail_limit(name: str, policy: Policy) -> float | None:
 def baseline_of(judged: Judged) -> Baseline:
     """Return what the outcomes were compared with."""
     whose = f"{judged.baseline_variant}: " if judged.baseline_variant else ""
-    words = f"{judged.baseline_n} outcomes of {whose}{_SOURCES[judged.baseline_source]}"
+    words = f"{counted(judged.baseline_n, 'outcome')} of {whose}{_SOURCES[judged.baseline_source]}"
     return Baseline(n=judged.baseline_n, source=judged.baseline_source, variant_id=judged.baseline_variant, words=words)
 
 

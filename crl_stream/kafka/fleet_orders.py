@@ -71,7 +71,7 @@ def done_word(command: m.FleetCommand) -> str:
     """Return what a command has done once it is applied, as the partitions' results begin."""
     if isinstance(command, m.ResumeAll):
         return "resumed"
-    return "held" if command.stops == "all" else "promotions stopped"
+    return "promotions stopped" if command.stops == "promotions" else "held"
 
 
 def _did(command: m.FleetCommand, result: m.CommandResult) -> bool:
@@ -83,7 +83,7 @@ def line_of(command: m.FleetCommand) -> str:
     """Return the command line that sends a command, without hours and reason."""
     if isinstance(command, m.ResumeAll):
         return "crl resume --all"
-    return "crl hold --all" if command.stops == "all" else "crl hold --all --promotions-only"
+    return "crl hold --all --promotions-only" if command.stops == "promotions" else "crl hold --all"
 
 
 def answer_trouble(command: m.FleetCommand, answer: FleetAnswer, timeout: float) -> CrlError | None:

@@ -87,7 +87,9 @@ def _notice_of(message: Any) -> Notice:
         return Notice(message.rollback_id, message.timestamp, "rollback", "critical", subject, text, False, data)
     subject, resolved = f"{task} {message.variant_id}", message.state == "recovered"
     severity: Severity = "info" if resolved else "critical" if message.active else "warning"
-    text = one_line(f"{subject}: {message.state}: {message.reason}")
+    text = f"{subject}: {message.state}: {message.reason}"
+    # This fact has no figures: what is done about it follows as a rollback or an alert of its own, which has them.
+    text = one_line(text if resolved else f"{text}; it changes nothing itself; what it touches: crl status")
     return Notice(message.alert_id, message.timestamp, "degradation", severity, subject, text, resolved, data)
 
 

@@ -15,6 +15,7 @@ import msgspec
 from crl_stream.core import messages as m
 from crl_stream.core.ids import fact_id
 from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.messages.parts import STOPS, Stops
 from crl_stream.core.monitor.row import RowMarks, StandingOrder, TaskRow, row_marks
 from crl_stream.core.monitor.standing_orders import stops_all
 from crl_stream.core.version import ENGINE_VERSION
@@ -74,7 +75,15 @@ def refusal(state: PartitionRow, command: m.FleetCommand, now: int) -> str | Non
 def hold_of(command: m.HoldAll, now: int, default_hours: float) -> StandingOrder:
     """Return the hold that ``command`` requests, starting at ``now`` (milliseconds)."""
     hours = default_hours if command.hours is None else command.hours
-    return StandingOrder(command.actor, command.reason, now, until=now + round(hours * _HOUR), stops=command.stops)
+    stops: Stops = "promotions" if command.stops == "promotions" else "all"
+    return StandingOrder(command.actor, command.reason, now, until=now + round(hours * _HOUR), stops=stops)
+
+
+def not_known(command: m.HoldAll) -> str:
+    """Return that everything stops because this version does not know what the command wants to stop; else empty."""
+    if command.stops in STOPS:
+        return ""
+    return f"; this version does not know how to stop only {command.stops!r}, so everything stops"
 
 
 def is_home(partition: int, partitions: int) -> bool:

@@ -396,8 +396,10 @@ class _Fold(Fold[_Task]):
             hold = fleet.hold_of(command, now, self.policies.default.operations.hold_hours)
             done = "held" if stops_all(hold) else "promotions stopped"
             done, action = f"{done} until {to_text(hold.until or 0)}", fleet.words_of(hold)
+            unknown = fleet.not_known(command)
+            action += unknown
         else:
-            hold, done = None, "resumed"
+            hold, done, unknown = None, "resumed", ""
             action = f"resumed by {command.actor}: {command.reason or 'no reason given'}"
         self._set_hold(hold)
         tasks, unread = self._show_fleet(record)
@@ -405,6 +407,7 @@ class _Fold(Fold[_Task]):
         if unread:
             whose = "its" if unread == 1 else "their"
             done += f"; {unread} could not be read and will be published with {whose} next record"
+        done += unknown
         said = result_in_partition(command, self.partition, record, state, "applied", done, tasks)
         self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
         self._tell_fleet(record, action, command.command_id, resolved=hold is None)

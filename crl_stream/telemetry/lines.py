@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.core import messages as m
+from crl_stream.core.reach import last_time_words
 
 ROLLBACK_BYTES: Final = 1_024
 """Maximum length of a line of ``rollback_events.jsonl`` in bytes, including the line feed."""
@@ -43,6 +44,7 @@ def rollback_line(event: m.RollbackEvent) -> bytes:
         "enforced": event.enforced,
         "cause_id": event.cause_id,
         "undo_command": event.undo_command,
+        **_reach(event),
         "position": {"partition": event.position.partition, "offset": event.position.offset},
         "policy_hash": event.policy_hash,
         "engine_version": event.engine_version,
@@ -75,6 +77,8 @@ def proposal_line(proposal: m.Proposal) -> bytes:
         "target_variant": proposal.target_variant,
         "expires_at": proposal.expires_at,
         "change": msgspec.to_builtins(proposal.change),
+        "undo_command": proposal.undo_command,
+        **_reach(proposal),
         "position": {"partition": proposal.position.partition, "offset": proposal.position.offset},
         "engine_version": proposal.engine_version,
     }
@@ -82,6 +86,17 @@ def proposal_line(proposal: m.Proposal) -> bytes:
         evidence = {} if filing.evidence is None else msgspec.to_builtins(filing.evidence)
         fields |= {"source": filing.source, "filed_by": filing.actor, "evidence": evidence}
     return _fit(fields, PROPOSAL_BYTES, _PROPOSAL_STEPS)
+
+
+def _reach(message: m.RollbackEvent | m.Proposal) -> Fields:
+    """Return what a message touches, and what happened last time in words; null if its engine did not say it.
+
+    The words are a third as long as the object on the topic, so that a usual line need not be shortened.
+    """
+    return {
+        "touches": None if message.touches is None else msgspec.to_builtins(message.touches),
+        "last_time": last_time_words(message.last_time) or None,
+    }
 
 
 def proposal_event_id(proposal: m.Proposal) -> str:
@@ -171,7 +186,8 @@ def _change_in_short(fields: Fields) -> None:
 
 _ROLLBACK_STEPS: Final[tuple[_Step, ...]] = (
     _without("policy_hash", "engine_version"),
-    _without("undo_command"),
+    _without("last_time"),
+    _without("touches", "undo_command"),
     _first_figures("degradation_metrics", 4),
     _texts(120, "reason"),
     _without("position"),
@@ -186,7 +202,8 @@ _PROPOSAL_STEPS: Final[tuple[_Step, ...]] = (
     _modifications(4, 100),
     _texts(160, "reasoning", "status_reason", "actor", "filed_by"),
     _modifications(2, 60),
-    _without("engine_version", "position", "evidence"),
+    _without("engine_version", "position", "evidence", "last_time"),
+    _without("touches", "undo_command"),
     _modifications(0, 0),
     _texts(60, "reasoning", "status_reason", "actor", "filed_by", "source"),
     _without("change"),

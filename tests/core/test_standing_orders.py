@@ -220,7 +220,7 @@ def test_an_undo_closes_no_alert_where_the_rollback_itself_was_told() -> None:
         (None, 33, "for 3 outcomes"),
         (None, 30, "for 0 outcomes"),
         (None, 29, "for 0 outcomes"),
-        (NOON, 31, "until 2025-11-19T14:30:00.000Z and for 1 outcomes"),
+        (NOON, 31, "until 2025-11-19T14:30:00.000Z and for 1 outcome"),
         (NOON, 30, "until 2025-11-19T14:30:00.000Z"),
     ],
 )

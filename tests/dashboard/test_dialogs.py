@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser.fleets import NOW, held_fleet, story
+from browser.fleets import NOW, failing_provider, held_fleet, story
 from msgspec.structs import replace
 from typer.main import get_command
 
@@ -18,7 +18,7 @@ from crl_stream.core.reach import touched, touches_words
 from crl_stream.core.way_back import NOT_UNDONE
 from crl_stream.dashboard import pages
 from crl_stream.dashboard.fleet import Fleet
-from crl_stream.dashboard.pages.frame import Scene
+from crl_stream.dashboard.pages.frame import Scene, incidents
 from crl_stream.dashboard.pages.orders import Order, steer_rollout
 from crl_stream.dashboard.web.orders import KINDS
 from dashboard.golden_topics import shared_golden_fleet
@@ -119,3 +119,19 @@ def test_the_dialog_shows_both_sentences_and_the_script_finds_the_one_that_names
     assert touched(touches_words(fleet.tasks[key].touches)) in page
     sentence = f"To take it back: crl register {key} VARIANT"
     assert f'<span data-names="{sentence}">{sentence}</span>' in page
+
+
+def test_one_cause_of_several_tasks_says_what_they_touch_together_or_that_it_is_not_known() -> None:
+    fleet = failing_provider()
+    [incident] = incidents(fleet, NOW)
+    tasks = [fleet.tasks[key] for key in incident.tasks]
+    outcomes = sum(task.touches.outcomes_an_hour or 0 for task in tasks if task.touches is not None)
+    assert incident.touches.startswith(f"It touches {len(tasks)} tasks, ")
+    assert f"about {outcomes:,} outcomes an hour." in incident.touches
+    assert incident.touches in pages.fleet_page(fleet, VIEWER, NOW)
+    silent = Fleet()
+    for task in tasks:
+        silent.hear(replace(task, touches=None))
+    assert incidents(silent, NOW)[0].touches == (
+        f"It touches {len(tasks)} tasks; how many runtimes and outcomes is not known."
+    )

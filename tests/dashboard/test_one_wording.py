@@ -30,7 +30,7 @@ from crl_stream.notifiers.notice import MAX_TEXT, notice_of
 from crl_stream.proposals.digest import brief as lines_of
 from crl_stream.proposals.page import page as proposal_page
 from crl_stream.wire.topics import ALERTS, PROPOSALS, ROLLBACKS
-from dashboard.golden_topics import golden_fleet
+from dashboard.golden_topics import golden_fleet, golden_records
 
 VIEWER = pages.Viewer(actor="web:ada", may_act=True, csrf="c", environment="production")
 TOUCHES = m.Touches(runtimes=4, outcomes_an_hour=1_250)
@@ -212,3 +212,22 @@ def test_every_rollback_and_proposal_of_the_golden_hour_says_what_it_touches_and
         assert touches_words(proposal.touches), proposal.proposal_id
         assert proposal.undo_command, proposal.proposal_id
     assert any(event.last_time for event in fleet().rollbacks.values())
+
+
+def test_every_notice_of_the_golden_hour_says_what_it_touches_or_where_that_is_shown() -> None:
+    """An alert that is over touches nothing more; one of an engine that fell silent about it has no figures."""
+    seen: set[str] = set()
+    for records in golden_records().values():
+        for told in records:
+            message = told.message
+            if isinstance(message, m.Alert) and not message.resolved and message.touches is not None:
+                assert f"; touches {touches_words(message.touches)}" in notice_of(message).text
+                seen.add("alert")
+            elif isinstance(message, m.DegradationAlert) and message.state == "degraded":
+                assert notice_of(message).text.endswith("what it touches: crl status")
+                seen.add("degradation")
+            elif isinstance(message, m.RollbackEvent):
+                assert f"; touches {touches_words(message.touches)}" in notice_of(message).text
+                assert not message.enforced or f"undo: {message.undo_command}" in notice_of(message).text
+                seen.add("rollback")
+    assert seen >= {"alert", "degradation", "rollback"}

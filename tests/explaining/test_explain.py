@@ -192,7 +192,7 @@ def test_runtimes_that_follow_are_listed_until_a_fact_sums_them_up() -> None:
     driver.pipe(an_invocation("default", runtime_id="host-1", active_epoch=event.epoch))
     since = explained(driver, event.rollback_id).since
     assert [step.what for step in since] == ["adopted"]
-    assert "1 of 1 runtimes moved" in since[0].words
+    assert "1 of 1 runtime moved" in since[0].words
 
 
 def test_a_runtime_that_moves_after_it_was_called_stuck_is_added_to_the_story() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from builders import AGENT, a_collapse, a_command, a_policy, an_invocation, invocations
+from builders import AGENT, TASK, a_collapse, a_command, a_policy, an_invocation, invocations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,8 @@ from crl_stream.stages.driver import Crash, TopologyDriver
 from crl_stream.stages.inspection import summary
 from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.wire import topics
-from crl_stream.wire.codec import encode
+from crl_stream.wire.codec import decode, encode
+from crl_stream.wire.topics import FLEET_KEY
 from stages.oracle import assert_exact
 
 HOUR = 3_600_000
@@ -361,3 +363,48 @@ def driver_message(topic: str, record: Any) -> Any:
     decoded = decode(topic, record.value, record.key)
     assert isinstance(decoded, Decoded)
     return decoded.message
+
+
+def a_hold_from_another_version(**stops: str) -> bytes:
+    """Return the bytes of a command, as a producer wrote it that does not know ``stops``, or knows more values."""
+    fields = json.loads(encode(a_command(m.HoldAll, actor="ada", reason="incident 42", hours=2)))
+    fields.pop("stops", None)
+    return json.dumps(fields | stops).encode()
+
+
+def order_as_bytes(driver: TopologyDriver, value: bytes) -> None:
+    """Write a command for the fleet as its producer wrote it; the monitor decodes it."""
+    for partition in range(driver.partitions):
+        driver.append(topics.COMMANDS, value, FLEET_KEY, partition=partition)
+
+
+def test_a_hold_of_an_older_producer_without_stops_stops_everything() -> None:
+    decoded = decode(topics.COMMANDS, a_hold_from_another_version(), FLEET_KEY)
+    assert decoded.message.stops == "all"  # type: ignore[union-attr]
+    story, driver = a_collapse(), TopologyDriver()
+    driver.pipe_each(story[:-12])
+    order_as_bytes(driver, a_hold_from_another_version())
+    driver.pipe_each(story[-12:])
+    assert driver.read(topics.ROLLBACKS) == [], "not even a rollback"
+    [result] = results(driver, "HoldAll")[:1]
+    assert result.outcome == "applied" and result.detail.startswith("held until ")
+    assert "this version" not in result.detail
+    assert_exact(driver)
+
+
+@pytest.mark.parametrize("value", ["rollouts", "Promotions", "\u202e<script>"])
+def test_a_hold_of_a_newer_producer_that_is_not_understood_stops_everything_and_says_so(value: str) -> None:
+    decoded = decode(topics.COMMANDS, a_hold_from_another_version(stops=value), FLEET_KEY)
+    assert decoded.message.stops == value  # type: ignore[union-attr]
+    story, driver = a_collapse(), TopologyDriver()
+    driver.pipe_each(story[:-12])
+    order_as_bytes(driver, a_hold_from_another_version(stops=value))
+    driver.pipe_each(story[-12:])
+    assert driver.read(topics.ROLLBACKS) == [], "not even a rollback"
+    said = f"this version does not know how to stop only {value!r}, so everything stops"
+    assert all(one.detail.endswith(said) and one.detail.startswith("held until ") for one in results(driver, "HoldAll"))
+    [opened] = hold_alerts(driver)
+    assert said in opened.text
+    [snapshot] = [driver.snapshot(AGENT, TASK)]
+    assert snapshot.fleet_held is not None and snapshot.fleet_held.stops == "all", "readers see only known values"
+    assert_exact(driver)

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from crl_stream.core import messages as m
+from crl_stream.core.reach import last_time_words
 from crl_stream.telemetry.lines import (
     PROPOSAL_BYTES,
     ROLLBACK_BYTES,
@@ -138,3 +141,20 @@ def test_a_long_text_is_cut_where_one_sees_it_and_as_little_as_needed(text: str)
     reasoning = json.loads(proposal_line(a_proposal(reasoning=text)))["reasoning"]
     assert reasoning.endswith("…") and text.startswith(reasoning[:-1])
     assert 390 <= len(json.dumps(reasoning, ensure_ascii=False).encode()) <= 402
+
+
+def test_both_kinds_of_lines_say_what_is_touched_what_happened_last_time_and_how_to_undo_it() -> None:
+    touches = m.Touches(runtimes=4, outcomes_an_hour=1_200)
+    last = m.LastTime(
+        change="rollback", timestamp="2025-11-18T14:30:00Z", from_variant="v2", to_variant="v1", id="rb-0"
+    )
+    said = {"touches": {"tasks": 1, "runtimes": 4, "outcomes_an_hour": 1_200}, "last_time": last_time_words(last)}
+    for line, message in ((rollback_line, a_rollback()), (proposal_line, a_proposal())):
+        told = json.loads(
+            line(replace(message, touches=touches, last_time=last, undo_command="crl undo a/b --epoch 3"))
+        )  # type: ignore[arg-type]
+        assert {name: told[name] for name in said} == said
+        assert told["undo_command"] == "crl undo a/b --epoch 3"
+        assert "shortened" not in told, "a usual line is complete"
+        silent = json.loads(line(replace(message, touches=None, last_time=None)))  # type: ignore[arg-type]
+        assert (silent["touches"], silent["last_time"]) == (None, None)

@@ -20,7 +20,6 @@ from crl_stream.core.messages.parts import (
     ProposalType,
     SchemaVersion,
     ShortText,
-    Stops,
     Timestamp,
 )
 from crl_stream.core.policy import AtLeastOne, Hours, PolicySet, Share
@@ -236,8 +235,12 @@ class HoldAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
 
     hours: Hours | None = None
     """Hours that the hold lasts; default: ``operations.hold_hours`` of the default policy."""
-    stops: Stops = "all"
-    """What stops: ``all``, rollbacks too; or only ``promotions``, so that a rollback still protects each task."""
+    stops: Annotated[str, msgspec.Meta(min_length=1, max_length=40)] = "all"
+    """What stops: ``all``, rollbacks too; or only ``promotions``, so that a rollback still protects each task.
+
+    Older producers do not send it: everything stops.  A worker that does not know the value stops everything,
+    and says so in its result and in the alert.
+    """
 
 
 class ResumeAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):

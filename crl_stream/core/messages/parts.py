@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
@@ -42,6 +42,7 @@ Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 VerdictKind = Literal["HEALTHY", "DEGRADED", "INCONCLUSIVE"]
 Stops = Literal["all", "promotions"]
+STOPS: Final = frozenset(get_args(Stops))
 DecisionKind = Literal["auto_apply", "human_approval", "no_action"]
 ActivationCause = Literal[
     "first_seen",

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from crl_stream.core.counts import counted
 from crl_stream.core.messages.parts import BenefitFinding
 from crl_stream.core.monitor.baseline import less, lifetime_of, meanwhile
 from crl_stream.core.monitor.changes import Benefited
@@ -104,7 +105,7 @@ def _finding(prediction: Prediction, name: str, seen: Promise, before: Promise) 
     if seen.n < FEWEST:
         return "open", f"{name} had only {outcomes} since it replaced {old}, and {FEWEST} are needed"
     if before.n < FEWEST:
-        return "open", f"{old} had only {before.n} outcomes to compare with, and {FEWEST} are needed"
+        return "open", f"{old} had only {counted(before.n, 'outcome')} to compare with, and {FEWEST} are needed"
     gains = [
         gain(one / MICRO / seen.n, seen.n, other / MICRO / before.n, before.n)
         for one, other in zip(seen[1:], before[1:], strict=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from crl_stream.core import messages as m
+from crl_stream.core.counts import counted
 from crl_stream.core.ids import name_digest
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.monitor import facts
@@ -197,11 +198,11 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
             apply(turn, [Held(order)])
         fleet = turn.at.fleet
         more = "" if fleet is None else f"; {words_of_fleet(fleet, 'also')} {span_of(fleet, row)}"
-        held = f"; no automatic changes for {hold} outcomes" if hold else _unprotected(turn)
+        held = f"; no automatic changes for {counted(hold, 'outcome')}" if hold else _unprotected(turn)
         return f"{done}{held}{more if hold else ''}"
     if hold:
         apply(turn, [HoldProlonged(row.n + hold)])
-        return f"{done}; still held by {row.held.actor}, for at least {hold} outcomes"
+        return f"{done}; still held by {row.held.actor}, for at least {counted(hold, 'outcome')}"
     return f"{done}{_unprotected(turn)}"
 
 
@@ -268,7 +269,7 @@ def _hold(turn: Turn, command: m.HoldTask) -> str:
     if before is not None and before.until_n is not None:
         apply(turn, [HoldProlonged(before.until_n)])
         if (left := before.until_n - row.n) > 0:
-            text += f", and for the {left} outcomes left of the hold after an undo"
+            text += f", and for the {counted(left, 'outcome')} left of the hold after an undo"
     if (fleet := turn.at.fleet) is not None:
         text += f"; {words_of_fleet(fleet, 'also')} {span_of(fleet, row)}"
     return f"{text}; no automatic changes, but alerts continue"
@@ -361,15 +362,17 @@ def _accept(turn: Turn, command: m.AcceptLevel) -> str:
             "degradation.lookback_window or lower degradation.min_baseline"
         )
     if not variant.judged.successes:
-        raise Refused(f"{variant_id} has no success in {variant.judged.n} outcomes, so there is no level to accept")
+        raise Refused(
+            f"{variant_id} has no success in {counted(variant.judged.n, 'outcome')}, so there is no level to accept"
+        )
     if variant.judged.n < rules.min_baseline:
         raise Refused(
-            f"{variant_id} has {variant.judged.n} outcomes since its last activation, and a baseline needs "
+            f"{variant_id} has {counted(variant.judged.n, 'outcome')} since its last activation, and a baseline needs "
             f"{rules.min_baseline}; try again later"
         )
     level = promise_of(variant.judged)
     apply(turn, [LevelAccepted(variant, command.actor)])
-    return f"{variant_id} is now compared with its last {level.n} outcomes: {describe(level)}"
+    return f"{variant_id} is now compared with its last {counted(level.n, 'outcome')}: {describe(level)}"
 
 
 def _refuse_second(turn: Turn, proposal_id: str) -> None:

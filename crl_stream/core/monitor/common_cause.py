@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from crl_stream.core.counts import counted, noun
 from crl_stream.core.monitor.baseline import less, lifetime_of
 from crl_stream.core.monitor.changes import (
     Change,
@@ -80,7 +81,7 @@ def follow(turn: Turn, variant: Variant) -> Sequence[Change]:
     if incident is None or not covers(incident, variant) or not is_back(variant, incident):
         return _NOTHING
     lately = promise_of(latest(variant, incident))
-    why = f"{variant.variant_id} recovered: {describe(lately)} in its last {lately.n} outcomes"
+    why = f"{variant.variant_id} recovered: {describe(lately)} in its last {counted(lately.n, 'outcome')}"
     return [end_of(turn, incident, why)]
 
 
@@ -94,11 +95,18 @@ def overdue(turn: Turn, *, ticks: bool = False) -> Sequence[Change]:
     if incident is None:
         return _NOTHING
     if row.n >= incident.until_n:
-        why = f"no recovery within {row.n - incident.since_n} outcomes; protection acts again"
+        why = f"no recovery within {counted(row.n - incident.since_n, 'outcome')}; protection acts again"
         return [end_of(turn, incident, why, stays=ticks)]
     if row.time >= incident.until:
         hours = (incident.until - incident.since) / _HOUR
-        return [end_of(turn, incident, f"no recovery within {hours:g} hours; protection acts again", stays=ticks)]
+        return [
+            end_of(
+                turn,
+                incident,
+                f"no recovery within {hours:g} {noun(hours, 'hour')}; protection acts again",
+                stays=ticks,
+            )
+        ]
     return _NOTHING
 
 

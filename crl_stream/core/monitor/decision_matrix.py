@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from crl_stream.core.counts import counted
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages.parts import DecisionKind
 from crl_stream.core.monitor.baseline import lifetime_of
@@ -86,7 +87,7 @@ def reasoning(variant: Variant, *, active: bool, policy: Policy) -> str:
         if variant.quarantined:
             return f"Quarantined after a rollback: {words}"
         if recently_degraded(variant, policy):
-            return f"Recent degradation {n - variant.degraded_at} outcomes ago: {words}"
+            return f"Recent degradation {counted(n - variant.degraded_at, 'outcome')} ago: {words}"
         return f"High confidence: {words}"
     if n < human.min_samples:
         return f"Insufficient samples: n_visits {n} < {human.min_samples}"
@@ -115,7 +116,7 @@ def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) ->
     """
     order = barred(row, policy, fleet)
     if order is None and (left := cooldown_left(row, policy)):
-        return f"cooling down: {left} outcomes left"
+        return f"cooling down: {counted(left, 'outcome')} left"
     if order is None and (found := contradicted(row, rules_of(policy))) is not None:
         return f"one runtime against the others: {found.words}"
     return order
@@ -168,7 +169,7 @@ def span_of(order: StandingOrder, row: TaskRow) -> str:
     if order.until is not None:
         ends.append(f"until {to_text(order.until)}")
     if order.until_n is not None and (order.until is None or row.n < order.until_n):
-        ends.append(f"for {max(0, order.until_n - row.n)} outcomes")
+        ends.append(f"for {counted(max(0, order.until_n - row.n), 'outcome')}")
     return " and ".join(ends) if ends else "until it is released"
 
 
@@ -237,9 +238,10 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
     auto, active = policy.auto_apply, row.variants[row.active]
     since, needed = since_active(variant), auto.min_outcomes_since_active
     if since < needed:
-        return f"{since} outcomes since it was last active, {needed} needed"
+        return f"{counted(since, 'outcome')} since it was last active, {needed} needed"
     if not may_try_again(variant):
-        return f"its rollout ended at {variant.declined} outcomes; it may be promoted again at {2 * variant.declined}"
+        ended = counted(variant.declined, "outcome")
+        return f"its rollout ended at {ended}; it may be promoted again at {2 * variant.declined}"
     leads = (("Q-value", lead_in_q(variant, active)), ("mean reward", lead_in_reward(variant, active)))
     for name, lead in leads:
         if lead < auto.min_lead:

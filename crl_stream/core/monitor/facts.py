@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
+from crl_stream.core.counts import counted
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import (
     Activation,
@@ -590,8 +591,9 @@ def rollout_stalled(turn: Turn, change: c.RolloutStalled) -> Sequence[Any]:
     """Return the alert that a stage is not ending by itself."""
     rollout, task = _running(turn), f"{turn.row.agent_name}/{turn.row.task_type}"
     action = (
-        f"its rollout waits at {rollout.shares[rollout.stage] / 10:g} % after {rollout.candidate.n} outcomes in this "
-        f"stage: {change.words}; continue with crl rollout promote {task}, or end it with crl rollout abort {task}"
+        f"its rollout waits at {rollout.shares[rollout.stage] / 10:g} % after "
+        f"{counted(rollout.candidate.n, 'outcome')} in this stage: {change.words}; "
+        f"continue with crl rollout promote {task}, or end it with crl rollout abort {task}"
     )
     return (alert(turn, "rollout_stalled", "warning", action, about=rollout.variant_id, cause_id=rollout.rollout_id),)
 
@@ -791,8 +793,9 @@ def stuck(turn: Turn, runtime_id: str, runtime: Runtime, epoch: int) -> Alert:
     row = turn.row
     since = (row.time - (row.epoch_since or row.since)) / 1_000
     action = (
-        f"runtime {runtime_id} still works in epoch {epoch}, {since:.0f} s and {runtime.late} outcomes after "
-        f"{row.active} became active in epoch {row.epoch} ({row.cause}); restart it, or check its connection to Kafka"
+        f"runtime {runtime_id} still works in epoch {epoch}, {since:.0f} s and {counted(runtime.late, 'outcome')} "
+        f"after {row.active} became active in epoch {row.epoch} ({row.cause}); restart it, or check its connection "
+        "to Kafka"
     )
     severity: Severity = "critical" if row.cause in _PROTECTIVE else "warning"
     number, limit = float(runtime.late), float(turn.policy.operations.stuck_invocations)

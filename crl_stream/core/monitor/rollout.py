@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from crl_stream.core.counts import counted
 from crl_stream.core.monitor.changes import (
     Activated,
     Change,
@@ -80,7 +81,9 @@ def advance(turn: Turn) -> Sequence[Change]:
     why = waits_for(row, policy, turn.at.fleet)
     if why is None:
         better = "better" if needs_lead(rollout) else "not worse"
-        return [next_stage(row, MONITOR, f"{better} in {delivered_so_far(row)[0].n} outcomes: {_compared(row)}")]
+        return [
+            next_stage(row, MONITOR, f"{better} in {counted(delivered_so_far(row)[0].n, 'outcome')}: {_compared(row)}")
+        ]
     if rollout.stalled or not is_long or not turn.rules.enforced or is_held(turn) or turn.at.fleet is not None:
         return ()
     if rollout.cause == "auto_apply" and rollout.paused is None:
@@ -141,7 +144,7 @@ def waits_for(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str 
         if row.variants[name].degraded:
             return f"{name} is degraded; {_compared(row)}"
     if rollout.candidate.n < rollout.min_outcomes:
-        return f"{rollout.candidate.n} of {rollout.min_outcomes} outcomes"
+        return f"{rollout.candidate.n} of {counted(rollout.min_outcomes, 'outcome')}"
     if not control_of(row).n:
         return f"no outcome of {row.active} in this stage"
     candidate, control = delivered_so_far(row)

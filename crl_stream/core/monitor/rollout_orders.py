@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crl_stream.core import messages as m
+from crl_stream.core.counts import counted
 from crl_stream.core.monitor.changes import (
     QuarantineLifted,
     RolloutAborted,
@@ -79,7 +80,7 @@ def begin_rollout(
     then = f", then {', '.join(others)}" if others else ""
     text = (
         f"{started.rollout_id} of {name} began with {first} of the invocations{then}; each stage takes at least "
-        f"{started.min_outcomes} outcomes"
+        f"{counted(started.min_outcomes, 'outcome')}"
     )
     return f"{text}{_if_it_waits(turn)}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from crl_stream.core.counts import counted
 from crl_stream.core.messages.parts import Candidate
 from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.detector import Detector
@@ -99,7 +100,7 @@ def _unproven(row: TaskRow, rollout: Rollout, variant: Variant, left: Promise | 
     if proven and not is_better(control, candidate, 1.0):
         return None
     if candidate.n < rollout.min_outcomes:
-        return f"being rolled out: {candidate.n} of {rollout.min_outcomes} outcomes"
+        return f"being rolled out: {candidate.n} of {counted(rollout.min_outcomes, 'outcome')}"
     if not is_better(candidate, control, CLEARLY):
         return f"being rolled out, and not clearly better over the same time: {compare(candidate, control)}"
     return None
@@ -132,7 +133,7 @@ def _comparison(variant: Variant, left: Promise, rules: Rules, *, now: int, is_a
         if not is_better(lately, left, rules.confidence if variant.quarantined else 0.0) and not (
             _is_stale(variant, rules, now) and is_better(promised, left, CLEARLY)
         ):
-            return f"not better in its last {lately.n} outcomes: {compare(lately, left)}"
+            return f"not better in its last {counted(lately.n, 'outcome')}: {compare(lately, left)}"
     return None
 
 

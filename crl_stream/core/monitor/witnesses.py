@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
+from crl_stream.core.counts import counted
 from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.row import MICRO, SIZE, OneRuntime, Runtime, Sums, TaskRow, Variant
 from crl_stream.core.monitor.rules import Rules
@@ -62,7 +63,7 @@ def one_runtime(row: TaskRow, variant: Variant, verdict: Verdict, rules: Rules) 
     runtime_id, share = _name_of(row, mark), min(MICRO, losses[mark] * MICRO // lost)
     words = (
         f"{_blame(worst.name, part, judged, share, runtime_id)}; "
-        f"the other {len(others)} runtimes: {_figures(worst, reported)}"
+        f"the other {counted(len(others), 'runtime')}: {_figures(worst, reported)}"
     )
     return OneRuntime(runtime_id, row.n, worst.name, share, part.n, judged.n, len(others), reported.n, words)
 
@@ -90,7 +91,7 @@ def sole_source(row: TaskRow, variant: Variant, rules: Rules) -> str | None:
         return None
     runtime_id = _name_of(row, mark)
     whose = UNNAMED if runtime_id is None else f"come from runtime {runtime_id}"
-    return f"all {size} outcomes of its window {whose}; another runtime must try it too"
+    return f"all {counted(size, 'outcome')} of its window {whose}; another runtime must try it too"
 
 
 def _at_work(row: TaskRow, rules: Rules) -> Iterable[Runtime]:
@@ -148,8 +149,8 @@ def _blame(metric: str, part: Sums, judged: Sums, share: int, runtime_id: str | 
     if metric == "success_rate":
         return f"{part.n - part.successes} of {judged.n - judged.successes} failed outcomes {whose}"
     if metric == "error_rate":
-        return f"{part.errors} of {judged.errors} outcomes with errors {whose}"
-    return f"{part.n} of {judged.n} outcomes, with {share / MICRO:.0%} of the loss in {metric}, {whose}"
+        return f"{part.errors} of {counted(judged.errors, 'outcome')} with errors {whose}"
+    return f"{part.n} of {counted(judged.n, 'outcome')}, with {share / MICRO:.0%} of the loss in {metric}, {whose}"
 
 
 def _figures(worst: Detector, sums: Sums) -> str:
@@ -158,4 +159,4 @@ def _figures(worst: Detector, sums: Sums) -> str:
         return f"{sums.n - sums.successes} of {sums.n} failed"
     if worst.name == "error_rate":
         return f"{sums.errors} of {sums.n} had errors"
-    return f"{worst.name} {worst.figure(sums):.2f} over {sums.n} outcomes"
+    return f"{worst.name} {worst.figure(sums):.2f} over {counted(sums.n, 'outcome')}"

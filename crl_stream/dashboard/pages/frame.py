@@ -10,6 +10,7 @@ import msgspec
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.reach import together, touched, touches_words
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages import orders as o
 from crl_stream.dashboard.pages.phrases import age, plural
@@ -37,6 +38,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     tasks: list[TaskKey]
     since: str
     until: str
+    touches: str
+    """What these tasks touch together, as a sentence."""
     fell: list[int]
     """When variants of these tasks became degraded, in milliseconds, oldest first; as far as it is known."""
 
@@ -134,9 +137,17 @@ def _incident(fleet: Fleet, tag: str, tasks: Sequence[m.TaskSnapshot]) -> Incide
         tag=tag,
         tasks=sorted(keys),
         since=since,
+        touches=_touched(tasks),
         fell=sorted(fell),
         until=max(cause.until for cause in causes),
     )
+
+
+def _touched(tasks: Sequence[m.TaskSnapshot]) -> str:
+    found = together(task.touches for task in tasks)
+    if found.runtimes is None and found.outcomes_an_hour is None:
+        return f"It touches {plural(len(tasks), 'task')}; how many runtimes and outcomes is not known."
+    return touched(touches_words(found))
 
 
 def open_proposals(fleet: Fleet, now: int) -> list[m.Proposal]:

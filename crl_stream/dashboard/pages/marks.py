@@ -12,6 +12,7 @@ from typing import Final
 from markupsafe import Markup
 
 from crl_stream.core import messages as m
+from crl_stream.core.counts import counted
 
 CELLS: Final = 20
 """How many outcomes a strip shows: the newest ones of the window."""
@@ -78,9 +79,10 @@ def strip(outcomes: str, judged: str) -> Markup:
 def _spoken(outcomes: str, judged: str) -> str:
     if not outcomes:
         return "No outcomes yet"
+    errors = outcomes.count("E")
     return (
-        f"Last {len(outcomes)} outcomes: {outcomes.count('S')} succeeded, {outcomes.count('F')} failed, "
-        f"{outcomes.count('E')} errors; {judged.count('J')} judged"
+        f"Last {counted(len(outcomes), 'outcome')}: {outcomes.count('S')} succeeded, {outcomes.count('F')} failed, "
+        f"{counted(errors, 'error')}; {judged.count('J')} judged"
     )
 
 

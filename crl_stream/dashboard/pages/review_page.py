@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.core import messages as m
+from crl_stream.core.counts import counted, noun
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.core.proposer.step import undo_of
@@ -170,8 +171,9 @@ def _kinds(snapshot: m.TaskSnapshot | None) -> str:
         return ""
     kinds = active.failure_kinds
     return (
-        f"What goes wrong with {active.variant_id}: {kinds.errors} errors, {kinds.failures} failures, "
-        f"{kinds.slow} slow, {kinds.low_quality} rated low, of {active.n_visits:,} outcomes."
+        f"What goes wrong with {active.variant_id}: {counted(kinds.errors, 'error')}, "
+        f"{counted(kinds.failures, 'failure')}, {kinds.slow} slow, {kinds.low_quality} rated low, "
+        f"of {active.n_visits:,} {noun(active.n_visits, 'outcome')}."
     )
 
 

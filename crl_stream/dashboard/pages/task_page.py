@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.core import messages as m
+from crl_stream.core.counts import counted
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.core.monitor.evidence import threshold
@@ -207,7 +208,7 @@ def nexts_of(snapshot: m.TaskSnapshot, now: int) -> Iterator[tuple[str, str, str
     else:
         yield "check", "ok", "A rollback happens once the active variant is degraded and a target is there.", ""
     if (check := snapshot.verification) is not None:
-        words = f"{check.outcomes} of {check.outcomes_needed} outcomes of the target so far"
+        words = f"{check.outcomes} of {counted(check.outcomes_needed, 'outcome')} of the target so far"
         yield (
             "eye",
             "",

@@ -304,7 +304,7 @@
     for (const run of judged.matchAll(/J+/g)) { const w = run[0].length * 9 - 2; add("u", `M${(run.index + pad) * 9} 18.5h${w}v1.2h-${w}z`); }
     const marks = Object.entries(paths).map(([css, d]) => `<path class="${css}" d="${d}"></path>`).join("");
     const n = judged.length - judged.replaceAll("J", "").length;
-    const label = outcomes ? `Last ${outcomes.length} outcomes: ${count.S} succeeded, ${count.F} failed, ${count.E} errors; ${n} judged` : "No outcomes yet";
+    const label = outcomes ? `Last ${outcomes.length} outcome${outcomes.length === 1 ? "" : "s"}: ${count.S} succeeded, ${count.F} failed, ${count.E} error${count.E === 1 ? "" : "s"}; ${n} judged` : "No outcomes yet";
     return `<svg class="strip" role="img" aria-label="${label}" width="178" height="20" viewBox="0 0 178 20">${marks}</svg>`;
   }
   const sy = (v) => 24 - ((Math.min(1, Math.max(0.5, v)) - 0.5) / 0.5) * 22;

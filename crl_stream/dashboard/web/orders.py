@@ -19,6 +19,7 @@ from msgspec import structs
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey, is_identifier
+from crl_stream.core.messages.parts import STOPS
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.web.access import Refusal
@@ -107,6 +108,10 @@ def make_command(fleet: Fleet, order: Mapping[str, Any], actor: str, now: int) -
     fields = {name: value for name in FIELDS[kind] if (value := order.get(name)) is not None}
     fields["reason"] = order.get("reason", "").strip()
     if kind in FLEET_FIELDS:
+        if fields.get("stops", "all") not in STOPS:  # workers would stop everything
+            raise Refusal(
+                400, "The field stops of the command has an invalid value.", f"one of {', '.join(sorted(STOPS))}"
+            )
         return _checked(fleet_command(kind, valid_hours=valid_hours(kind, fields.get("hours")), actor=actor, **fields))
     agent_name, task_type = order.get("agent_name"), order.get("task_type")
     if not all(isinstance(name, str) and is_identifier(name) for name in (agent_name, task_type)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crl_stream.core.counts import counted
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.guardrail import Guardrail
@@ -91,7 +92,7 @@ def _level(guardrail: Guardrail, gauge: Any, turn: Turn) -> str:
     base = None if gauge is None else gauges.baseline_of(gauge, turn.rules.gauge_memory)
     if recent is None:
         return "no value yet"
-    words = f"{guardrail.sign * recent.mean:.4g} over {recent.n} outcomes"
+    words = f"{guardrail.sign * recent.mean:.4g} over {counted(recent.n, 'outcome')}"
     if base is None:
         return f"{words}, no baseline yet"
     before = base.total / base.n

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from crl_stream.core.counts import counted
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.benefit import EARLY, LATE, look_after
@@ -43,7 +44,8 @@ def about_time(turn: Turn) -> Iterator[Question]:
         ]
         if order is not None:
             until = "no time limit" if order.until is None else f"until {to_text(order.until)}"
-            left = "" if order.until_n is None else f", {max(0, order.until_n - row.n)} outcomes left"
+            n = 0 if order.until_n is None else max(0, order.until_n - row.n)
+            left = "" if order.until_n is None else f", {counted(n, 'outcome')} left"
             conditions.append(Condition("over", "its time is over", has_ended(order, row), f"{until}{left}"))
         change = c.Unpinned if kind == "pin" else c.HoldEnded
         acts = any(type(one) is change for one in expired(row))

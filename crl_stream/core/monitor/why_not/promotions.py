@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crl_stream.core.counts import counted
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.decision_matrix import (
@@ -82,9 +83,9 @@ def matrix_conditions(variant: Variant, policy: Policy) -> list[Condition]:
         free(variant),
         Condition(
             "degradation",
-            f"no degradation in its last {window} outcomes",
+            f"no degradation in its last {counted(window, 'outcome')}",
             not fell,
-            f"degraded {ago} outcomes ago" if fell else "none",
+            f"degraded {counted(ago, 'outcome')} ago" if fell else "none",
             float(ago) if variant.degraded_at >= 0 else None,
             window,
         ),
@@ -101,7 +102,11 @@ def lead_conditions(turn: Turn, variant: Variant) -> list[Condition]:
     least = auto.min_outcomes_since_active
     first = best is None or rank(variant) <= rank(best)
     words = compare(promise_of(lifetime_of(variant)), promise_of(lifetime_of(active)))
-    ended = f"it ended at {variant.declined} outcomes; again at {2 * variant.declined}" if variant.declined else "none"
+    ended = (
+        f"it ended at {counted(variant.declined, 'outcome')}; again at {2 * variant.declined}"
+        if variant.declined
+        else "none"
+    )
     return [
         Condition(
             "since_active",
@@ -144,7 +149,7 @@ def promotion_conditions(turn: Turn, acted: str | None) -> list[Condition]:
     """Return what else must be true before a candidate is promoted: orders, incidents, the cooldown, the mode."""
     row, policy = turn.row, turn.policy
     left, against, rollout = cooldown_left(row, policy), contradicted(row, turn.rules), row.rollout
-    mode = mode_condition(turn, "promotions")
+    mode, since = mode_condition(turn, "promotions"), row.n - row.changed_n
     return [
         nothing_before(acted),
         pin_condition(row),
@@ -160,8 +165,8 @@ def promotion_conditions(turn: Turn, acted: str | None) -> list[Condition]:
             "cooldown",
             "the cooldown is over",
             not left,
-            f"{row.n - row.changed_n} outcomes since the latest change, {policy.auto_apply.cooldown} needed",
-            float(row.n - row.changed_n),
+            f"{counted(since, 'outcome')} since the latest change, {policy.auto_apply.cooldown} needed",
+            float(since),
             float(policy.auto_apply.cooldown),
         ),
         Condition(

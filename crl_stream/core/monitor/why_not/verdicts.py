@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crl_stream.core.counts import counted
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.grounds import sentence
@@ -152,7 +153,8 @@ def _rollback_conditions(turn: Turn, variant: Variant, verdict: Verdict, way: Wa
     words = "no provider or model that its variants share is failing"
     if incident is not None:
         more = "no variant without it qualifies" if stuck else "a variant without it qualifies"
-        words = f"{incident.tag} is failing, held for at most {max(0, incident.until_n - row.n)} outcomes; {more}"
+        n = max(0, incident.until_n - row.n)
+        words = f"{incident.tag} is failing, held for at most {counted(n, 'outcome')}; {more}"
     found.append(Condition("common_cause", "no shared cause keeps it", not stuck, words))
     details = tuple(
         f"{each.variant_id} (Q {each.q_value:.2f}, n {each.n_visits}): {'chosen' if each.chosen else each.why_not}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crl_stream.core.counts import counted
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.common_cause import (
     fell_together,
@@ -84,7 +85,14 @@ def _verified(
     conditions = [
         *begin,
         Condition("kept", "it is not taken back", kept, "it stays" if kept else "it is taken back"),
-        Condition("over", "the window is full, or there is no way back", over, f"{n} of {size} outcomes", n, size),
+        Condition(
+            "over",
+            "the window is full, or there is no way back",
+            over,
+            f"{n} of {counted(size, 'outcome')}",
+            n,
+            size,
+        ),
     ]
     return Question("verified", target.variant_id, title, has(changes, c.VerificationEnded), conditions)
 

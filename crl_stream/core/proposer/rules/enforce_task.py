@@ -10,6 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
+from crl_stream.core.counts import counted
 from crl_stream.core.messages import Change, RollbackScorecard
 from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.monitor.scorecard import in_words
@@ -37,8 +38,8 @@ def propose(view: View) -> list[Draft]:
             snapshot.n_outcomes,
             # Laplace's rule of succession: the probability that the next rollback is right.
             round((card.right + 1) / (card.judged + 2), 2),
-            f"{figures}: shadow mode has reported {card.judged + card.open} rollbacks of this task without making "
-            f"them, and what happened next shows which were right{opened}.\n"
+            f"{figures}: shadow mode has reported {counted(card.judged + card.open, 'rollback')} of this task "
+            f"without making them, and what happened next shows which were right{opened}.\n"
             f'Suggest enforcing them: {setting} = "enforce".',
             figures,
             active.q_value,
@@ -70,7 +71,7 @@ def _objection(view: View, card: RollbackScorecard) -> str | None:
     """Return why the scorecard does not suffice; None if it does."""
     limits = view.limits
     if card.judged < limits.enforce_min_rollbacks:
-        return f"{card.judged} rollbacks judged, {limits.enforce_min_rollbacks} needed"
+        return f"{counted(card.judged, 'rollback')} judged, {limits.enforce_min_rollbacks} needed"
     if card.right < Decimal(repr(limits.enforce_precision)) * card.judged:
         return f"{card.right} of {card.judged} right, {limits.enforce_precision:.0%} needed"
     if card.caused > card.avoidable:
