@@ -3,6 +3,7 @@
 Read in this order:
 
     identity           names of agents, tasks and variants
+    figures            numbers of any size in a few digits
     instant            times: milliseconds internally, RFC 3339 text externally
     ids                the id of every fact, and digests
     drills             the reserved tasks on which the protection is tested, and the recorded result of each

@@ -36,6 +36,16 @@ _NO_UNDO: Final = frozenset(("first_seen", "undo"))
 """Causes of activations that cannot be undone."""
 
 
+_WANTS: Final = {
+    "create_specialized_variant": "create {}",
+    "modify_variant_parameters": "modify {}",
+    "promote_variant_to_default": "promote {}",
+    "retire_underperforming_variant": "retire {}",
+    "enforce_task": "enforce the rollbacks of the task",
+}
+"""What each type of proposal asks for."""
+
+
 class Sources(NamedTuple):
     """What an explanation is made of, besides the message that is explained."""
 
@@ -80,6 +90,7 @@ def explain(wanted: str, found: Found, sources: Sources) -> Explanation:
         task=task,
         actor=_actor_of(message, story),
         reason=_reason(message),
+        result=message.detail if isinstance(message, m.CommandResult) else "",
         fact=msgspec.to_builtins(message),
         topic=found.topic,
         review=review,
@@ -138,7 +149,9 @@ def _sentence(message: Any) -> str:
         case m.Adoption():
             return f"The runtimes followed the change to {message.variant_id}, epoch {message.epoch}."
         case m.Proposal():
-            return f"{message.proposal_type} {message.target_variant} is {message.status}."
+            return (
+                f"The proposal to {_WANTS[message.proposal_type].format(message.target_variant)} is {message.status}."
+            )
         case m.CommandResult():
             return f"{message.command} by {message.actor} was {message.outcome}."
         case m.Receipt():
@@ -151,12 +164,12 @@ def _sentence(message: Any) -> str:
 
 def _reason(message: Any) -> str:
     match message:
-        case m.Decision() | m.Activation() | m.RolloutStep() | m.Hindsight() | m.Benefit() | m.Proposal():
+        case m.Decision() | m.Activation() | m.RolloutStep() | m.Hindsight() | m.Benefit():
             return str(message.reasoning)
+        case m.Proposal():
+            return message.reasoning.replace("\n", " ")
         case m.Alert():
             return message.action
-        case m.CommandResult():
-            return message.detail
         case m.Adoption():
             return f"{message.moved} of {message.expected} runtimes moved"
         case m.Receipt() | m.TagCondition():

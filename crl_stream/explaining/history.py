@@ -62,7 +62,8 @@ def _told(message: Any) -> tuple[str, str, str]:
             return message.finding.replace("_", " "), message.reasoning, MONITOR
         case m.Proposal():
             why = message.history[-1].reason if message.history else message.reasoning
-            return message.status, f"{message.proposal_type} {message.target_variant}: {why}", _reviewer(message)
+            words = f"{message.proposal_type} {message.target_variant}: {why}".replace("\n", " ")
+            return message.status, words, _reviewer(message)
         case m.Receipt():
             words = f"{message.runtime_id} uses {message.variant_id} since {message.late_invocations} late invocations"
             return "moved", words, message.runtime_id
@@ -158,6 +159,9 @@ def _followers(message: Any, story: Story) -> Iterator[Step]:
             continue
         if getattr(other, "cause_id", None) in names or _continues(message, other, names):
             yield step_of(other)
+    if isinstance(message, m.HoldAll) or getattr(message, "command", "") == "HoldAll":
+        ends = [one for one in story.each(m.ResumeAll) if one.timestamp >= message.timestamp]
+        yield from map(step_of, sorted(ends, key=lambda one: one.timestamp)[:1])
 
 
 def _continues(message: Any, other: Any, names: set[Any]) -> bool:
