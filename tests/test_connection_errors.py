@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 from aiokafka.producer.sender import Sender
 
 from crl_stream.errors import Unavailable
@@ -27,6 +28,12 @@ def test_a_disk_that_takes_no_more_is_not_called_a_silent_broker(number: int) ->
 def test_a_network_that_does_not_answer_is_said_with_the_address(number: int) -> None:
     with pytest.raises(Unavailable, match="Kafka does not answer"), reaching(Kafka()):
         raise OSError(number, os.strerror(number))
+
+
+def test_brokers_that_are_paused_do_not_answer_and_have_not_refused() -> None:
+    with pytest.raises(Unavailable, match="Kafka does not answer") as raised, reaching(Kafka()):
+        raise KafkaError("Unable to get cluster metadata over all known brokers")
+    assert "topics diff" not in (raised.value.hint or "")
 
 
 async def test_a_topic_that_is_kept_from_this_user_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,10 @@ from crl_stream.cli.talk import show_json, show_table
 from crl_stream.core import messages as m
 from crl_stream.core.drills import is_drill
 from crl_stream.core.identity import TaskKey
-from crl_stream.kafka.commands import home_of
+from crl_stream.kafka.commands import active_variant, home_of
 from crl_stream.kafka.reader import TopicReader
-from crl_stream.kafka.session import Access
+from crl_stream.kafka.session import Access, KafkaSession
+from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import COMMANDS, DECISIONS, ROLLBACKS
 
 MONITOR: Final = "monitor"
@@ -102,7 +103,7 @@ def audit(
     A drill is shown only if its task is named.
     """
     key = None if task is None else task_key(task)
-    found = list(asyncio.run(read_audit(context.obj.kafka, key, limit, actor)))
+    found = list(asyncio.run(_read(context.obj.kafka, key, limit, actor)))
     if json:
         show_json({"audit": found})
         return
@@ -110,6 +111,15 @@ def audit(
     columns = ("when", "who", "what", "outcome", "task", "detail", "why", "id")
     about = ("" if key is None else f" on {key}") + ("" if actor is None else f" by {actor}")
     show_table(columns, rows, empty=f"No action{about} is recorded yet.")
+
+
+async def _read(kafka: Kafka, key: TaskKey | None, limit: int, actor: str | None) -> Newest:
+    """Return the entries; raise ``NotFound`` if they are about one task, of which nothing is known."""
+    async with KafkaSession(kafka) as session:
+        found = await read_audit(session, key, limit, actor)
+        if key is not None and all(entry.task is None for entry in found):
+            await active_variant(session, key)
+        return found
 
 
 async def read_audit(access: Access, key: TaskKey | None, limit: int, actor: str | None = None) -> Newest:

@@ -26,6 +26,12 @@ PATIENCE: Final = 5.0
 
 async def touches_of(access: Access, key: TaskKey) -> Touches | None:
     """Return what a change of the task touches, from its newest snapshot; None if that is not known."""
+    newest = await newest_snapshot(access, key)
+    return None if newest is None else newest.touches
+
+
+async def newest_snapshot(access: Access, key: TaskKey) -> m.TaskSnapshot | None:
+    """Return the newest snapshot of a task, from the newest of its partition; None if it is not among them."""
     try:
         async with asyncio.timeout(PATIENCE):
             received = await TopicReader(access).read_last(TASKS, home_of(access, key), LOOKED_AT)
@@ -33,8 +39,7 @@ async def touches_of(access: Access, key: TaskKey) -> Touches | None:
         return None  # the command is applied; only the figures are missing
     found = [one.message for one in received if isinstance(one.message, m.TaskSnapshot)]
     mine = [one for one in found if (one.agent_name, one.task_type) == key]
-    newest = max(mine, key=lambda one: (one.incarnation, one.as_of.offset), default=None)
-    return None if newest is None else newest.touches
+    return max(mine, key=lambda one: (one.incarnation, one.as_of.offset), default=None)
 
 
 def show_result(result: m.CommandResult, touches: Touches | None, back: str, *, json: bool, **more: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from crl_stream.cli.layout import fit, wrap
+from crl_stream.core.figures import number
 from crl_stream.core.instant import readable
 from crl_stream.core.messages import Candidate, Evidence
 from crl_stream.core.reach import sentence
@@ -26,6 +27,7 @@ def page(found: Explanation) -> str:
         *_wrapped(f"Touches: {found.touches}" if found.touches else ""),
         *_wrapped(sentence(found.last_time)),
         *_wrapped(f"Why: {found.reason}" if found.reason else ""),
+        *_wrapped(f"Result: {found.result}" if found.result else ""),
     ]
     lines += _number(found)
     if found.position is not None:
@@ -151,11 +153,11 @@ def _evidence(found: Evidence) -> list[str]:
     lines = [
         f"  rule: {found.rule}",
         f"  guard: {found.guard}",
-        *_wrapped(f"e-value: {found.e_value:,.1f}, needed {found.threshold:,.0f}: {word}{needed}"),
+        *_wrapped(f"e-value: {number(found.e_value)}, needed {number(found.threshold)}: {word}{needed}"),
     ]
     if found.absolute:
         lines += _wrapped("no success in a full window: degraded whatever rule and evidence say")
-    return lines + [f"  {name}: {value:,.1f}" for name, value in found.e_values.items()]
+    return lines + [f"  {name}: {number(value)}" for name, value in found.e_values.items()]
 
 
 def _candidates(candidates: Sequence[Candidate]) -> list[str]:

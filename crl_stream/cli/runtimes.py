@@ -10,8 +10,8 @@ import typer
 
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show, show_json, show_table
-from crl_stream.core.counts import counted
 from crl_stream.core.drills import is_drill
+from crl_stream.core.figures import counted
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import AdoptionSnapshot, Receipt, RuntimeBehind, TaskSnapshot
 from crl_stream.errors import NotFound

@@ -22,10 +22,12 @@ from crl_stream.cli.status_text import (
     Health,
     Seen,
     screen_lines,
+    silence_of,
     summary_line,
     system_lines,
     task_lines,
     tasks_in_words,
+    together,
     wrapped,
 )
 from crl_stream.cli.talk import Terminal, say, show, show_json
@@ -78,6 +80,8 @@ def status(
         _show(seen, views_url(context.obj.settings))
     if check and seen.trouble:
         raise typer.Exit(TROUBLE)
+    if silence_of(seen) is not None and not json:
+        raise typer.Exit(Unavailable.exit_code)
 
 
 # -- asking --------------------------------------------------------------------------------------------
@@ -198,12 +202,11 @@ def _health_of(overview: Any) -> Health | None:
 def _show(seen: Seen, url: str) -> None:
     console = Terminal()
     width = console.width if console.is_terminal else None
-    if seen.health:
-        for line in system_lines(seen):
-            say(visible(line))
+    for line in system_lines(seen):
+        say(visible(line))
     if seen.drills.line:
         say(visible(seen.drills.line))
-    for text in [finding_line(finding) for finding in seen.findings if finding["trouble"]] + seen.notes:
+    for text in [finding_line(finding) for finding in together(seen.findings) if finding["trouble"]] + seen.notes:
         show("\n".join(wrapped(text, width, "  ", "")) if width else text)
     if not seen.is_whole:
         show(summary_line(seen))

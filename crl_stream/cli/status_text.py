@@ -70,7 +70,7 @@ class Seen(NamedTuple):
     @property
     def trouble(self) -> list[str]:
         """Return one line for each thing that needs attention."""
-        found = [finding_line(finding) for finding in self.findings if finding["trouble"]]
+        found = [finding_line(finding) for finding in together(self.findings) if finding["trouble"]]
         listed = [task_line(task) for task in self.page["tasks"] if is_trouble(task)]
         more = 0 if self.is_whole else self.summary.get("trouble", 0) - len(listed)
         rest = [f"tasks: {more} more {'is' if more == 1 else 'are'} in trouble; crl status --all"] if more > 0 else []
@@ -79,7 +79,7 @@ class Seen(NamedTuple):
     @property
     def notes(self) -> list[str]:
         """Return one line for each state that is notable but not wrong: holds, and tasks where nothing is enforced."""
-        found = [finding_line(finding) for finding in self.findings if not finding["trouble"]]
+        found = [finding_line(finding) for finding in together(self.findings) if not finding["trouble"]]
         return found + [
             f"note {note}"
             for note in (
@@ -143,6 +143,23 @@ class Seen(NamedTuple):
         )
 
 
+def together(findings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the findings, with those that say the same of several partitions as one, the oldest, with their number."""
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for one in findings:
+        subject = one["subject"]
+        alike.setdefault(
+            (one["name"], one["trouble"], one["action"], "" if one["name"] == "snapshots" else subject), []
+        ).append(one)
+    found = []
+    for several in alike.values():
+        oldest = min(several, key=lambda one: one["since"] or "~")
+        more = len(several) - 1
+        extra = f" (and {more} more {'partition' if more == 1 else 'partitions'})" if more else ""
+        found.append(oldest | {"text": f"{oldest['text']}{extra}"})
+    return found
+
+
 def tasks_in_words(number: int) -> str:
     """``1 task``, ``12,000 tasks``."""
     return "1 task" if number == 1 else f"{number:,} tasks"
@@ -159,10 +176,27 @@ def _by(task: dict[str, Any]) -> str:
 
 def system_line(seen: Seen) -> str:
     """Return the system's health, as judged from rollbacks and alerts; it says TROUBLE if something is not working."""
-    assert seen.health is not None
+    if seen.health is None:
+        return f"system: not known, {_why_not_known(seen)}"
     if any(finding["trouble"] for finding in seen.findings):
         return f"system: TROUBLE, see below (rollbacks and alerts: {seen.health.word})"
     return seen.health.line
+
+
+def _why_not_known(seen: Seen) -> str:
+    """Return why the health of the system is not known."""
+    silent = silence_of(seen)
+    if silent is not None:
+        since = f" since {silent['since'][:19].replace('T', ' ')} UTC" if silent["since"] else ""
+        return f"because Kafka does not answer{since}"
+    if not seen.n_tasks:
+        return "because nothing has been published"
+    return "because the overview has not been written yet"
+
+
+def silence_of(seen: Seen) -> dict[str, Any] | None:
+    """Return the finding that Kafka does not answer; None if it does."""
+    return next((one for one in seen.findings if one["name"] == "kafka" and one["trouble"]), None)
 
 
 def system_lines(seen: Seen) -> list[str]:
@@ -263,8 +297,8 @@ def screen_lines(seen: Seen, trouble: str, source: str, height: int, width: int 
     page = seen.page
     tasks = sorted(page["tasks"], key=lambda task: not wrongs(task))
     wrong = sum(bool(wrongs(task)) for task in tasks) if seen.is_whole else seen.summary.get("attention", 0)
-    head = wrapped(visible(system_line(seen)), width)[:2] if seen.health else []
-    for finding in seen.findings:
+    head = wrapped(visible(system_line(seen)), width)[:2]
+    for finding in together(seen.findings):
         head += wrapped(finding_line(finding), width, "  ", "")
     head = head[: max(1, height // 2)]
     need = "needs" if wrong == 1 else "need"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from crl_stream.cli.layout import wrap
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.instant import readable
 from crl_stream.explaining.why_not import Answer, Condition, WhyNot, details_of, is_in_play, is_near, words_of
 from crl_stream.visible import visible

@@ -12,7 +12,7 @@ from crl_stream.cli.orders import Task
 from crl_stream.cli.scorecards import task_scorecard
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show, show_json, show_table
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.errors import NotFound
 from crl_stream.worker_views import ask, task_path
 

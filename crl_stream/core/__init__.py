@@ -3,6 +3,7 @@
 Read in this order:
 
     identity           names of agents, tasks and variants
+    figures            numbers of any size in a few digits, and the noun that goes with one
     instant            times: milliseconds internally, RFC 3339 text externally
     ids                the id of every fact, and digests
     drills             the reserved tasks on which the protection is tested, and the recorded result of each
@@ -21,7 +22,6 @@ Read in this order:
 Shared by the modules above:
 
     folder             loads the folders that hold one file per detector, rule, channel or exploration policy
-    counts             the noun that goes with a number
     packing            rows as MessagePack
     version            the version of the engine, which facts carry
 """

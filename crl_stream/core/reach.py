@@ -16,7 +16,7 @@ _FATES: Final = {
 _FINDINGS: Final = {
     "helped": "it helped",
     "hurt": "it hurt",
-    "no_change": "it made no difference",
+    "no_change": "it made no clear difference",
     "open": "too few outcomes to tell whether it helped",
 }
 

@@ -2,5 +2,5 @@
 
 from typing import Final
 
-ENGINE_VERSION: Final = "9"
+ENGINE_VERSION: Final = "10"
 """Increases whenever facts or rows may differ from those of the previous version; facts carry the version."""

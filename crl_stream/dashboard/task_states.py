@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from crl_stream.core import messages as m
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.reach import last_time_words, touches_words
 from crl_stream.proposals.page import stands
 from crl_stream.stages.fleet_summary import ON_ADOPTION, ON_CARD

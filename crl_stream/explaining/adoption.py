@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 
 _NAMED: Final = 3
 """How many stuck runtimes are named; ``crl runtimes`` lists all."""

@@ -113,6 +113,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     """Who caused it: a person, a program, or ``monitor``."""
     reason: str
+    """Why: the reason that a person gave, or the rule that decided."""
+    result: str
+    """What the monitor answered to a command; empty if it is no answer."""
     fact: dict[str, Any]
     """The message as it is on its topic."""
     topic: str

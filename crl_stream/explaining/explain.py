@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from crl_stream.core import messages as m
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.core.policy import Policy
 from crl_stream.core.reach import last_time_words, touches_words
@@ -35,6 +35,16 @@ _KINDS: Final[dict[type, Kind]] = {
 }
 _NO_UNDO: Final = frozenset(("first_seen", "undo"))
 """Causes of activations that cannot be undone."""
+
+
+_WANTS: Final = {
+    "create_specialized_variant": "create {}",
+    "modify_variant_parameters": "modify {}",
+    "promote_variant_to_default": "promote {}",
+    "retire_underperforming_variant": "retire {}",
+    "enforce_task": "enforce the rollbacks of the task",
+}
+"""What each type of proposal asks for."""
 
 
 class Sources(NamedTuple):
@@ -81,6 +91,7 @@ def explain(wanted: str, found: Found, sources: Sources) -> Explanation:
         task=task,
         actor=_actor_of(message, story),
         reason=_reason(message),
+        result=message.detail if isinstance(message, m.CommandResult) else "",
         fact=msgspec.to_builtins(message),
         topic=found.topic,
         review=review,
@@ -139,7 +150,9 @@ def _sentence(message: Any) -> str:
         case m.Adoption():
             return f"The runtimes followed the change to {message.variant_id}, epoch {message.epoch}."
         case m.Proposal():
-            return f"{message.proposal_type} {message.target_variant} is {message.status}."
+            return (
+                f"The proposal to {_WANTS[message.proposal_type].format(message.target_variant)} is {message.status}."
+            )
         case m.CommandResult():
             return f"{message.command} by {message.actor} was {message.outcome}."
         case m.Receipt():
@@ -152,12 +165,12 @@ def _sentence(message: Any) -> str:
 
 def _reason(message: Any) -> str:
     match message:
-        case m.Decision() | m.Activation() | m.RolloutStep() | m.Hindsight() | m.Benefit() | m.Proposal():
+        case m.Decision() | m.Activation() | m.RolloutStep() | m.Hindsight() | m.Benefit():
             return str(message.reasoning)
+        case m.Proposal():
+            return message.reasoning.replace("\n", " ")
         case m.Alert():
             return message.action
-        case m.CommandResult():
-            return message.detail
         case m.Adoption():
             return f"{message.moved} of {counted(message.expected, 'runtime')} moved"
         case m.Receipt() | m.TagCondition():

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.core import messages as m
-from crl_stream.core.counts import noun
+from crl_stream.core.figures import noun
 from crl_stream.explaining.adoption import followed
 from crl_stream.explaining.documents import Step
 from crl_stream.explaining.fates import Event, Fates
@@ -63,7 +63,8 @@ def _told(message: Any) -> tuple[str, str, str]:
             return message.finding.replace("_", " "), message.reasoning, MONITOR
         case m.Proposal():
             why = message.history[-1].reason if message.history else message.reasoning
-            return message.status, f"{message.proposal_type} {message.target_variant}: {why}", _reviewer(message)
+            words = f"{message.proposal_type} {message.target_variant}: {why}".replace("\n", " ")
+            return message.status, words, _reviewer(message)
         case m.Receipt():
             n = message.late_invocations
             late = f", after {n} late {noun(n, 'invocation')}" if n else ", with its next invocation"
@@ -161,6 +162,9 @@ def _followers(message: Any, story: Story) -> Iterator[Step]:
             continue
         if getattr(other, "cause_id", None) in names or _continues(message, other, names):
             yield step_of(other)
+    if isinstance(message, m.HoldAll) or getattr(message, "command", "") == "HoldAll":
+        ends = [one for one in story.each(m.ResumeAll) if one.timestamp >= message.timestamp]
+        yield from map(step_of, sorted(ends, key=lambda one: one.timestamp)[:1])
 
 
 def _continues(message: Any, other: Any, names: set[Any]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.messages import DegradationAlert, Invocation, RollbackEvent
 from crl_stream.core.messages.parts import BaselineSource, Judged
 from crl_stream.core.monitor.detectors import DETECTORS

@@ -18,7 +18,7 @@ from crl_stream.explaining.explain import Sources, explain, proof_of
 from crl_stream.explaining.fates import Event, Fates
 from crl_stream.explaining.ids import Found, day_of, id_of, ids_in, topics_of
 from crl_stream.explaining.story import Story
-from crl_stream.kafka.commands import home_of
+from crl_stream.kafka.commands import active_variant, home_of
 from crl_stream.kafka.policy_history import PolicyCommand, find_policy, known_policies
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access, KafkaSession
@@ -101,6 +101,7 @@ async def _latest_rollback(session: KafkaSession, task: str) -> str:
         if _key_of(received.message) == key:
             found = received.message
     if found is None:
+        await active_variant(session, key)  # raises if nothing is known of the task
         raise NotFound(f"{task} has not been rolled back.", hint=f"`crl why-not {task}` says why nothing has happened")
     return str(found.rollback_id)
 

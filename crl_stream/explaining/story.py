@@ -38,7 +38,8 @@ class Story:
         if message is None:
             return
         if self.key is None:
-            if getattr(message, "agent_name", None) is None and self._names_it(message):
+            is_end = isinstance(message, m.ResumeAll)  # it ends the hold of the fleet without naming it
+            if getattr(message, "agent_name", None) is None and (is_end or self._names_it(message)):
                 self.facts[id_of(message)] = topic, message
             return
         if isinstance(message, m.CommandResult) and message.command == "SetPolicy" and message.outcome == "refused":

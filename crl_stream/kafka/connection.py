@@ -54,6 +54,13 @@ def tls_context(kafka: Kafka) -> ssl.SSLContext:
     return context
 
 
+def _no_answer(where: str) -> Unavailable:
+    return Unavailable(
+        f"Kafka does not answer at {where}.",
+        hint="`crl up` starts everything; if Kafka runs elsewhere, set CRL_BOOTSTRAP_SERVERS",
+    )
+
+
 @contextmanager
 def reaching(kafka: Kafka) -> Iterator[None]:
     """Turn errors of aiokafka during a call to a broker into ``Unavailable`` with a hint.
@@ -66,16 +73,15 @@ def reaching(kafka: Kafka) -> Iterator[None]:
     except (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TimeoutError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise
-        raise Unavailable(
-            f"Kafka does not answer at {where}.",
-            hint="`crl up` starts everything; if Kafka runs elsewhere, set CRL_BOOTSTRAP_SERVERS",
-        ) from error
+        raise _no_answer(where) from error
     except (AuthenticationFailedError, TopicAuthorizationFailedError) as error:
         raise Unavailable(
             f"Kafka at {where} does not let this user in: {error}.",
             hint="see kafka.security_protocol, sasl_username and the ACLs",
         ) from error
     except KafkaError as error:
+        if type(error) is KafkaError and "metadata" in str(error):  # aiokafka's word for brokers that are silent
+            raise _no_answer(where) from error
         raise Unavailable(
             f"Kafka at {where} refused: {error}.", hint="`crl topics diff` shows what is wrong"
         ) from error

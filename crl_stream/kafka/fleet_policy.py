@@ -161,5 +161,5 @@ def difference_line(policies: PolicySet, actor: str, time: int, differences: int
     settings = "1 setting" if differences == 1 else f"{differences} settings"
     return (
         f"policy {policies.digest()} is in force,{set_by(actor, time) or ' according to the log'}; "
-        f"the settings of this process differ from it in {settings}: see `crl policy diff`"
+        f"the settings of this process differ from it in {settings}: see `crl policy diff`."
     )

@@ -14,6 +14,7 @@ from crl_stream.core.messages import (
     Order,
     Proposal,
     RegisteredVariant,
+    TaskSnapshot,
     VariantCatalogue,
 )
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
@@ -26,12 +27,16 @@ PROMOTIONS_STOPPED: Final = "kept from promotions with the fleet"
 
 
 def page(
-    proposal: Proposal, now: int, active: ActiveVariant | None = None, variants: VariantCatalogue | None = None
+    proposal: Proposal,
+    now: int,
+    active: ActiveVariant | None = None,
+    variants: VariantCatalogue | None = None,
+    snapshot: TaskSnapshot | None = None,
 ) -> str:
     """Return everything known about a proposal, as text.
 
-    ``now`` is in milliseconds since the epoch; for ``active`` see ``effect``. ``variants`` are those of the task, with
-    whose configurations a new one is compared.
+    ``now`` is in milliseconds since the epoch; for ``active`` and ``snapshot`` see ``effect``. ``variants`` are those
+    of the task, with whose configurations a new one is compared.
     """
     status = status_at(proposal, now)
     lines = [
@@ -68,15 +73,21 @@ def page(
         for step in proposal.history:
             who = f" by {step.actor}" if step.actor else ""
             lines.append(f"  {step.timestamp}  {step.revision}  {step.status}{who}: {_one_line(step.reason)}")
-    lines += ["", "Approving it", *(f"  {line}" for line in effect(proposal, status, active, now))]
+    lines += ["", "Approving it", *(f"  {line}" for line in effect(proposal, status, active, now, snapshot))]
     return "\n".join(lines)
 
 
-def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None, now: int = 0) -> list[str]:
+def effect(
+    proposal: Proposal,
+    status: str,
+    active: ActiveVariant | None = None,
+    now: int = 0,
+    snapshot: TaskSnapshot | None = None,
+) -> list[str]:
     """Return what an approval would do and the command for it, or why it is no longer possible.
 
     ``status`` is the proposal's status at ``now`` (milliseconds since the epoch). ``active`` is the task's
-    active-variant record, whose pins and holds affect the result of an approval.
+    active-variant record, whose pins and holds affect the result of an approval, and ``snapshot`` its newest one.
     """
     task, change = f"{proposal.agent_name}/{proposal.task_type}", proposal.change
     if status not in OPEN_STATUSES:
@@ -88,14 +99,7 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
             f"To give it a small share at once: crl proposals approve {proposal.proposal_id} --rollout",
             *(f"The variant does not become active while the task is {why}." for why in orders_in_force(active, now)),
         ],
-        "activate": [
-            (
-                f"makes {change.variant_id} the active variant of {task} at once; runtimes switch to it with their"
-                " next invocation."
-            ),
-            f"It lifts the quarantine of {change.variant_id}.  {_protection(active, now, task)}",
-            *_pin(active, now, task),
-        ],
+        "activate": _activates(proposal, active, now, snapshot),
         "retire": [
             (
                 f"retires {change.variant_id} of {task}: it is never chosen or explored again unless someone registers"
@@ -114,8 +118,59 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
         f"Approval is refused if the epoch is no longer {proposal.epoch}, and after {proposal.expires_at}.",
         f"crl proposals approve {proposal.proposal_id}",
         f"crl proposals reject {proposal.proposal_id} --reason ...",
-        *([f"To undo the approval afterwards: {proposal.undo_command}"] if proposal.undo_command else []),
+        *([f"To undo the approval afterwards: {back}"] if (back := undo_command(proposal, active, snapshot)) else []),
     ]
+
+
+def _activates(proposal: Proposal, active: ActiveVariant | None, now: int, snapshot: TaskSnapshot | None) -> list[str]:
+    """Return what the approval of a promotion does: it begins a rollout, or the variant is active at once."""
+    task, name = f"{proposal.agent_name}/{proposal.task_type}", proposal.change.variant_id
+    lifts = [f"It lifts the quarantine of {name}."] if active is not None and name in active.quarantined else []
+    if not begins_rollout(proposal, active, snapshot):
+        return [
+            f"makes {name} the active variant of {task} at once; runtimes switch to it with their next invocation.",
+            *lifts,
+            _protection(active, now, task),
+            *_pin(active, now, task),
+        ]
+    waits = [words for words in orders_in_force(active, now) if not words.startswith("pinned")]
+    unprotected = [words for words in waits if not words.startswith(PROMOTIONS_STOPPED)]
+    aborts = (
+        "It is not aborted meanwhile, even if it is degraded." if unprotected else "It is aborted if it is degraded."
+    )
+    return [
+        f"begins a rollout: {name} gets a share of the invocations of {task}, and is not active before the last stage.",
+        "Each stage gives it a larger share, but begins only while it is not worse.",
+        *([f"The next stage does not begin while the task is {' and '.join(waits)}."] if waits else []),
+        *lifts,
+        f"{aborts} crl rollout abort {task} ends the rollout while it is in progress.",
+        *_pin(active, now, task),
+    ]
+
+
+def begins_rollout(proposal: Proposal, active: ActiveVariant | None, snapshot: TaskSnapshot | None) -> bool:
+    """Return whether the approval of a promotion begins a rollout, because the policy has stages for the task.
+
+    Without a snapshot, the way back that the proposal itself names tells it.
+    """
+    if proposal.change.action != "activate" or (active is not None and active.mode != "enforce"):
+        return False
+    limits = None if snapshot is None else snapshot.proposal_limits
+    if limits is not None:
+        return limits.staged
+    return (proposal.undo_command or "").startswith("crl rollout ")
+
+
+def undo_command(
+    proposal: Proposal, active: ActiveVariant | None = None, snapshot: TaskSnapshot | None = None
+) -> str | None:
+    """Return the command that undoes the approval of a proposal; None if it is not known."""
+    task = f"{proposal.agent_name}/{proposal.task_type}"
+    if proposal.change.action != "activate":
+        return proposal.undo_command
+    if begins_rollout(proposal, active, snapshot):
+        return f"crl rollout abort {task}"
+    return f"crl undo {task} --epoch {proposal.epoch + 1}"
 
 
 def enforcing_lines(task: str) -> list[str]:

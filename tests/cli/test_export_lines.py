@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from builders import a_command, an_invocation
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crl_stream.cli.export.command import _format
 from crl_stream.cli.export.lines import FORMATS, KINDS, PLACE, header, line
 from crl_stream.cli.export.span import moment
 from crl_stream.core import messages as m
@@ -89,7 +91,21 @@ def test_times_are_days_instants_or_ages() -> None:
     now = 1_790_000_000_000
     assert moment("2026-11-01", "since", now) == moment("2026-11-01T00:00:00Z", "since", now) == 1_793_491_200_000
     assert moment("2d", "since", now) == now - 2 * 86_400_000
+    assert moment("5m", "since", now) == now - 5 * 60_000
     assert moment(None, "since", now) is None
     for wrong in ("yesterday", "2026-13-01", "2026-11-01T10:00:00+01:00", "", "-1d"):
         with pytest.raises(UsageError, match="is not a time"):
             moment(wrong, "since", now)
+
+
+def test_the_ending_of_the_file_names_the_format_and_may_not_contradict_it() -> None:
+    assert [_format(None, Path(name)) for name in ("o.csv", "o.jsonl", "o.txt", "o")] == [
+        "csv",
+        "jsonl",
+        "jsonl",
+        "jsonl",
+    ]
+    assert _format("csv", Path("o.txt")) == _format("csv", None) == "csv"
+    assert _format(None, None) == "jsonl"
+    with pytest.raises(UsageError, match="ends with"):
+        _format("jsonl", Path("o.csv"))

@@ -125,6 +125,12 @@ def registered_only() -> Task:
     return task
 
 
+def _undone() -> Task:
+    task = collapsed()
+    task.order(m.UndoRollback)
+    return task
+
+
 def refused_after(kind: type, **fields: Any) -> Callable[[], Task]:
     return changed(lambda task: task.order(kind, **fields))
 
@@ -157,6 +163,12 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         "crl quarantine lift backend-architect/api-design api-optimized first, or crl undo",
     ),
     (m.UndoRollback, {}, two, "there is no change to undo (latest change: first_seen)"),
+    (
+        m.UndoRollback,
+        {},
+        _undone,
+        "the latest change is itself an undo; to make default active again: crl activate backend-architect/api-design",
+    ),
     (m.UndoRollback, {"rollback_id": "rb-1"}, collapsed, "rb-1 is not the latest change, which is rb-20251119-"),
     (
         m.ConfirmRollback,

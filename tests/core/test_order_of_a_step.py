@@ -114,6 +114,7 @@ def test_a_hold_of_the_fleet_keeps_a_degraded_variant_and_whoever_holds_next_is_
     next_one = StandingOrder("hedy", "freeze", FLEET.since + 1, until=FLEET.until)
     facts = under(task, next_one, "default", "FF")
     told = [fact.text for fact in facts if isinstance(fact, m.Alert) and fact.kind == "held_degradation"]
+    assert "resolved" in told.pop(0)
     assert ["the fleet has been held by hedy" in text for text in told] == [True]
     under(task, None, "default", "F")
     assert task.row.active == "v2"
@@ -187,7 +188,7 @@ def test_a_held_rollback_is_told_again_after_so_many_outcomes_and_at_once_after_
     task.run("default", "S" * 80)
     assert not task.variant("default").degraded
     task.run("default", "F" * 10)
-    assert len(task.alerts("held_degradation")) == 2
+    assert [alert.resolved for alert in task.alerts("held_degradation")] == [False, True, False]
 
 
 def test_a_missing_target_is_told_at_once_after_a_recovery() -> None:

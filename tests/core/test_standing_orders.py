@@ -8,6 +8,7 @@ from builders import an_invocation
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.decision_matrix import span_of
 from crl_stream.core.monitor.row import StandingOrder
+from crl_stream.core.monitor.step import Context, follow_fleet, pass_time
 from crl_stream.core.policy import Operations, Policy, Rollback
 
 from .orders import rollback_id, two
@@ -46,6 +47,31 @@ def test_a_degraded_variant_that_is_not_active_is_no_rollback_that_a_hold_preven
     assert task.alerts("held_degradation") == []
     task.run("default", "F" * 20)
     assert len(task.alerts("held_degradation")) == 1
+
+
+@pytest.mark.parametrize("ends", ["resumed", "expires", "fleet", "recovers", "another is active"])
+def test_the_alert_that_names_a_hold_ends_with_the_hold_or_the_degradation(ends: str) -> None:
+    task = two()
+    if ends == "fleet":
+        task.fleet = StandingOrder("root", "", task.now, task.now + HOUR)
+    else:
+        task.order(m.HoldTask, actor="ada", hours=1.0)
+    task.run("default", "F" * 20)
+    [opened] = task.alerts("held_degradation")
+    assert not opened.resolved
+    if ends == "resumed":
+        task.order(m.ResumeTask)
+    elif ends == "expires":
+        task.pass_time(2 * HOUR)
+        task.facts += pass_time(task.row, Context(0, task.offset, task.now, 0, "0" * 16), task.policy)
+    elif ends == "fleet":
+        task.facts += follow_fleet(task.row, Context(0, task.offset, task.now, 0, "0" * 16), task.policy).facts
+    elif ends == "recovers":
+        task.run("default", "S" * 40)
+    else:
+        task.order(m.ActivateVariant, variant_id="v2", untested=True)
+    _, over = task.alerts("held_degradation")
+    assert (over.resolved, over.subject, over.severity) == (True, opened.subject, "info")
 
 
 def test_the_hours_of_pin_and_hold_are_settings() -> None:
@@ -193,7 +219,8 @@ def test_whoever_holds_a_degraded_task_next_is_named_with_the_next_outcome(ends:
         assert task.row.held_n == -1
     task.order(m.HoldTask, actor="grace")
     task.run(task.row.active or "", "F", active_epoch=task.row.epoch)
-    assert [("grace" in alert.text) for alert in task.alerts("held_degradation")[told:]] == [True]
+    later = [alert for alert in task.alerts("held_degradation")[told:] if not alert.resolved]
+    assert [("grace" in alert.text) for alert in later] == [True]
 
 
 def test_a_variant_that_is_activated_again_leaves_no_alert_open() -> None:

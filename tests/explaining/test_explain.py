@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from builders import AGENT, TASK, a_collapse, a_command, a_policy, an_invocation, invocations
 from core.stories import POLICIES, Storyteller
+from proposals.some import the_guide_s
 
 from crl_stream.cli.explain_text import page
 from crl_stream.core import messages as m
@@ -16,7 +17,8 @@ from crl_stream.core.monitor.row import decode_row
 from crl_stream.core.policy import GUIDE, Operations, Policy, PolicySet
 from crl_stream.core.proposer.remedies import Remedies
 from crl_stream.explaining.adoption import followed
-from crl_stream.explaining.ids import EVERYWHERE, id_of
+from crl_stream.explaining.explain import Sources, explain
+from crl_stream.explaining.ids import EVERYWHERE, Found, id_of
 from crl_stream.explaining.proof import trace_url
 from crl_stream.settings import load_remedies
 from crl_stream.stages.driver import TopologyDriver
@@ -85,7 +87,7 @@ def test_a_refused_command_says_why() -> None:
     [result] = facts(driver, DECISIONS, m.CommandResult, outcome="refused")
     found = explained(driver, result.command_id)
     assert found.sentence == "ConfirmRollback by ada was refused."
-    assert found.reason == result.detail
+    assert (found.reason, found.result) == (result.reason or "no reason given", result.detail)
 
 
 def test_a_command_without_an_answer_is_explained_from_its_own_record() -> None:
@@ -295,6 +297,26 @@ def test_an_order_for_the_whole_fleet_is_explained_from_the_partitions_that_answ
     assert found.sentence == "HoldAll by grace was applied."
     assert found.task is None
     assert len([step for step in found.since if step.what == "applied"]) == len(results) - 1
+    assert found.reason == "freeze" and "tasks in partition" in found.result
+    driver.pipe(a_command(m.ResumeAll, actor="hedy", reason="over", timestamp="2026-01-01T00:00:00Z"))
+    driver.pipe(a_command(m.ResumeAll, actor="ada", reason="again", timestamp="2026-01-02T00:00:00Z"))
+    found = explained(driver, results[0].command_id, key=None)
+    assert [step.words for step in found.since if step.what == "commanded"] == ["ResumeAll: over"]
+
+
+def test_an_explained_proposal_is_a_sentence_and_its_lines_are_not_shown_as_escapes() -> None:
+    proposal = the_guide_s(reasoning="1.06 > 0.2.\nSuggest it.")
+    found = explain(proposal.proposal_id, Found(PROPOSALS, proposal), Sources(story_of(TopologyDriver())))
+    assert found.sentence.startswith("The proposal to ") and "_" not in found.sentence
+    assert "1.06 > 0.2. Suggest it." in page(found) and "\\n" not in page(found)
+
+
+def test_the_reason_of_an_undo_stands_under_why_and_its_result_beside_it() -> None:
+    driver = collapsed()
+    driver.pipe(a_command(m.UndoRollback, actor="bob", reason="it was the gateway"))
+    [result] = facts(driver, DECISIONS, m.CommandResult, command="UndoRollback")
+    text = page(explained(driver, result.command_id))
+    assert "Why: it was the gateway" in text and "Result: rb-" in text
 
 
 def test_the_topic_of_every_prefix_has_ids_with_it() -> None:

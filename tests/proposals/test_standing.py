@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import msgspec
+from client.silent_kafka import an_active_variant
+from core.snapshots import a_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,6 +101,27 @@ def test_each_change_says_what_it_does() -> None:
     retire = effect(the_guide_s(change={"action": "retire", "variant_id": "v2"}), "pending")
     assert "never chosen or explored again" in retire[0]
     assert "refused while that variant is active" in retire[1]
+
+
+def test_a_promotion_in_stages_says_that_a_rollout_begins_what_it_waits_for_and_its_own_way_back() -> None:
+    task = "backend-architect/security-audit"
+    hold = m.Order(actor="bob", reason="", since="2025-11-19T12:00:00Z", until="2025-11-21T12:00:00Z")
+    active = an_active_variant(held=hold, quarantined=["v2"])
+    promote = the_guide_s(change={"action": "activate", "variant_id": "v2"}, undo_command=f"crl rollout abort {task}")
+    text = " ".join(effect(promote, "pending", active, NOW))
+    assert text.startswith("begins a rollout: v2")
+    assert "does not begin while the task is held by bob until 2025-11-21T12:00:00Z" in text
+    assert f"To undo the approval afterwards: crl rollout abort {task}" in text
+    assert "lifts the quarantine of v2" in text
+    assert "at once" not in text and "crl undo" not in text
+    assert "quarantine" not in " ".join(effect(promote, "pending", an_active_variant(quarantined=[]), NOW))
+
+
+def test_the_newest_snapshot_says_whether_a_promotion_is_staged_rather_than_an_old_proposal() -> None:
+    promote = the_guide_s(change={"action": "activate", "variant_id": "v2"}, undo_command="crl rollout abort a/b")
+    now_at_once = effect(promote, "pending", snapshot=a_snapshot(proposal_limits=m.ProposalLimits(staged=False)))
+    assert "at once" in now_at_once[0]
+    assert any(line.startswith("To undo the approval afterwards: crl undo ") for line in now_at_once)
 
 
 @given(st.text(max_size=200))

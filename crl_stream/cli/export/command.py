@@ -23,7 +23,10 @@ from crl_stream.settings.model import Kafka
 def export(
     context: typer.Context,
     what: Annotated[str, typer.Argument(metavar="WHAT", help=f"One of {', '.join(KINDS)}.")],
-    format_: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")] = "jsonl",
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}. Default: as the file ends, or jsonl."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. Default: stdout.")] = None,
     since: Annotated[
         str | None, typer.Option(help="Export what was stored from this time on: 2026-11-01, 2026-11-01T14:30:00Z, 7d.")
@@ -43,8 +46,7 @@ def export(
     """
     if what not in KINDS:
         raise UsageError(f"There is nothing called {what} to export.", hint=f"one of {', '.join(KINDS)}")
-    if format_ not in FORMATS:
-        raise UsageError(f"There is no format {format_}.", hint=f"one of {', '.join(FORMATS)}")
+    format_ = _format(format_, output)
     if output is None and (json or restart):
         raise UsageError(f"--{'json' if json else 'restart'} needs an output file.", hint="name a file with --output")
     if task is not None and agent is not None:
@@ -67,6 +69,18 @@ def export(
         show_json({"file": str(output), "what": what, "format": format_} | figures)
     else:
         _tell(str(output), note)
+
+
+def _format(asked: str | None, output: Path | None) -> str:
+    """Return the format that is asked for, or that the output file's name ends with; raise if they contradict."""
+    if asked is not None and asked not in FORMATS:
+        raise UsageError(f"There is no format {asked}.", hint=f"one of {', '.join(FORMATS)}")
+    ending = "" if output is None else output.suffix.removeprefix(".").lower()
+    if ending not in FORMATS:
+        return asked or "jsonl"
+    if asked not in {None, ending}:
+        raise UsageError(f"{output} ends with .{ending}, but --format is {asked}.", hint="leave out --format")
+    return ending
 
 
 def _to_file(kafka: Kafka, asked: Asked, times: tuple[int | None, int | None], output: Path, *, restart: bool) -> Note:

@@ -15,6 +15,7 @@ from crl_stream.errors import UsageError
 from crl_stream.kafka.positions import bounds, places_of
 
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_MINUTES: Final = re.compile(r"(\d{1,9})m")
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT.*Z")
 
 
@@ -29,7 +30,7 @@ class Stretch(msgspec.Struct):
 
 
 def moment(text: str | None, option: str, now: int) -> int | None:
-    """Return a time in milliseconds: ``2026-11-01``, ``2026-11-01T14:30:00Z``, or ``7d`` for seven days ago.
+    """Return a time in milliseconds: ``2026-11-01``, ``2026-11-01T14:30:00Z``, ``5m`` or ``7d`` ago.
 
     Raises ``UsageError`` for anything else.
     """
@@ -38,11 +39,13 @@ def moment(text: str | None, option: str, now: int) -> int | None:
     try:
         if _DAY.fullmatch(text):
             return from_text(f"{text}T00:00:00Z")
+        if minutes := _MINUTES.fullmatch(text):
+            return now - int(minutes[1]) * 60_000
         return from_text(text) if _INSTANT.fullmatch(text) else now - milliseconds(text)
     except (ValueError, UsageError):
         raise UsageError(
             f"--{option} {text} is not a time.",
-            hint="write 2026-11-01, 2026-11-01T14:30:00Z (UTC), or 7d for 7 days ago",
+            hint="write 2026-11-01, 2026-11-01T14:30:00Z (UTC), 5m for 5 minutes ago, or 7d for 7 days ago",
         ) from None
 
 

@@ -10,13 +10,14 @@ import msgspec
 import typer
 
 from crl_stream.cli.clock import now_ms
+from crl_stream.cli.consequences import newest_snapshot
 from crl_stream.cli.proposals.exporting import export
 from crl_stream.cli.proposals.reviewing import approve, defer, reject
 from crl_stream.cli.proposals.source import catalogue_of, find, read_all, read_benefits, wanted_statuses
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
-from crl_stream.core.messages import ActiveVariant, Benefit, Overview, Proposal, VariantCatalogue
+from crl_stream.core.messages import ActiveVariant, Benefit, Overview, Proposal, TaskSnapshot, VariantCatalogue
 from crl_stream.core.reach import past_words, touches_words
 from crl_stream.errors import CrlError, UsageError
 from crl_stream.kafka.commands import active_variant
@@ -96,15 +97,18 @@ def show_proposal(
     json: Json = False,
 ) -> None:
     """Show one proposal: evidence, modifications, the exact change, history, and what approving it would do."""
-    (proposal, active, variants), now = asyncio.run(_look(context.obj.kafka, proposal_id)), now_ms()
+    (proposal, active, variants, snapshot), now = asyncio.run(_look(context.obj.kafka, proposal_id)), now_ms()
     if json:
-        show_json(document(proposal, now) | {"approving": effect(proposal, status_at(proposal, now), active, now)})
+        approving = effect(proposal, status_at(proposal, now), active, now, snapshot)
+        show_json(document(proposal, now) | {"approving": approving})
     else:
-        show(page(proposal, now, active, variants))
+        show(page(proposal, now, active, variants, snapshot))
 
 
-async def _look(kafka: Kafka, proposal_id: str) -> tuple[Proposal, ActiveVariant | None, VariantCatalogue | None]:
-    """Return a proposal, and its task's active variant and catalogue of variants.
+async def _look(
+    kafka: Kafka, proposal_id: str
+) -> tuple[Proposal, ActiveVariant | None, VariantCatalogue | None, TaskSnapshot | None]:
+    """Return a proposal, and its task's active variant, catalogue of variants and newest snapshot.
 
     The proposal is shown even if these cannot be read.
     """
@@ -116,7 +120,7 @@ async def _look(kafka: Kafka, proposal_id: str) -> tuple[Proposal, ActiveVariant
         if proposal.change.configuration is not None:
             with suppress(CrlError):
                 variants = await catalogue_of(session, key)
-        return proposal, active, variants
+        return proposal, active, variants, await newest_snapshot(session, key)
 
 
 @app.command("digest")

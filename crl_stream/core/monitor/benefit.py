@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.messages.parts import BenefitFinding
 from crl_stream.core.monitor.baseline import less, lifetime_of, meanwhile
 from crl_stream.core.monitor.changes import Benefited

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from crl_stream.core import messages as m
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.ids import name_digest
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.monitor import facts
@@ -170,7 +170,12 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
     row = turn.row
     if row.cause == "rollout_aborted":
         return _undo_abort(turn, command)
-    if row.previous is None or row.cause == "undo":
+    if row.cause == "undo" and row.previous is not None:
+        raise Refused(
+            f"the latest change is itself an undo; to make {row.previous} active again: crl activate "
+            f"{row.agent_name}/{row.task_type} {row.previous}"
+        )
+    if row.previous is None:
         raise Refused(f"there is no change to undo (latest change: {row.cause or 'none'})")
     taken_back = row.cause in {"rollback_verified_worse", "common_cause"}
     if taken_back and command.rollback_id == row.cause_id:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from crl_stream.core.counts import counted, noun
+from crl_stream.core.figures import counted, noun
 from crl_stream.core.monitor.baseline import less, lifetime_of
 from crl_stream.core.monitor.changes import (
     Change,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages.parts import DecisionKind
 from crl_stream.core.monitor.baseline import lifetime_of

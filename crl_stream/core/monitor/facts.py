@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import (
     Activation,
@@ -129,6 +129,7 @@ def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
             )
         )
     if variant.variant_id == row.active:
+        told += _end_of_held(turn, "the variant recovered")
         told += _end_of_one_runtime(turn, "resolved: the variant recovered", variant.alert_id)
     return told
 
@@ -147,6 +148,7 @@ def level_accepted(turn: Turn, change: c.LevelAccepted) -> Sequence[Any]:
         about, cause = variant.variant_id, variant.alert_id
         told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
     if variant.variant_id == row.active:
+        told += _end_of_held(turn, f"{change.who} accepted the level")
         told += _end_of_one_runtime(turn, words, variant.alert_id)
     return told
 
@@ -202,6 +204,25 @@ def held_back(turn: Turn, change: c.HeldBack) -> Sequence[Any]:
     """Return the alert about a degraded active variant that a hold keeps active."""
     action, about = f"degraded but not rolled back: {change.who}", change.variant.variant_id
     return (alert(turn, "held_degradation", "critical", action, about=about, cause_id=change.alert_id),)
+
+
+def task_hold_changed(turn: Turn, change: c.Held | c.HoldEnded) -> Sequence[Any]:
+    """Return the end of the alert that names the former holds; if one is left, the next outcome tells of it."""
+    return _end_of_held(turn, "the hold has ended" if isinstance(change, c.HoldEnded) else "another hold has begun")
+
+
+def fleet_hold_changed(turn: Turn, change: c.FleetHoldNoticed) -> Sequence[Any]:
+    """Return the end of the alert that names the former holds; if one is left, the next outcome tells of it."""
+    return _end_of_held(turn, f"the hold of the fleet has {'changed' if change.since else 'ended'}")
+
+
+def _end_of_held(turn: Turn, why: str) -> list[Any]:
+    """Return the end of the alert that a hold keeps the degraded active variant, if one is open."""
+    row = turn.row
+    if row.held_n < 0 or row.active is None:
+        return []
+    about, cause = row.active, row.variants[row.active].alert_id
+    return [alert(turn, "held_degradation", "info", f"resolved: {why}", about=about, cause_id=cause, resolved=True)]
 
 
 def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
@@ -462,6 +483,8 @@ def common_cause_ended(turn: Turn, change: c.CommonCauseEnded) -> Sequence[Any]:
         if variant.variant_id == row.active and row.no_target_n >= 0:
             about = variant.variant_id
             told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
+        if variant.variant_id == row.active and change.back is None:
+            told += _end_of_held(turn, change.why)
     told.append(tag_condition(turn, incident.tag, "recovered"))
     if change.back is not None:
         told += _activation(turn, change.back, "common_cause", cause, f"{incident.tag}: {change.why}")
@@ -489,6 +512,7 @@ def _activation(
     if row.no_target_n >= 0:
         action, about = f"resolved: {to.variant_id} is now active", row.active or ""
         told.append(alert(turn, "no_target", "info", action, about=about, cause_id=cause_id, resolved=True))
+    told += _end_of_held(turn, f"{to.variant_id} is now active")
     told += _end_of_adoption(turn)
     told += _end_of_prediction(turn)
     told += _end_of_rollout(turn, to, cause, words)

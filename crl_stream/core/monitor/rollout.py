@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.monitor.changes import (
     Activated,
     Change,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crl_stream.core import messages as m
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.monitor.changes import (
     QuarantineLifted,
     RolloutAborted,

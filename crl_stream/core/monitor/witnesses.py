@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.row import MICRO, SIZE, OneRuntime, Runtime, Sums, TaskRow, Variant
 from crl_stream.core.monitor.rules import Rules

@@ -12,7 +12,7 @@ from typing import Final
 from markupsafe import Markup
 
 from crl_stream.core import messages as m
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 
 CELLS: Final = 20
 """How many outcomes a strip shows: the newest ones of the window."""

@@ -543,10 +543,10 @@ def _variant(choices: list[str]) -> Field:
     return Field(name="variant_id", label="Variant", kind="choice", word="VARIANT", choices=choices, required=True)
 
 
-def approve(proposal: m.Proposal, effects: list[str], reach: str = "") -> Order:
-    """Approve a proposal."""
+def approve(proposal: m.Proposal, effects: list[str], reach: str = "", back: str | None = None) -> Order:
+    """Approve a proposal; ``back`` is the command that undoes the approval."""
     lines = [("check", "", line) for line in effects]
-    return _review(proposal, m.ApproveProposal, "approve", "Approve", "a", lines, reach)
+    return _review(proposal, m.ApproveProposal, "approve", "Approve", "a", lines, reach, back)
 
 
 def reject(proposal: m.Proposal, reach: str = "") -> Order:
@@ -569,9 +569,10 @@ def _review(
     key: str,
     effects: list[tuple[str, str, str]],
     reach: str,
+    back: str | None = None,
 ) -> Order:
     task = TaskKey(proposal.agent_name, proposal.task_type)
-    undo_command = proposal.undo_command or f"crl undo {task}"
+    undo_command = back or proposal.undo_command or f"crl undo {task}"
     return Order(
         name=f"{verb}-{proposal.proposal_id}",
         label=f"{label}…",

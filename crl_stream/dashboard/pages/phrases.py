@@ -59,15 +59,6 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{share:.{digits}%}" if math.isfinite(share) else "-"
 
 
-def number(value: float) -> str:
-    """Return a number of any size in a few digits: ``6,720``, ``7.3``, ``1.2e+21``."""
-    if not math.isfinite(value):
-        return "-"
-    if abs(value) >= 1e9:
-        return f"{value:.2g}"
-    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
-
-
 def plural(count: int, one: str, many: str = "") -> str:
     """Return a count with its noun: ``1 task``, ``1,000 tasks``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

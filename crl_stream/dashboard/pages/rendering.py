@@ -13,6 +13,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from crl_stream.core.figures import number
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import readable
 from crl_stream.dashboard.pages import marks, phrases
@@ -54,7 +55,7 @@ def _environment() -> Environment:
         "ago": phrases.ago,
         "plural": phrases.plural,
         "percent": phrases.percent,
-        "number": phrases.number,
+        "number": number,
         "lines_of": _lines,
         "task_name": _task_name,
     }

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.core import messages as m
-from crl_stream.core.counts import counted, noun
+from crl_stream.core.figures import counted, noun
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.core.proposer.step import undo_of
@@ -21,7 +21,7 @@ from crl_stream.dashboard.pages.phrases import left
 from crl_stream.dashboard.pages.viewer import Viewer
 from crl_stream.proposals.comparison import differences
 from crl_stream.proposals.digest import benefit_lines, helped_of
-from crl_stream.proposals.page import effect, number, orders_in_force
+from crl_stream.proposals.page import begins_rollout, effect, number, orders_in_force, undo_command
 from crl_stream.proposals.standing import ending, status_at, updated_at
 
 DETAILED: Final = 25
@@ -99,7 +99,7 @@ def review_page(
         n_pending=sum(p.status == "pending" for p in waiting),
         n_deferred=sum(p.status == "deferred" for p in waiting),
         decided=[
-            (p, TaskKey(p.agent_name, p.task_type), title_of(p), status_at(p, now), *ending(p))
+            (p, TaskKey(p.agent_name, p.task_type), title_of(p), status_at(p, now), *ending(p), _result_of(fleet, p))
             for p in decided[:DECIDED]
         ],
         parts=parts,
@@ -110,6 +110,16 @@ def benefits_of(fleet: Fleet) -> list[m.Benefit]:
     """Return the known judgements of changes, oldest first."""
     found = [fact for fact in fleet.facts.values() if isinstance(fact, m.Benefit)]
     return sorted(found, key=lambda fact: from_text(fact.timestamp))
+
+
+def _result_of(fleet: Fleet, proposal: m.Proposal) -> str:
+    """Return what the monitor did with the approval of a proposal; empty if that is not known."""
+    for fact in fleet.facts.values():
+        if isinstance(fact, m.CommandResult) and fact.command == "ApproveProposal" and fact.outcome == "applied":
+            done, _, detail = fact.detail.partition(" approved: ")
+            if done == proposal.proposal_id:
+                return detail
+    return ""
 
 
 def title_of(proposal: m.Proposal) -> str:
@@ -134,11 +144,12 @@ def _reviewed(scene: Scene, proposal: m.Proposal) -> Reviewed:
     key = TaskKey(proposal.agent_name, proposal.task_type)
     snapshot, active = fleet.tasks.get(key), fleet.actives.get(key)
     status = status_at(proposal, now)
-    effects = effect(proposal, status, active, now)
+    effects = effect(proposal, status, active, now, snapshot)
     # The dialog says itself how an approval is undone.
     words = [line for line in effects if not line.startswith(("crl ", " ", "To undo the approval"))]
     reach = touches_words(proposal.touches) or touches_words(None if snapshot is None else snapshot.touches)
-    acts = [orders.approve(proposal, words, reach), orders.reject(proposal, reach), orders.defer(proposal, reach)]
+    back = undo_command(proposal, active, snapshot)
+    acts = [orders.approve(proposal, words, reach, back), orders.reject(proposal, reach), orders.defer(proposal, reach)]
     if proposal.change.action == "enforce":
         acts = acts[1:]  # it changes the policy, which only the command does
     return Reviewed(
@@ -182,14 +193,16 @@ def _blast(fleet: Fleet, key: TaskKey, proposal: m.Proposal) -> list[tuple[str, 
     snapshot, active, change = fleet.tasks.get(key), fleet.actives.get(key), proposal.change
     found = proposal.touches or (None if snapshot is None else snapshot.touches)
     share = 0.0 if active is None else active.exploration
-    at_once = {"register": "Nothing", "activate": "Switches", "retire": "Nothing", "enforce": "Nothing"}[change.action]
+    staged = begins_rollout(proposal, active, snapshot)
+    switches = "A rollout begins" if staged else "Switches"
+    at_once = {"register": "Nothing", "activate": switches, "retire": "Nothing", "enforce": "Nothing"}[change.action]
     remark = {
         "register": "the active variant stays",
-        "activate": f"{change.variant_id} becomes active",
+        "activate": f"{change.variant_id} {'gets a small share' if staged else 'becomes active'}",
         "retire": "it is not active",
         "enforce": "from then on it rolls back",
     }[change.action]
-    back = proposal.undo_command
+    back = undo_command(proposal, active, snapshot)
     if back is None and snapshot is not None:
         back = undo_of(snapshot, change)  # the proposal is of an older engine
     return [

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from crl_stream.core import messages as m
+from crl_stream.core.figures import number
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.core.monitor.detectors import DETECTORS
@@ -19,7 +20,6 @@ from crl_stream.dashboard.pages.fleet_page import last_time, look_of, moved, tou
 from crl_stream.dashboard.pages.frame import Scene, page
 from crl_stream.dashboard.pages.happenings import Happening
 from crl_stream.dashboard.pages.missing import missing_page
-from crl_stream.dashboard.pages.phrases import number
 from crl_stream.dashboard.pages.task_page import history_of
 from crl_stream.dashboard.pages.viewer import Viewer
 from crl_stream.explaining.fates import fates_of, status_of

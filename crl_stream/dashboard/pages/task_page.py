@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.core import messages as m
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted, number
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.core.monitor.evidence import threshold
@@ -21,7 +21,7 @@ from crl_stream.dashboard.pages.fleet_page import last_time, touches
 from crl_stream.dashboard.pages.frame import Scene, page
 from crl_stream.dashboard.pages.happenings import ORDERED, Happening, happening_of
 from crl_stream.dashboard.pages.missing import missing_page
-from crl_stream.dashboard.pages.phrases import age, day_of, number, percent, plural
+from crl_stream.dashboard.pages.phrases import age, day_of, percent, plural
 from crl_stream.dashboard.pages.rows import level_of, safe_json
 from crl_stream.dashboard.pages.viewer import Viewer
 from crl_stream.explaining.adoption import followed

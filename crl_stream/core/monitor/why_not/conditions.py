@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from crl_stream.core.figures import number
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.decision_matrix import span_of
@@ -88,7 +89,7 @@ def verdict_conditions(variant: Variant, verdict: Verdict, rules: Rules) -> list
     if not rules.guarded:
         words = "not asked for (degradation.guard is none)"
     else:
-        words = f"e-value {found:,.1f}, {rules.threshold:,.0f} needed"
+        words = f"e-value {number(found)}, {number(rules.threshold)} needed"
     evidence = Condition(
         "evidence",
         "enough evidence that it is no chance",

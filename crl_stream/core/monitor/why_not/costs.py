@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted, number
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import gauges
 from crl_stream.core.monitor.guardrail import Guardrail
@@ -132,7 +132,7 @@ def _guardrail_conditions(turn: Turn, guardrail: Guardrail, gauge: Any, found: g
             "evidence",
             "enough evidence that it is no chance",
             e_value >= rules.threshold,
-            f"e-value {e_value:,.1f}, {rules.threshold:,.0f} needed",
+            f"e-value {number(e_value)}, {number(rules.threshold)} needed",
             e_value,
             rules.threshold,
         ),

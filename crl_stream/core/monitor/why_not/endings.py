@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.benefit import EARLY, LATE, look_after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.decision_matrix import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor.grounds import sentence

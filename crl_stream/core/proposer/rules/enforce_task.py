@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from crl_stream.core.counts import counted
+from crl_stream.core.figures import counted
 from crl_stream.core.messages import Change, RollbackScorecard
 from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.monitor.scorecard import in_words
