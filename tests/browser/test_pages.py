@@ -14,7 +14,7 @@ import pytest_asyncio
 from dashboard.test_pages import HOSTILE
 
 from browser.chromium import Chromium, chromium
-from browser.fleets import Teller, last_rollback
+from browser.fleets import NOW, Teller, last_rollback
 from browser.serving import Served, serving
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
@@ -314,7 +314,11 @@ async def test_while_kafka_is_silent_the_page_says_so_and_then_that_it_is_live_a
     await browser.wait("document.querySelector('.live b').textContent === 'Not live'")
     banner = await browser.text("#lost")
     assert "Kafka does not answer" in banner and "All figures are from then" in banner
+    assert "crl need Kafka too" in banner and "still work" not in banner
     await check(browser, "not live")
+    served.hub.lost_at = NOW - 3_600_000  # the outage began long ago; beats go on
+    hours = "/All figures are from then, [12] h ago/.test(document.getElementById('lost').innerText)"
+    await browser.wait(hours)
     served.hub.find()
     await browser.wait(
         "document.querySelector('.live b').textContent === 'Live' && document.getElementById('lost').hidden"

@@ -176,10 +176,14 @@
     root.classList.toggle("stale-page", state === "lost");
     banner.hidden = state !== "lost";
     if (state !== "lost" || (!spoke && !failed)) return; // until the stream speaks, the words of the page stand
-    const since = spoke || Date.parse(root.dataset.now) - ahead, text = told.text && !told.live && !failed ? told.text : "";
-    put($("b", banner), text ? `${text[0].toUpperCase()}${text.slice(1)}.` : `Not live. Nothing was heard since ${hms(since + ahead)}.`);
+    // Beats go on while Kafka is silent, so they do not say how old the figures are; without `since` it is not known.
+    const heard = spoke ? spoke + ahead : Date.parse(root.dataset.now), since = told.live ? heard : told.since;
+    const text = told.text && !told.live && !failed ? told.text : "";
+    put($("b", banner), text ? `${text[0].toUpperCase()}${text.slice(1)}.` : `Not live. Nothing was heard since ${hms(heard)}.`);
+    const old = since ? `All figures are from ${text || since === heard ? "then" : hms(since)}, ${age(now() - since)} ago, and may be wrong now.` : "All figures may be wrong now.";
     const wait = retryAt ? ` Trying again in ${age(retryAt - Date.now())}.` : "";
-    put($(".dim", banner), `All figures are from then, ${age(Date.now() - since)} ago, and may be wrong now.${wait} Commands with crl still work: each names its epoch and is refused if the task moved on.`);
+    const crl = told.live ? "Commands with crl still work: each names its epoch and is refused if the task moved on." : "Commands with crl need Kafka too.";
+    put($(".dim", banner), `${old}${wait} ${crl}`);
   }
   $("#retry")?.addEventListener("click", connect);
   document.addEventListener("visibilitychange", () => {
