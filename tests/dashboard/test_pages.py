@@ -288,6 +288,45 @@ def test_who_has_moved_agrees_with_the_table_and_names_the_runtimes_that_have_no
     assert seen
 
 
+def test_after_a_later_epoch_the_page_of_a_rollback_says_that_names_are_gone_and_not_that_none_moved() -> None:
+    fleet, _, key = undone()
+    [event] = fleet.rollbacks_of(key)
+    text = read(pages.rollback_page(fleet, event.rollback_id, VIEWER, NOW)).text
+    assert "4 of 4 runtimes" in text
+    assert "All 4 had moved. Their names are no longer kept, because epoch 4 has begun since." in text
+    assert "No receipt" not in text
+
+
+def test_the_page_of_a_rollback_always_names_the_command_that_made_its_variant_active() -> None:
+    _, teller, key = undone()
+    for _ in range(3):
+        teller.command(m.UndoRollback, key, "eve", "again", expected_epoch=1)  # refused: there are newer epochs
+        teller.command(m.ConfirmRollback, key, "eve", "fine", rollback_id="rb-20250101-00000000")
+    teller.outcomes(key, "bad-v2", "S" * 60 + "F" * 20, 4, active_epoch=teller.epoch(key))
+    teller.flush()
+    fleet = heard(teller.driver)
+    event, first = fleet.rollbacks_of(key)
+    assert event.epoch > first.epoch
+    text = squeezed(read(pages.rollback_page(fleet, event.rollback_id, VIEWER, NOW)).text)
+    assert "UndoRollbackapplied" in text and "eve:itwasthebench" in text
+    text = squeezed(read(pages.rollback_page(fleet, first.rollback_id, VIEWER, NOW)).text)
+    assert "ActivateVariantapplied" in text and "ana:betterineverytest" in text
+
+
+def undone() -> tuple[Fleet, Teller, TaskKey]:
+    """Return a fleet in which a rollback was followed by four runtimes and then undone by eve."""
+    teller, key = Teller(), TaskKey("agent", "task")
+    teller.collapse(key, "bad-v2")
+    teller.outcomes(key, "default", "S" * 40, 4, active_epoch=teller.epoch(key))
+    teller.flush()
+    teller.driver.fall_silent(120_000)
+    teller.command(m.UndoRollback, key, "eve", "it was the bench", expected_epoch=teller.epoch(key))
+    teller.outcomes(key, "bad-v2", "S" * 40, 4, active_epoch=teller.epoch(key))
+    teller.flush()
+    teller.driver.fall_silent(120_000)
+    return heard(teller.driver), teller, key
+
+
 # -- what a person can do ------------------------------------------------------------------------------------
 def orders_of(page: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the command line and the body of each dialog of a page."""
