@@ -328,6 +328,17 @@ def undone() -> tuple[Fleet, Teller, TaskKey]:
 
 
 # -- what a person can do ------------------------------------------------------------------------------------
+def test_stop_all_says_what_a_choice_weakens_and_does_not_propose_it() -> None:
+    dialog = re.compile(r'<dialog id="d-hold-all".*?</dialog>', re.DOTALL)
+    [free] = dialog.findall(pages.fleet_page(story(30), VIEWER, NOW))
+    assert "crl hold --all without --promotions-only" in free and "happen again" not in free
+    assert re.findall(r'value="(\w+)" data-kind="option"[^>]* checked', free) == ["promotions"]
+    [held] = dialog.findall(pages.fleet_page(held_fleet(), VIEWER, NOW))
+    assert "has stopped everything automatic, rollbacks too: " in held
+    assert "With promotions only, rollbacks happen again." in held
+    assert re.findall(r'value="(\w+)" data-kind="option"[^>]* checked', held) == ["all"]
+
+
 def orders_of(page: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the command line and the body of each dialog of a page."""
     return orders_in(read(page))

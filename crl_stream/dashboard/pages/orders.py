@@ -84,8 +84,31 @@ def about(key: TaskKey, command: type[m.TaskCommand], **fields: Any) -> dict[str
     return {"command": command.__name__, "agent_name": key.agent_name, "task_type": key.task_type} | given
 
 
-def stop_all(fleet: Fleet) -> Order:
-    """Hold the whole fleet."""
+def stop_all(fleet: Fleet, held: m.Order | None = None) -> Order:
+    """Hold the whole fleet; ``held`` is the hold that is in force, which the new one replaces."""
+    options = [
+        (
+            "promotions",
+            "Promotions only",
+            "Nothing new becomes active. A variant that collapses is still rolled back.",
+            "--promotions-only",
+        ),
+        (
+            "all",
+            "Everything automatic, rollbacks too",
+            "As crl hold --all without --promotions-only: a variant that collapses stays active. For a broken judge.",
+            "",
+        ),
+    ]
+    now = list[tuple[str, str, str]]()
+    if held is not None:
+        what = "everything automatic, rollbacks too" if held.stops == "all" else "promotions only"
+        now = [
+            ("person", "", f"{held.actor} has stopped {what}: {held.reason or 'no reason given'}. This replaces it.")
+        ]
+    if held is not None and held.stops == "all":
+        options.reverse()  # what is chosen at first must not weaken what is in force
+        now.append(("warn", "warn", "With promotions only, rollbacks happen again."))
     return Order(
         name="hold-all",
         label="Stop all…",
@@ -99,6 +122,7 @@ def stop_all(fleet: Fleet) -> Order:
                 f"One command for {plural(len(fleet.tasks), 'task')}, and for those that are new. Alerts continue.",
             ),
             ("clock", "", "It ends after the hours below, or when someone resumes."),
+            *now,
         ],
         touches=_of_fleet(fleet),
         back=way_back("HoldAll"),
@@ -109,20 +133,7 @@ def stop_all(fleet: Fleet) -> Order:
                 name="stops",
                 label="What should stop",
                 kind="radio",
-                options=[
-                    (
-                        "promotions",
-                        "Promotions only",
-                        "Nothing new becomes active. A variant that collapses is still rolled back.",
-                        "--promotions-only",
-                    ),
-                    (
-                        "all",
-                        "Everything automatic, rollbacks too",
-                        "A variant that collapses stays active until a person acts. For a broken judge or gateway.",
-                        "",
-                    ),
-                ],
+                options=options,
             )
         ],
         asks=("reason", "hours"),
