@@ -18,12 +18,14 @@
   /* ---- theme: the system's, unless somebody chose ---------------------------------------------------------- */
   const theme = safe(() => localStorage.getItem("crl-theme"));
   if (theme) root.dataset.theme = theme;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const scheme = () => root.dataset.theme || (system.matches ? "dark" : "light");
   $("[data-theme-toggle]")?.addEventListener("click", () => {
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
+    root.dataset.theme = scheme() === "dark" ? "light" : "dark";
     safe(() => localStorage.setItem("crl-theme", root.dataset.theme));
     plotAll();
   });
+  system.addEventListener("change", () => plotAll());
 
   /* ---- time: the server's clock, UTC; ages beside it -------------------------------------------------------- */
   let ahead = Date.parse(root.dataset.now) - Date.now(); // how far the server's clock is ahead of this one
@@ -421,8 +423,9 @@
   function plotAll() {
     if (!charts || typeof uPlot === "undefined") return;
     const d = island("series");
-    if (charts.dataset.drawn === JSON.stringify([d.time, d.limit.length, root.dataset.theme, charts.clientWidth])) return;
-    charts.dataset.drawn = JSON.stringify([d.time, d.limit.length, root.dataset.theme, charts.clientWidth]);
+    const drawn = JSON.stringify([d.time, d.limit.length, scheme(), charts.clientWidth]);
+    if (charts.dataset.drawn === drawn) return;
+    charts.dataset.drawn = drawn;
     plots.forEach((p) => p.destroy()); plots = []; charts.replaceChildren(); chosen = null;
     if (d.time.length < 2) { charts.classList.add("bare"); charts.textContent = "The charts begin with the second snapshot of the task that this page has seen."; point(null); return; }
     charts.classList.remove("bare");
