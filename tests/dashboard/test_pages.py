@@ -328,6 +328,21 @@ def undone() -> tuple[Fleet, Teller, TaskKey]:
 
 
 # -- what a person can do ------------------------------------------------------------------------------------
+def test_a_variant_without_outcomes_has_no_rate_and_exploration_that_is_off_is_not_promised() -> None:
+    teller, key = Teller(), TaskKey("agent", "task")
+    teller.outcomes(key, "default", "S" * 12)
+    teller.command(m.RegisterVariant, key, "ana", "", variant_id="fresh-v1")
+    fleet = heard(teller.driver)
+    page = pages.task_page(fleet, key, VIEWER, NOW)
+    assert '<td class="num" data-l="lifetime">-</td>' in page and 'data-l="lifetime">0%' not in page
+    assert "exploration is off: gets no invocations" in page
+    assert "Exploration is off: it gets no invocations until operations.exploration is raised" in page
+    assert "ay explore it" not in page and "ay be explored" not in page
+    fleet.actives[key] = msgspec.structs.replace(fleet.actives[key], exploration=0.1)
+    page = pages.task_page(fleet, key, VIEWER, NOW)
+    assert "xploration is off:" not in page and "may be explored" in page and "Runtimes may explore it" in page
+
+
 def test_stop_all_says_what_a_choice_weakens_and_does_not_propose_it() -> None:
     dialog = re.compile(r'<dialog id="d-hold-all".*?</dialog>', re.DOTALL)
     [free] = dialog.findall(pages.fleet_page(story(30), VIEWER, NOW))

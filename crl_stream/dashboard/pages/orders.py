@@ -458,15 +458,17 @@ def lift(key: TaskKey, quarantined: list[str], reach: str = "") -> Order:
     )
 
 
-def register(key: TaskKey, known: list[str], reach: str = "") -> Order:
-    """Add a variant with its configuration."""
+def register(key: TaskKey, known: list[str], reach: str = "", *, explored: bool = True) -> Order:
+    """Add a variant with its configuration; ``explored`` is whether runtimes explore at all."""
+    off = "Exploration is off: it gets no invocations until operations.exploration is raised, or a rollout is started."
+    may = "Runtimes may explore it. It becomes active when its outcomes justify it."
     return Order(
         name="register",
         label="Register a variant…",
         title=f"Register a variant of {key}?",
         confirm="Register",
         effects=[
-            ("dots", "", "Runtimes may explore it. It becomes active when its outcomes justify it."),
+            ("dots", "", may) if explored else ("warn", "warn", off),
             ("check", "", "Its configuration cannot be changed later: another configuration is another variant."),
         ],
         touches=touched(reach),
@@ -500,7 +502,7 @@ def register(key: TaskKey, known: list[str], reach: str = "") -> Order:
                 hint="Such as langfuse:refund@12.",
             ),
         ],
-        hint="It may be explored, but is never promoted without outcomes.",
+        hint="It may be explored, but is never promoted without outcomes." if explored else off,
         icon="plus",
     )
 
