@@ -14,6 +14,8 @@ from crl_stream.visible import visible
 
 KAFKA_SECONDS: Final = 10.0
 """How long Kafka may take to report what is running."""
+NOT_RUNNING: Final = "not_running"
+"""With this begins each line about a service that is not running."""
 
 
 async def troubles_of(settings: Settings, access: Access | None = None) -> list[str]:

@@ -28,6 +28,8 @@ SHOWN_AT_ONCE: Final = 1_000
 """Maximum number of a partition's tasks that a command publishes itself; beyond that, ticks publish them in groups."""
 SUBJECT: Final = "fleet"
 """Subject of the alert; no task can have this name."""
+AS_BEFORE: Final = "as before: "
+"""With this begins the reason of a hold for which none was given, if the hold that it replaces had one."""
 _HOUR: Final = 3_600_000
 
 
@@ -72,11 +74,17 @@ def refusal(state: PartitionRow, command: m.FleetCommand, now: int) -> str | Non
     return None
 
 
-def hold_of(command: m.HoldAll, now: int, default_hours: float) -> StandingOrder:
-    """Return the hold that ``command`` requests, starting at ``now`` (milliseconds)."""
+def hold_of(command: m.HoldAll, now: int, default_hours: float, before: StandingOrder | None = None) -> StandingOrder:
+    """Return the hold that ``command`` requests, starting at ``now`` (milliseconds).
+
+    Without a reason, that of the hold ``before`` it, which it replaces, is kept and called so.
+    """
     hours = default_hours if command.hours is None else command.hours
     stops: Stops = "promotions" if command.stops == "promotions" else "all"
-    return StandingOrder(command.actor, command.reason, now, until=now + round(hours * _HOUR), stops=stops)
+    reason = command.reason
+    if not reason and before is not None and before.reason and not has_expired(before, now):
+        reason = f"{AS_BEFORE}{before.reason.removeprefix(AS_BEFORE)}"
+    return StandingOrder(command.actor, reason, now, until=now + round(hours * _HOUR), stops=stops)
 
 
 def not_known(command: m.HoldAll) -> str:
@@ -84,6 +92,12 @@ def not_known(command: m.HoldAll) -> str:
     if command.stops in STOPS:
         return ""
     return f"; this version does not know how to stop only {command.stops!r}, so everything stops"
+
+
+def frees_rollbacks(hold: StandingOrder, before: StandingOrder | None) -> bool:
+    """Return whether a hold replaces one that stopped rollbacks too, so that rollbacks happen again."""
+    weaker = before is not None and stops_all(before) and not stops_all(hold)
+    return weaker and before is not None and not has_expired(before, hold.since)
 
 
 def is_home(partition: int, partitions: int) -> bool:

@@ -393,11 +393,13 @@ class _Fold(Fold[_Task]):
             return
         hold: StandingOrder | None
         if isinstance(command, m.HoldAll):
-            hold = fleet.hold_of(command, now, self.policies.default.operations.hold_hours)
+            hold = fleet.hold_of(command, now, self.policies.default.operations.hold_hours, state.fleet)
             done = "held" if stops_all(hold) else "promotions stopped"
             done, action = f"{done} until {to_text(hold.until or 0)}", fleet.words_of(hold)
             unknown = fleet.not_known(command)
             action += unknown
+            if fleet.frees_rollbacks(hold, state.fleet):
+                done += ", rollbacks happen again"
         else:
             hold, done, unknown = None, "resumed", ""
             action = f"resumed by {command.actor}: {command.reason or 'no reason given'}"

@@ -56,6 +56,10 @@ class Looker:
         self._page.on("console", lambda m: self._errors.append(m.text) if m.type in {"error", "warning"} else None)
         self._page.on("pageerror", lambda error: self._errors.append(str(error)))
 
+    def scheme(self, name: str) -> None:
+        """Let the system switch to ``light`` or ``dark`` while the page is open."""
+        self.page.emulate_media(color_scheme=name)  # type: ignore[arg-type]
+
     def goto(self, url: str) -> int:
         answer = self.page.goto(url)
         return 0 if answer is None else answer.status

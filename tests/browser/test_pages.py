@@ -14,7 +14,7 @@ import pytest_asyncio
 from dashboard.test_pages import HOSTILE
 
 from browser.chromium import Chromium, chromium
-from browser.fleets import Teller, last_rollback
+from browser.fleets import NOW, Teller, last_rollback
 from browser.serving import Served, serving
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
@@ -313,6 +313,46 @@ async def test_the_whole_fleet_is_stopped_and_resumed_with_two_clicks_each(brows
     assert (served.orders[0].stops, served.orders[0].hours) == ("all", None), "the policy decides, as in a terminal"
 
 
+@pytest.mark.parametrize("path", ["/", f"/tasks/{ROLLED_BACK}"])
+async def test_on_a_phone_every_dialog_shows_its_buttons_at_once(path: str, browser: Chromium, served: Served) -> None:
+    await enter(browser, served, path, width=390, height=844)
+    foot = "[...document.querySelectorAll('dialog[open] .btns .btn')].map((one) => one.getBoundingClientRect())"
+    for name in await browser.run("[...document.querySelectorAll('dialog')].map((one) => one.id)"):
+        await browser.run(f"document.getElementById('{name}').showModal()")
+        places = await browser.run(f"{foot}.map((one) => [one.top, one.bottom])")
+        assert len(places) == 2 and all(0 <= top < bottom <= 844 for top, bottom in places), (name, places)
+        assert await browser.run("document.querySelector('dialog[open]').scrollWidth <= innerWidth"), name
+        await browser.run(f"document.getElementById('{name}').close()")
+
+
+async def test_the_charts_follow_when_the_system_becomes_dark(browser: Chromium, served: Served) -> None:
+    drawn = "document.querySelector('.uplot canvas')?.toDataURL()"
+    await enter(browser, served, f"/tasks/{ROLLED_BACK}")
+    light = await browser.run(drawn)
+    await browser.scheme("dark")
+    await browser.run(f"window.light = {light!r}")
+    await browser.wait(f"{drawn} !== window.light")
+    switched = await browser.run(drawn)
+    await browser.goto(f"{served.url}/dashboard/tasks/{ROLLED_BACK}")
+    await browser.run(f"window.dark = {switched!r}")
+    await browser.wait(f"{drawn} === window.dark")
+
+
+async def test_all_that_is_said_of_a_rollback_in_the_list_leads_to_it(browser: Chromium, served: Served) -> None:
+    await enter(browser, served)
+    await browser.run("document.querySelector('#rbs .c-what .why2').scrollIntoView({ block: 'center' })")
+    at = "document.querySelector('#rbs .c-what .why2').getBoundingClientRect()"
+    found = await browser.run(
+        f"(() => {{ const at = {at}; return document.elementFromPoint(at.left + at.width / 2, at.top + 5)"
+        ".closest('a')?.pathname ?? null; })()"
+    )
+    assert found is not None and found.startswith("/dashboard/rollbacks/rb-")
+    await browser.goto(f"{served.url}{found}")
+    long = "document.querySelector('h1').textContent = 'word '.repeat(60)"
+    await browser.run(long)
+    assert await browser.run("document.querySelector('h1').getBoundingClientRect().width") > 900
+
+
 async def test_the_promotions_of_the_fleet_are_stopped_for_some_hours_and_the_task_is_still_protected(
     browser: Chromium, served: Served
 ) -> None:
@@ -345,7 +385,11 @@ async def test_while_kafka_is_silent_the_page_says_so_and_then_that_it_is_live_a
     await browser.wait("document.querySelector('.live b').textContent === 'Not live'")
     banner = await browser.text("#lost")
     assert "Kafka does not answer" in banner and "All figures are from then" in banner
+    assert "crl need Kafka too" in banner and "still work" not in banner
     await check(browser, "not live")
+    served.hub.lost_at = NOW - 3_600_000  # the outage began long ago; beats go on
+    hours = "/All figures are from then, [12] h ago/.test(document.getElementById('lost').innerText)"
+    await browser.wait(hours)
     served.hub.find()
     await browser.wait(
         "document.querySelector('.live b').textContent === 'Live' && document.getElementById('lost').hidden"

@@ -646,3 +646,21 @@ def test_two_installations_behind_one_host_name_do_not_share_a_session(tmp_path:
     """Browsers send the cookies of a host to all of its ports."""
     assert Doors(tmp_path / "a").cookie != Doors(tmp_path / "b").cookie
     assert Doors(tmp_path / "a").cookie == Doors(tmp_path / "a").cookie
+
+
+async def test_a_used_address_leads_a_person_with_a_session_to_the_page_and_tells_others_why(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        link = served.link()
+        async with Browser(served.url) as ada:
+            await ada.enter(link)
+            assert 'data-csrf="' in await ada.enter(link), "signed in already"
+            served.dashboard.doors.end(ada.cookie)
+            status, text, _ = await ada.get(link.removeprefix(served.url))
+            assert (status, "was already used, or is too old" in text) == (401, True)
+        async with Browser(served.url) as grace:
+            status, text, _ = await grace.get(link.removeprefix(served.url))
+            assert (status, "was already used, or is too old" in text, "crl dashboard --link" in text) == (
+                401,
+                True,
+                True,
+            )

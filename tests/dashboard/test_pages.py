@@ -288,7 +288,72 @@ def test_who_has_moved_agrees_with_the_table_and_names_the_runtimes_that_have_no
     assert seen
 
 
+def test_after_a_later_epoch_the_page_of_a_rollback_says_that_names_are_gone_and_not_that_none_moved() -> None:
+    fleet, _, key = undone()
+    [event] = fleet.rollbacks_of(key)
+    text = read(pages.rollback_page(fleet, event.rollback_id, VIEWER, NOW)).text
+    assert "4 of 4 runtimes" in text
+    assert "All 4 had moved. Their names are no longer kept, because epoch 4 has begun since." in text
+    assert "No receipt" not in text
+
+
+def test_the_page_of_a_rollback_always_names_the_command_that_made_its_variant_active() -> None:
+    _, teller, key = undone()
+    for _ in range(3):
+        teller.command(m.UndoRollback, key, "eve", "again", expected_epoch=1)  # refused: there are newer epochs
+        teller.command(m.ConfirmRollback, key, "eve", "fine", rollback_id="rb-20250101-00000000")
+    teller.outcomes(key, "bad-v2", "S" * 60 + "F" * 20, 4, active_epoch=teller.epoch(key))
+    teller.flush()
+    fleet = heard(teller.driver)
+    event, first = fleet.rollbacks_of(key)
+    assert event.epoch > first.epoch
+    text = squeezed(read(pages.rollback_page(fleet, event.rollback_id, VIEWER, NOW)).text)
+    assert "UndoRollbackapplied" in text and "eve:itwasthebench" in text
+    text = squeezed(read(pages.rollback_page(fleet, first.rollback_id, VIEWER, NOW)).text)
+    assert "ActivateVariantapplied" in text and "ana:betterineverytest" in text
+
+
+def undone() -> tuple[Fleet, Teller, TaskKey]:
+    """Return a fleet in which a rollback was followed by four runtimes and then undone by eve."""
+    teller, key = Teller(), TaskKey("agent", "task")
+    teller.collapse(key, "bad-v2")
+    teller.outcomes(key, "default", "S" * 40, 4, active_epoch=teller.epoch(key))
+    teller.flush()
+    teller.driver.fall_silent(120_000)
+    teller.command(m.UndoRollback, key, "eve", "it was the bench", expected_epoch=teller.epoch(key))
+    teller.outcomes(key, "bad-v2", "S" * 40, 4, active_epoch=teller.epoch(key))
+    teller.flush()
+    teller.driver.fall_silent(120_000)
+    return heard(teller.driver), teller, key
+
+
 # -- what a person can do ------------------------------------------------------------------------------------
+def test_a_variant_without_outcomes_has_no_rate_and_exploration_that_is_off_is_not_promised() -> None:
+    teller, key = Teller(), TaskKey("agent", "task")
+    teller.outcomes(key, "default", "S" * 12)
+    teller.command(m.RegisterVariant, key, "ana", "", variant_id="fresh-v1")
+    fleet = heard(teller.driver)
+    page = pages.task_page(fleet, key, VIEWER, NOW)
+    assert '<td class="num" data-l="lifetime">-</td>' in page and 'data-l="lifetime">0%' not in page
+    assert "exploration is off: gets no invocations" in page
+    assert "Exploration is off: it gets no invocations until operations.exploration is raised" in page
+    assert "ay explore it" not in page and "ay be explored" not in page
+    fleet.actives[key] = msgspec.structs.replace(fleet.actives[key], exploration=0.1)
+    page = pages.task_page(fleet, key, VIEWER, NOW)
+    assert "xploration is off:" not in page and "may be explored" in page and "Runtimes may explore it" in page
+
+
+def test_stop_all_says_what_a_choice_weakens_and_does_not_propose_it() -> None:
+    dialog = re.compile(r'<dialog id="d-hold-all".*?</dialog>', re.DOTALL)
+    [free] = dialog.findall(pages.fleet_page(story(30), VIEWER, NOW))
+    assert "crl hold --all without --promotions-only" in free and "happen again" not in free
+    assert re.findall(r'value="(\w+)" data-kind="option"[^>]* checked', free) == ["promotions"]
+    [held] = dialog.findall(pages.fleet_page(held_fleet(), VIEWER, NOW))
+    assert "has stopped everything automatic, rollbacks too: " in held
+    assert "With promotions only, rollbacks happen again." in held
+    assert re.findall(r'value="(\w+)" data-kind="option"[^>]* checked', held) == ["all"]
+
+
 def orders_of(page: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the command line and the body of each dialog of a page."""
     return orders_in(read(page))

@@ -15,7 +15,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.dashboard.fleet import Change
 from crl_stream.dashboard.web import connections, stream
 from crl_stream.dashboard.web import hub as hub_module
-from crl_stream.dashboard.web.hub import NOTICE_MS, WAITING_TASKS, Hub, Subscription, now_ms
+from crl_stream.dashboard.web.hub import NOT_KNOWN_YET, NOTICE_MS, WAITING_TASKS, Hub, Subscription, now_ms
 from crl_stream.kafka.fleet_records import Batch
 from crl_stream.settings.model import Kafka
 from dashboard.browsing import Browser, until
@@ -139,6 +139,36 @@ async def test_an_outage_is_told_at_once_and_so_is_its_end(served: Served, brows
         assert (found.data["text"], found.data["since"]) == ("", None)
 
 
+async def test_after_an_outage_no_service_is_called_down_until_it_had_time_to_announce_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    down = "not_running since 2025-11-19 15:00:00 UTC: The monitor is not running. Start it with `crl worker`."
+    looks = asyncio.Queue[None]()
+
+    async def inspect() -> list[str]:
+        looks.put_nowait(None)
+        return ["lag: behind.", down]
+
+    hub = Hub(Kafka(bootstrap_servers="127.0.0.1:1"), inspect)
+    hub._hear(Batch([], caught_up=True, silent=0.0))
+    assert hub._what_is_sure([down]) == [down], "there was no outage"
+    hub._hear(Batch([], caught_up=True, silent=hub_module.SILENT_SECONDS))
+    looking = asyncio.create_task(hub._look())
+    async with asyncio.timeout(5):
+        await looks.get()
+        await asyncio.sleep(0)
+        assert hub.troubles == ["lag: behind.", NOT_KNOWN_YET], "during it"
+        hub._hear(Batch([], caught_up=True, silent=0.0))
+        assert not hub.trouble
+        await looks.get()
+        monkeypatch.setattr(hub_module, "REJOIN_SECONDS", 0.0)
+        hub._look_now.set()
+        await looks.get()
+        await asyncio.sleep(0)
+    assert hub.troubles == ["lag: behind.", down], "there was time"
+    looking.cancel()
+
+
 NOT_LIVE = "Not live since 2025-11-19 15:00:00 UTC: Kafka does not answer."
 
 
@@ -151,6 +181,7 @@ async def test_a_page_that_is_loaded_in_an_outage_says_so_without_its_script(
     served.dashboard.hub.trouble, served.dashboard.hub.lost_at = "Kafka does not answer", 1_763_564_400_000
     _, page, _ = await browser.get(path)
     assert f'<b role="alert">{NOT_LIVE}</b>' in page
+    assert "crl need Kafka too" in page and "still work" not in page
     assert '<html lang="en" data-now' in page and 'class="stale-page"' in page
     assert 'id="lost" role="region" aria-label="Connection">' in page
     assert '<b role="status">Not live</b>' in page and "Connecting" not in page

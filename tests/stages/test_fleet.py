@@ -251,6 +251,33 @@ def test_a_hold_while_the_fleet_is_held_takes_its_place() -> None:
     assert {held_by(driver, name) for name in MANY} == {None}
 
 
+def test_a_weaker_hold_says_that_rollbacks_happen_again_and_keeps_the_reason_that_is_known() -> None:
+    driver = a_fleet()
+    driver.pipe(a_command(m.HoldAll, actor="ada", reason="incident 42", hours=2))
+    for _ in range(2):
+        driver.pipe(a_command(m.HoldAll, actor="grace", reason="", hours=2, stops="promotions"))
+    for partition in range(3):
+        said = [one.detail for one in results(driver, "HoldAll") if one.position.partition == partition]
+        assert [", rollbacks happen again: " in detail for detail in said] == [False, True, False]
+    held = [driver.snapshot(AGENT, name).fleet_held for name in MANY]
+    assert {(one.actor, one.reason) for one in held if one} == {("grace", "as before: incident 42")}
+    assert {one.reason for one in results(driver, "HoldAll") if one.actor == "grace"} == {""}, (
+        "nothing is put into a person's mouth"
+    )
+    driver.pipe(a_command(m.HoldAll, actor="grace", reason="a new one"))
+    assert {driver.snapshot(AGENT, name).fleet_held.reason for name in MANY} == {"a new one"}  # type: ignore[union-attr]
+    assert_exact(driver)
+
+
+def test_a_hold_that_has_expired_lends_its_reason_to_none() -> None:
+    driver = a_fleet()
+    driver.pipe(a_command(m.HoldAll, actor="ada", reason="incident 42", hours=1))
+    driver.clock += 2 * HOUR
+    driver.pipe(a_command(m.HoldAll, actor="grace", reason="", stops="promotions"))
+    assert {driver.snapshot(AGENT, name).fleet_held.reason for name in MANY} == {""}  # type: ignore[union-attr]
+    assert not any("happen again" in one.detail for one in results(driver, "HoldAll"))
+
+
 def test_resuming_a_fleet_that_is_not_held_is_refused_and_changes_nothing() -> None:
     driver = a_fleet()
     before = driver.rows()

@@ -64,7 +64,7 @@ class Scene(msgspec.Struct, kw_only=True):
 def page(scene: Scene, template: str, *, title: str, current: str, **values: Any) -> str:
     """Render a whole page."""
     held = fleet_hold(scene.fleet, scene.now)
-    scene.order(o.stop_all(scene.fleet))
+    scene.order(o.stop_all(scene.fleet, held))
     if held is not None:
         scene.order(o.resume_all(scene.fleet, held))
     return render(

@@ -84,8 +84,31 @@ def about(key: TaskKey, command: type[m.TaskCommand], **fields: Any) -> dict[str
     return {"command": command.__name__, "agent_name": key.agent_name, "task_type": key.task_type} | given
 
 
-def stop_all(fleet: Fleet) -> Order:
-    """Hold the whole fleet."""
+def stop_all(fleet: Fleet, held: m.Order | None = None) -> Order:
+    """Hold the whole fleet; ``held`` is the hold that is in force, which the new one replaces."""
+    options = [
+        (
+            "promotions",
+            "Promotions only",
+            "Nothing new becomes active. A variant that collapses is still rolled back.",
+            "--promotions-only",
+        ),
+        (
+            "all",
+            "Everything automatic, rollbacks too",
+            "As crl hold --all without --promotions-only: a variant that collapses stays active. For a broken judge.",
+            "",
+        ),
+    ]
+    now = list[tuple[str, str, str]]()
+    if held is not None:
+        what = "everything automatic, rollbacks too" if held.stops == "all" else "promotions only"
+        now = [
+            ("person", "", f"{held.actor} has stopped {what}: {held.reason or 'no reason given'}. This replaces it.")
+        ]
+    if held is not None and held.stops == "all":
+        options.reverse()  # what is chosen at first must not weaken what is in force
+        now.append(("warn", "warn", "With promotions only, rollbacks happen again."))
     return Order(
         name="hold-all",
         label="Stop all…",
@@ -99,6 +122,7 @@ def stop_all(fleet: Fleet) -> Order:
                 f"One command for {plural(len(fleet.tasks), 'task')}, and for those that are new. Alerts continue.",
             ),
             ("clock", "", "It ends after the hours below, or when someone resumes."),
+            *now,
         ],
         touches=_of_fleet(fleet),
         back=way_back("HoldAll"),
@@ -109,20 +133,7 @@ def stop_all(fleet: Fleet) -> Order:
                 name="stops",
                 label="What should stop",
                 kind="radio",
-                options=[
-                    (
-                        "promotions",
-                        "Promotions only",
-                        "Nothing new becomes active. A variant that collapses is still rolled back.",
-                        "--promotions-only",
-                    ),
-                    (
-                        "all",
-                        "Everything automatic, rollbacks too",
-                        "A variant that collapses stays active until a person acts. For a broken judge or gateway.",
-                        "",
-                    ),
-                ],
+                options=options,
             )
         ],
         asks=("reason", "hours"),
@@ -447,15 +458,17 @@ def lift(key: TaskKey, quarantined: list[str], reach: str = "") -> Order:
     )
 
 
-def register(key: TaskKey, known: list[str], reach: str = "") -> Order:
-    """Add a variant with its configuration."""
+def register(key: TaskKey, known: list[str], reach: str = "", *, explored: bool = True) -> Order:
+    """Add a variant with its configuration; ``explored`` is whether runtimes explore at all."""
+    off = "Exploration is off: it gets no invocations until operations.exploration is raised, or a rollout is started."
+    may = "Runtimes may explore it. It becomes active when its outcomes justify it."
     return Order(
         name="register",
         label="Register a variant…",
         title=f"Register a variant of {key}?",
         confirm="Register",
         effects=[
-            ("dots", "", "Runtimes may explore it. It becomes active when its outcomes justify it."),
+            ("dots", "", may) if explored else ("warn", "warn", off),
             ("check", "", "Its configuration cannot be changed later: another configuration is another variant."),
         ],
         touches=touched(reach),
@@ -489,7 +502,7 @@ def register(key: TaskKey, known: list[str], reach: str = "") -> Order:
                 hint="Such as langfuse:refund@12.",
             ),
         ],
-        hint="It may be explored, but is never promoted without outcomes.",
+        hint="It may be explored, but is never promoted without outcomes." if explored else off,
         icon="plus",
     )
 

@@ -18,7 +18,7 @@ from crl_stream.dashboard.fleet import Fleet
 from crl_stream.dashboard.pages import orders
 from crl_stream.dashboard.pages.fleet_page import last_time, look_of, moved, touches
 from crl_stream.dashboard.pages.frame import Scene, page
-from crl_stream.dashboard.pages.happenings import Happening
+from crl_stream.dashboard.pages.happenings import Happening, happening_of
 from crl_stream.dashboard.pages.missing import missing_page
 from crl_stream.dashboard.pages.task_page import history_of
 from crl_stream.dashboard.pages.viewer import Viewer
@@ -109,6 +109,7 @@ def rollback_page(
         moved=moved(fleet, event),
         receipts=_receipts(fleet, key, event),
         missing=_missing(fleet, key, event),
+        unnamed=_unnamed(fleet, key, event),
         before=_before(fleet, key, event),
         acts=[scene.order(order) for order in _acts(fleet, event, status)],
         touches=touches_words(event.touches) or touches(fleet, key),
@@ -223,6 +224,46 @@ def _missing(fleet: Fleet, key: TaskKey, event: m.RollbackEvent) -> list[tuple[s
     return []
 
 
+def _unnamed(fleet: Fleet, key: TaskKey, event: m.RollbackEvent) -> str:
+    """Return why runtimes that have moved have no line of their own; empty if all have one."""
+    if not event.enforced:
+        return "Nothing was changed, so no runtime had to move."
+    snapshot, named = fleet.tasks.get(key), len(_receipts(fleet, key, event))
+    names = f"Their names are not known here: crl runtimes {key} shows who uses which epoch."
+    if snapshot is not None and snapshot.epoch > event.epoch:
+        names = f"Their names are no longer kept, because epoch {snapshot.epoch} has begun since."
+    if (told := moved(fleet, event)) is None:
+        is_empty = not named and not _missing(fleet, key, event)
+        return f"It is not known here which runtimes have moved. {names}" if is_empty else ""
+    have, expected = told
+    if not expected:
+        return "No runtime was expected to move." if not named else ""
+    if have <= named:
+        return "" if have else "None had moved when this was last counted."
+    who = f"{have - named} more" if named else f"All {have}" if have == expected else f"{have} of {expected}"
+    return f"{who} had moved. {names}"
+
+
 def _before(fleet: Fleet, key: TaskKey, event: m.RollbackEvent) -> list[Happening]:
+    """Return the newest changes before the rollback, and always the one that made its variant active."""
     when = from_text(event.timestamp)
-    return [one for one in history_of(fleet, key) if from_text(one.timestamp) < when][:_BEFORE]
+    earlier = [one for one in history_of(fleet, key) if from_text(one.timestamp) < when]
+    made = _made_active(fleet, key, event)
+    if made is None or made.id in {one.id for one in earlier[:_BEFORE]}:
+        return earlier[:_BEFORE]
+    return [*earlier[: _BEFORE - 1], made]
+
+
+def _made_active(fleet: Fleet, key: TaskKey, event: m.RollbackEvent) -> Happening | None:
+    """Return what brought the variant that was left: a command, a rollout, an earlier rollback, or the monitor."""
+    facts = fleet.facts_of(key)
+    for fact in facts:
+        if isinstance(fact, m.RolloutStep) and fact.step == "started" and fact.rollout_id == event.rollout_id:
+            return happening_of(fact)
+        if not isinstance(fact, m.Activation) or not fact.enforced or fact.to_variant != event.from_variant:
+            continue
+        if event.rollout_id is not None or fact.epoch >= event.epoch + (not event.enforced):
+            continue
+        results = (one for one in facts if isinstance(one, m.CommandResult) and one.command_id == fact.cause_id)
+        return happening_of(next(results, None) or fleet.rollbacks.get(fact.cause_id) or fact)
+    return None

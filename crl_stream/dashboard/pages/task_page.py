@@ -94,7 +94,7 @@ def task_page(
         touches=touches(fleet, key),
         latest=latest,
         fate="" if latest is None else status_of(latest, fates_of([latest], fleet.facts_of(key))[latest.rollback_id]),
-        variants=[_variant(snapshot, variant) for variant in _sorted(snapshot)],
+        variants=[_variant(snapshot, variant, explored=explores(fleet, key)) for variant in _sorted(snapshot)],
         acts=[scene.order(order) for order in acts_of(fleet, snapshot, latest, now)],
         rare=RARE,
         nexts=list(nexts_of(snapshot, now)),
@@ -124,7 +124,7 @@ def _facts(snapshot: m.TaskSnapshot, active: m.VariantSnapshot | None, now: int)
         (
             f"Success, last {len(window.outcomes)}",
             percent(window.success_rate) if window.outcomes else "-",
-            f"of {percent(level_of(active))}; lifetime {percent(active.success_rate)} of {active.n_visits:,}",
+            f"of {percent(level_of(active))}; lifetime {_lifetime(active)} of {active.n_visits:,}",
         ),
         ("Q-value", f"{active.q_value:.2f}", f"n = {active.n_visits:,}"),
         ("Verdict", active.verdict, f"e-value {number(active.e_value)}"),
@@ -137,7 +137,17 @@ def _sorted(snapshot: m.TaskSnapshot) -> list[m.VariantSnapshot]:
     return sorted(snapshot.variants, key=lambda v: (not v.active, v.retired, v.quarantined, -v.n_visits, v.variant_id))
 
 
-def _variant(snapshot: m.TaskSnapshot, variant: m.VariantSnapshot) -> VariantLine:
+def _lifetime(variant: m.VariantSnapshot) -> str:
+    return percent(variant.success_rate) if variant.n_visits else "-"
+
+
+def explores(fleet: Fleet, key: TaskKey) -> bool:
+    """Return whether runtimes try other variants than the active one; True if that is not known."""
+    active = fleet.actives.get(key)
+    return active is None or active.exploration > 0.0
+
+
+def _variant(snapshot: m.TaskSnapshot, variant: m.VariantSnapshot, *, explored: bool) -> VariantLine:
     tags = []
     if variant.active:
         tags.append(("check", "ok", "active"))
@@ -150,13 +160,13 @@ def _variant(snapshot: m.TaskSnapshot, variant: m.VariantSnapshot) -> VariantLin
     if snapshot.rollout is not None and snapshot.rollout.variant_id == variant.variant_id:
         tags.append(("up", "info", "rolling out"))
     if not tags:
-        tags.append(("dots", "", "may be explored"))
+        tags.append(("dots", "", "may be explored" if explored else "exploration is off: gets no invocations"))
     return VariantLine(
         variant=variant,
         strip=marks.cells_of(variant.window),
         tags=tags,
         recent=percent(variant.window.success_rate) if variant.window.outcomes else "-",
-        level=percent(variant.success_rate),
+        level=_lifetime(variant),
         verdict=VERDICTS[variant.verdict],
         why_not="" if variant.active else variant.not_applied or variant.reasoning,
     )
@@ -194,7 +204,7 @@ def _about_variants(fleet: Fleet, key: TaskKey, snapshot: m.TaskSnapshot) -> Ite
         yield orders.lift(key, quarantined, reach)
     if degraded := [v.variant_id for v in snapshot.variants if v.degraded and not v.retired]:
         yield orders.accept(key, sorted(degraded, key=lambda name: name != snapshot.active_variant), reach)
-    yield orders.register(key, [v.variant_id for v in snapshot.variants], reach)
+    yield orders.register(key, [v.variant_id for v in snapshot.variants], reach, explored=explores(fleet, key))
     if choices:
         yield orders.retire(key, choices, reach)
 

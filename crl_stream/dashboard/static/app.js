@@ -18,12 +18,14 @@
   /* ---- theme: the system's, unless somebody chose ---------------------------------------------------------- */
   const theme = safe(() => localStorage.getItem("crl-theme"));
   if (theme) root.dataset.theme = theme;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const scheme = () => root.dataset.theme || (system.matches ? "dark" : "light");
   $("[data-theme-toggle]")?.addEventListener("click", () => {
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
+    root.dataset.theme = scheme() === "dark" ? "light" : "dark";
     safe(() => localStorage.setItem("crl-theme", root.dataset.theme));
     plotAll();
   });
+  system.addEventListener("change", () => plotAll());
 
   /* ---- time: the server's clock, UTC; ages beside it -------------------------------------------------------- */
   let ahead = Date.parse(root.dataset.now) - Date.now(); // how far the server's clock is ahead of this one
@@ -177,10 +179,14 @@
     root.classList.toggle("stale-page", state === "lost");
     banner.hidden = state !== "lost";
     if (state !== "lost" || (!spoke && !failed)) return; // until the stream speaks, the words of the page stand
-    const since = spoke || Date.parse(root.dataset.now) - ahead, text = told.text && !told.live && !failed ? told.text : "";
-    put($("b", banner), text ? `${text[0].toUpperCase()}${text.slice(1)}.` : `Not live. Nothing was heard since ${hms(since + ahead)}.`);
+    // Beats go on while Kafka is silent, so they do not say how old the figures are; without `since` it is not known.
+    const heard = spoke ? spoke + ahead : Date.parse(root.dataset.now), since = told.live ? heard : told.since;
+    const text = told.text && !told.live && !failed ? told.text : "";
+    put($("b", banner), text ? `${text[0].toUpperCase()}${text.slice(1)}.` : `Not live. Nothing was heard since ${hms(heard)}.`);
+    const old = since ? `All figures are from ${text || since === heard ? "then" : hms(since)}, ${age(now() - since)} ago, and may be wrong now.` : "All figures may be wrong now.";
     const wait = retryAt ? ` Trying again in ${age(retryAt - Date.now())}.` : "";
-    put($(".dim", banner), `All figures are from then, ${age(Date.now() - since)} ago, and may be wrong now.${wait} Commands with crl still work: each names its epoch and is refused if the task moved on.`);
+    const crl = told.live ? "Commands with crl still work: each names its epoch and is refused if the task moved on." : "Commands with crl need Kafka too.";
+    put($(".dim", banner), `${old}${wait} ${crl}`);
   }
   $("#retry")?.addEventListener("click", connect);
   document.addEventListener("visibilitychange", () => {
@@ -425,8 +431,9 @@
   function plotAll() {
     if (!charts || typeof uPlot === "undefined") return;
     const d = island("series");
-    if (charts.dataset.drawn === JSON.stringify([d.time, d.limit.length, root.dataset.theme, charts.clientWidth])) return;
-    charts.dataset.drawn = JSON.stringify([d.time, d.limit.length, root.dataset.theme, charts.clientWidth]);
+    const drawn = JSON.stringify([d.time, d.limit.length, scheme(), charts.clientWidth]);
+    if (charts.dataset.drawn === drawn) return;
+    charts.dataset.drawn = drawn;
     plots.forEach((p) => p.destroy()); plots = []; charts.replaceChildren(); chosen = null;
     if (d.time.length < 2) { charts.classList.add("bare"); charts.textContent = "The charts begin with the second snapshot of the task that this page has seen."; point(null); return; }
     charts.classList.remove("bare");

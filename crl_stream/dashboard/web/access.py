@@ -183,6 +183,10 @@ class Access:
             )
         return Caller(found.actor, found.csrf, "session", found.until)
 
+    def has_session(self, request: web.Request) -> bool:
+        """Return whether a request carries the cookie of a session that has not ended."""
+        return self.doors.session(request.cookies.get(self.doors.cookie, ""), now_ms()) is not None
+
     def _of_proxy(self, request: web.Request, names: list[str]) -> Caller:
         try:
             peer = ipaddress.ip_address(request.remote or "")

@@ -19,6 +19,7 @@ from typing import Final
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.dashboard.entries import moment
+from crl_stream.dashboard.findings import NOT_RUNNING
 from crl_stream.dashboard.fleet import EVENTS, STATES, Change, Fleet
 from crl_stream.errors import CrlError
 from crl_stream.kafka.fleet_records import Batch, Followed, follow_fleet
@@ -36,6 +37,11 @@ INSPECT_SECONDS: Final = 10.0
 """Seconds between two looks at what is running."""
 INSPECTED_SECONDS: Final = 3.0
 """How long the first page waits for the first of them."""
+REJOIN_SECONDS: Final = 30.0
+"""After an outage Kafka has forgotten who was running; so long it may take until all have announced themselves."""
+REJOIN_INSPECT_SECONDS: Final = 3.0
+"""Seconds between two looks meanwhile."""
+NOT_KNOWN_YET: Final = "It is not known yet what is running, because Kafka did not answer until a short while ago."
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
 NOTICE_MS: Final = 3_600_000
 """How long pages say that a topic was made again."""
@@ -116,6 +122,10 @@ class Hub:
         self._followed = Followed()
         self._past: deque[tuple[int, Change]] = deque(maxlen=REMEMBERED)
         self._caught_up, self._inspected = asyncio.Event(), asyncio.Event()
+        self._look_now = asyncio.Event()
+        self._outage = False
+        self._found_again: float | None = None
+        """When the last outage ended, on the monotonic clock."""
         self._settled = asyncio.Event()
 
     @property
@@ -221,17 +231,28 @@ class Hub:
     async def _look(self) -> None:
         """Find out from time to time what is not working; the topics do not tell it."""
         while self._inspect is not None:
+            self._look_now.clear()
             try:
                 found = await self._inspect()
             except Exception:
                 log.exception("the dashboard cannot find out what is running")
                 found = ["kafka: nothing is known of what is running; the log of this process says why."]
             self._inspected.set()
-            if found != self.troubles:
-                self.troubles = found
+            sure = self._what_is_sure(found)
+            if sure != self.troubles:
+                self.troubles = sure
                 self._tell([Change("overview", None, "overview")])
-            await asyncio.sleep(INSPECT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(INSPECT_SECONDS if sure == found else REJOIN_INSPECT_SECONDS):
+                    await self._look_now.wait()
         self._inspected.set()
+
+    def _what_is_sure(self, found: list[str]) -> list[str]:
+        """Leave out that services are not running, while an outage may be the reason why Kafka does not name them."""
+        again = self._found_again
+        is_over = not self._outage and (again is None or time.monotonic() - again > REJOIN_SECONDS)
+        rest = [line for line in found if not line.startswith(NOT_RUNNING)]
+        return found if is_over or len(rest) == len(found) else [*rest, NOT_KNOWN_YET]
 
     def _tell(self, changes: Sequence[Change]) -> None:
         """Count changes, remember them for viewers that come back, and tell those that are here."""
@@ -282,11 +303,14 @@ class Hub:
         if not self.trouble or self.lost_at is None:
             self.lost_at = self._answered if self._caught_up.is_set() else None
             self._wake_all()
-        self.trouble = trouble
+        self.trouble, self._outage = trouble, True
 
     def _find_again(self) -> None:
         if self.trouble:
+            if self._outage:
+                self._outage, self._found_again = False, time.monotonic()
             self.trouble, self.lost_at = "", None
+            self._look_now.set()
             self._wake_all()
 
     def _refetch_all(self) -> None:

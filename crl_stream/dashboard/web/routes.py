@@ -152,7 +152,10 @@ class Dashboard:
                 # A link in a chat or a mail: the browser sends no strict cookie until the page itself asks again.
                 response = page(pages.once_more_page(BASE))
             elif refusal.status == 401:
-                response = page(pages.sign_in_page(BASE, with_token=bool(self._access.rules.token)), 401)
+                # Everywhere else the heading of the page says it all.
+                refused = f"{refusal.error} {refusal.hint[:1].upper()}{refusal.hint[1:]}." if entering else ""
+                html = pages.sign_in_page(BASE, with_token=bool(self._access.rules.token), refused=refused)
+                response = page(html, 401)
             else:
                 html = pages.trouble_page(BASE, refusal.status, refusal.error, refusal.hint)
                 response = page(html, refusal.status, **refusal.headers)
@@ -361,10 +364,14 @@ class Dashboard:
             raise _too_many(6)
         actor = self.doors.redeem(token, now_ms()) if token else None
         if actor is None:
+            if self._access.has_session(request):
+                return redirect(BASE + "/")
             if token:
                 self._attempts.allows(guess)
             raise Refusal(
-                401, "This address was already used, or is too old.", "crl dashboard --link prints another one"
+                401,
+                "This one-time address was already used, or is too old.",
+                "`crl dashboard --link` prints another one",
             )
         return self._begin(request, actor)
 
