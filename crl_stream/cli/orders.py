@@ -26,6 +26,7 @@ from crl_stream.core.messages.parts import Touches
 from crl_stream.core.way_back import way_back
 from crl_stream.errors import NotFound, UsageError
 from crl_stream.kafka.commands import active_variant, give, task_command
+from crl_stream.kafka.connection import reaching_within
 from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.wire.strict_json import Bad, parse_object
 
@@ -322,11 +323,12 @@ def give_order(
 
     async def find_and_order() -> tuple[m.CommandResult, m.ActiveVariant | None, Touches | None]:
         async with KafkaSession(context.obj.kafka) as kafka:
-            key, at = (about, epoch) if isinstance(about, TaskKey) else await _task_of(kafka, about, kind, epoch)
-            if not may_be_new:
-                or_else = "" if may_be_new is None else "; --new-task creates a new task"
-                await require_known(kafka, key, or_else=or_else)
-            before = await _active_before(kafka, key) if kind in _NAMES_WHAT_WAS else None
+            async with reaching_within(context.obj.kafka, timeout):
+                key, at = (about, epoch) if isinstance(about, TaskKey) else await _task_of(kafka, about, kind, epoch)
+                if not may_be_new:
+                    or_else = "" if may_be_new is None else "; --new-task creates a new task"
+                    await require_known(kafka, key, or_else=or_else)
+                before = await _active_before(kafka, key) if kind in _NAMES_WHAT_WAS else None
             at = before.epoch if at is None and before is not None and kind in _EPOCH_MATTERS else at
             result = await order(kafka, kind, key, epoch=at, reason=reason, actor=actor, timeout=timeout, **fields)
             return result, before, await touches_of(kafka, key)

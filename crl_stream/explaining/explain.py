@@ -193,7 +193,12 @@ def _undo(message: Any, story: Story) -> tuple[str | None, str | None]:
     """Return the command that undoes the change, or why it can no longer be undone; both None if it changed nothing."""
     epoch = getattr(message, "epoch", None)
     if isinstance(message, m.Proposal):
-        return (message.undo_command, None) if message.status in OPEN_STATUSES | {"approved"} else (None, None)
+        if message.status not in OPEN_STATUSES | {"approved"}:
+            return None, None
+        _, names_epoch, began = (message.undo_command or "").rpartition("--epoch ")
+        if message.status == "approved" and names_epoch and story.epoch > int(began):
+            return None, f"epoch {story.epoch} has followed, and only the latest change can be undone"
+        return message.undo_command, None
     changed = isinstance(message, m.RollbackEvent | m.Activation) and message.enforced
     if isinstance(message, m.Alert) and message.undo_command is not None:
         undone = message.undo_command.rpartition("--epoch ")

@@ -7,7 +7,7 @@ import getpass
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaProducer
@@ -22,6 +22,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import to_text
 from crl_stream.errors import CommandRefused, NotFound, Unavailable, UsageError
+from crl_stream.kafka.connection import reaching_within
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.wire.codec import Rejected, decode, encode, not_finite
@@ -162,7 +163,9 @@ async def _give(
     """Send a command for one task; return its result, or None if there is none within ``timeout`` seconds."""
     key = TaskKey(command.agent_name, command.task_type)
     partition = home_of(access, key)
-    async with KafkaSession.of(access) as session, TopicReader(session).following([DECISIONS], partition) as results:
+    async with KafkaSession.of(access) as session, AsyncExitStack() as stack:
+        async with reaching_within(session.kafka, timeout):
+            results = await stack.enter_async_context(TopicReader(session).following([DECISIONS], partition))
         async with session.producing() as producer:
             topic = Topics(session.kafka.topic_prefix)(COMMANDS)
             await delivery.send(producer, topic, value, key.encode(), partition)
@@ -218,9 +221,11 @@ async def _give_all(
     session: KafkaSession, delivery: Delivery, command_id: str, value: bytes, timeout: float
 ) -> FleetAnswer:
     reader = TopicReader(session)
-    partitions = await reader.partitions(COMMANDS)
     results: dict[int, m.CommandResult] = {}
-    async with reader.following([DECISIONS]) as stream:
+    async with AsyncExitStack() as stack:
+        async with reaching_within(session.kafka, timeout):
+            partitions = await reader.partitions(COMMANDS)
+            stream = await stack.enter_async_context(reader.following([DECISIONS]))
         unsent = await _send_everywhere(session, delivery, value, partitions, timeout)
         waiting = set(range(partitions)) - set(unsent)
         try:

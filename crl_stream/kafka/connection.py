@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import math
 import ssl
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.errors import (
@@ -85,6 +86,14 @@ def reaching(kafka: Kafka) -> Iterator[None]:
         raise Unavailable(
             f"Kafka at {where} refused: {error}.", hint="`crl topics diff` shows what is wrong"
         ) from error
+
+
+@asynccontextmanager
+async def reaching_within(kafka: Kafka, seconds: float) -> AsyncIterator[None]:
+    """Do as ``reaching`` does, and also if the brokers have not answered within ``seconds``."""
+    with reaching(kafka):
+        async with asyncio.timeout(seconds):
+            yield
 
 
 def wait_through_outages(producer: Any) -> None:

@@ -21,6 +21,7 @@ from crl_stream.kafka.log_consumer import READ_UNCOMMITTED
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.settings import Settings
+from crl_stream.settings.model import DEMO_APP_ID
 from crl_stream.wire.topics import Topics
 
 _TIMEOUT_MS: Final = 5_000
@@ -79,17 +80,8 @@ async def inspect_kafka(settings: Settings, access: Access | None = None) -> lis
 
 async def _group_findings(settings: Settings, session: KafkaSession) -> list[dict[str, Any]]:
     """Return a finding for each service that is not running or is behind."""
-    names, app_id = Topics(settings.kafka.topic_prefix), settings.worker.app_id
     async with session.administering(request_timeout_ms=_TIMEOUT_MS) as admin:
-        notifiers = names.group(app_id, "notifier")
-        there = [group[0] for group in await admin.list_consumer_groups()]
-        channels = [group for group in there if group.startswith(f"{notifiers}-")]
-        groups = {"monitor": [names.group(app_id)]}
-        groups |= {role: [names.group(app_id, role)] for role in SERVICES if role != "notifier"}
-        groups["notifier"] = channels
-        groups |= {f"bridge-{name}": [names.group(app_id, f"bridge-{name}")] for name in settings.bridges}
-        if settings.mirrors.configured:
-            groups["mirror"] = [names.group(app_id, "mirror")]
+        groups = groups_of(settings, [group[0] for group in await admin.list_consumer_groups()])
         states = {group: await group_state(admin, group) for members in groups.values() for group in members}
         behind = {group: await _behind(session, admin, group) for group in states}
     found = list[dict[str, Any]]()
@@ -100,6 +92,20 @@ async def _group_findings(settings: Settings, session: KafkaSession) -> list[dic
             late = [b for group in wanted if (b := behind.get(group))]
             found.append(await _not_running(settings, session, role, late))
     return found
+
+
+def groups_of(settings: Settings, there: Iterable[str]) -> dict[str, list[str]]:
+    """Return the consumer groups of each service that should run; ``there`` are all groups that Kafka knows."""
+    names, app_id = Topics(settings.kafka.topic_prefix), settings.worker.app_id
+    groups = {"monitor": [names.group(app_id)]}
+    groups |= {role: [names.group(app_id, role)] for role in SERVICES if role != "notifier"}
+    if app_id != DEMO_APP_ID:  # the demo starts no notifier, because it must not alert anyone
+        notifiers = names.group(app_id, "notifier")
+        groups["notifier"] = [group for group in there if group.startswith(f"{notifiers}-")]
+    groups |= {f"bridge-{name}": [names.group(app_id, f"bridge-{name}")] for name in settings.bridges}
+    if settings.mirrors.configured:
+        groups["mirror"] = [names.group(app_id, "mirror")]
+    return groups
 
 
 async def _not_running(settings: Settings, session: KafkaSession, role: str, behind: list[Behind]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import contextlib
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -54,6 +54,10 @@ def _address(value: str) -> str:
     if value and (not usable or found is None or found.query or found.fragment):
         raise PydanticCustomError("url", "Input should be an address like https://host, without user and password")
     return value.rstrip("/")
+
+
+DEMO_APP_ID: Final = "crl-demo"
+"""The ``worker.app_id`` of ``crl demo``, which starts no notifier."""
 
 
 class Worker(CheckedSection):

@@ -181,7 +181,7 @@ def result_of(command: Any, key: tuple[str | None, str | None], epoch: int) -> m
         actor="ada",
         reason="",
         outcome="applied",
-        detail="done",
+        detail="held until noon: done" if isinstance(command, m.HoldAll) else "done",
         epoch=epoch,
         position=m.Position(0, 1),
         policy_hash="0" * 16,

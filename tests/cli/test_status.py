@@ -19,6 +19,11 @@ from cli.views import a_brief, serving
 from crl_stream.cli.status import Health, Seen, screen_lines, state_of, system_lines, task_lines
 from crl_stream.cli.status_text import system_line
 from crl_stream.cli.talk import lay_out
+from crl_stream.core.policy import GUIDE
+from crl_stream.dashboard.findings import finding_line
+from crl_stream.kafka.fleet_health import finding, groups_of
+from crl_stream.kafka.fleet_policy import difference_line
+from crl_stream.settings import load_settings
 
 DEGRADED = a_brief("review", degraded=["default"], quarantined=["v2"], held=True)
 
@@ -233,3 +238,16 @@ def test_check_works_when_nothing_answers_and_never_says_that_all_is_well(crl: P
     page = json.loads(crl.run("status", "--json").out)
     assert (page["healthy"], page["tasks"]) == (False, [])
     assert crl.run("status").code == 69
+
+
+def test_no_notifier_is_missed_in_the_demo_which_starts_none() -> None:
+    demo = load_settings(environment={}, flags={"worker.app_id": "crl-demo"})
+    real = load_settings(environment={})
+    assert "notifier" not in groups_of(demo, ["crl-demo-notifier-file"])
+    assert groups_of(real, [])["notifier"] == []
+
+
+def test_the_note_about_another_policy_is_two_sentences() -> None:
+    said = difference_line(GUIDE, "ada", 0, 1)
+    line = finding_line(finding("policy_differs", "policy", said, "`crl policy apply` changes it", trouble=False))
+    assert line.endswith("in 1 setting: see `crl policy diff`. `crl policy apply` changes it.")

@@ -12,12 +12,14 @@ from core.stories import POLICIES, Storyteller
 from proposals.some import the_guide_s
 
 from crl_stream.cli.explain_text import page
+from crl_stream.cli.rollbacks.command import documents
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import decode_row
 from crl_stream.core.policy import GUIDE, Operations, Policy, PolicySet
 from crl_stream.core.proposer.remedies import Remedies
 from crl_stream.explaining.adoption import followed
 from crl_stream.explaining.explain import Sources, explain
+from crl_stream.explaining.fates import fates_of
 from crl_stream.explaining.ids import EVERYWHERE, Found, id_of
 from crl_stream.explaining.proof import trace_url
 from crl_stream.settings import load_remedies
@@ -309,6 +311,26 @@ def test_an_explained_proposal_is_a_sentence_and_its_lines_are_not_shown_as_esca
     found = explain(proposal.proposal_id, Found(PROPOSALS, proposal), Sources(story_of(TopologyDriver())))
     assert found.sentence.startswith("The proposal to ") and "_" not in found.sentence
     assert "1.06 > 0.2. Suggest it." in page(found) and "\\n" not in page(found)
+
+
+def test_an_approval_that_another_change_has_followed_offers_no_undo() -> None:
+    driver = collapsed()
+    story = story_of(driver)
+    for epoch, offered in ((story.epoch, True), (story.epoch - 1, False)):
+        command = f"crl undo {NAME} --epoch {epoch}"
+        approved = the_guide_s(status="approved", undo_command=command)
+        found = explain(approved.proposal_id, Found(PROPOSALS, approved), Sources(story))
+        assert (found.undo_command == command, found.no_undo is None) == (offered, offered)
+
+
+def test_the_list_of_rollbacks_as_json_has_an_undo_only_where_it_would_be_accepted() -> None:
+    driver = collapsed()
+    events = driver.read(ROLLBACKS)
+    assert [one["undo"] for one in documents(events, fates_of(events, driver.read(DECISIONS)))] == [
+        events[0].undo_command
+    ]
+    driver.pipe(a_command(m.UndoRollback, actor="web:root"))
+    assert [one["undo"] for one in documents(events, fates_of(events, driver.read(DECISIONS)))] == [None]
 
 
 def test_the_reason_of_an_undo_stands_under_why_and_its_result_beside_it() -> None:

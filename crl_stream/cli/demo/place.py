@@ -11,11 +11,11 @@ from typing import Final
 
 from crl_stream.cli.session import Session
 from crl_stream.settings import Settings
-from crl_stream.settings.model import POLICY_SECTIONS, leaves
+from crl_stream.settings.model import DEMO_APP_ID, POLICY_SECTIONS, leaves
 
 PREFIX: Final = "demo."
 """Prefix added in front of the topic prefix in the settings."""
-APP_ID: Final = "crl-demo"
+APP_ID: Final = DEMO_APP_ID
 EXPLORATION: Final = 0.15
 RUNTIME_SHARE: Final = 1.0
 """The largest share of the failures that one runtime may report: no limit, because the demo has few runtimes.

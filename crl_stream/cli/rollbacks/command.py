@@ -46,7 +46,7 @@ def rollbacks(
         return
     newest, fates = asyncio.run(_list(context.obj.kafka, agent, limit))
     if json:
-        show_json({"rollbacks": [document(event, fates[event.rollback_id]) for event in newest]})
+        show_json({"rollbacks": documents(newest, fates)})
         return
     now, undo = now_ms(), undo_commands(newest, fates)
     rows = [
@@ -110,6 +110,12 @@ def document(event: RollbackEvent, fate: Sequence[Event]) -> dict[str, Any]:
     """Return a rollback's message from the topic, with what became of the rollback."""
     fields: dict[str, Any] = msgspec.to_builtins(event)
     return fields | {"review": status_of(event, fate), "became": [msgspec.to_builtins(one) for one in fate]}
+
+
+def documents(newest: Sequence[RollbackEvent], fates: dict[str, list[Event]]) -> list[dict[str, Any]]:
+    """Return the rollbacks with what became of them; ``undo`` is the command that would be accepted now, or null."""
+    undo = undo_commands(newest, fates)
+    return [document(one, fates[one.rollback_id]) | {"undo": undo.get(one.rollback_id)} for one in newest]
 
 
 async def _list(kafka: Kafka, agent: str | None, limit: int) -> tuple[list[RollbackEvent], dict[str, list[Event]]]:
