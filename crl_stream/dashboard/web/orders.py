@@ -108,7 +108,7 @@ def make_command(fleet: Fleet, order: Mapping[str, Any], actor: str, now: int) -
     fields = {name: value for name in FIELDS[kind] if (value := order.get(name)) is not None}
     fields["reason"] = order.get("reason", "").strip()
     if kind in FLEET_FIELDS:
-        if fields.get("stops", "all") not in STOPS:  # workers would stop everything
+        if fields.get("stops", "all") not in (*STOPS,):  # workers would stop everything
             raise Refusal(
                 400, "The field stops of the command has an invalid value.", f"one of {', '.join(sorted(STOPS))}"
             )
