@@ -112,10 +112,7 @@
       const name = el.dataset.live, next = $(`[data-live="${name}"]`, fresh);
       const html = next?.innerHTML;
       if (!next || (was.get(el) ?? el.innerHTML) === html) return;
-      if (opened && el.contains(opened)) { // a dialog that is open stays as it is; buttons that are new find theirs
-        $$("dialog", next).filter((one) => !document.getElementById(one.id)).forEach((one) => el.append(one));
-        return;
-      }
+      if (opened && el.contains(opened)) return; // a dialog that is open stays as it is
       const folds = $$("details[open]", el).map((d) => d.dataset.fold), inside = mark && el.contains(active);
       if (name === "banners") makeRoom(el, html);
       el.innerHTML = html;
