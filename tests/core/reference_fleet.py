@@ -78,8 +78,10 @@ class FleetModel(Model):
         self.held: list[int | bool] | None = None
         """Whether the hold has a time, and at which outcome of the task it may end."""
         self.held_at: int | None = None
-        self.braked = False
-        """Whether the promotions of the whole fleet are stopped."""
+        self.braked: int | None = None
+        """Since when the promotions of the whole fleet are stopped."""
+        self.shown_brake: int | None = None
+        """The same as far as the task has noticed it, with its next message."""
         self.no_target_at: int | None = None
         self.blamed_at: int | None = None
         """At which outcome of the task the alert of this kind was last sent, while it is open."""
@@ -89,7 +91,7 @@ class FleetModel(Model):
 
     # -- outcomes ----------------------------------------------------------------------------------
     def take(self, invocation: Any) -> None:
-        self.told = []
+        self._begin()
         self.came += 1
         if invocation.invocation_id in self.ids[-64:]:
             self.duplicates += 1
@@ -112,7 +114,8 @@ class FleetModel(Model):
             self.told += self.crowd.hear(outcome.runtime, epoch, self.now, invocation.duration_seconds)
         self._report(member, outcome)
         if self.held is not None and not self.held[0] and self.n >= self.held[1]:
-            self.held = self.held_at = None
+            self._end_held()
+            self.held = None
         if outcome.judged:
             self._step(member, measured)
         else:
@@ -141,7 +144,7 @@ class FleetModel(Model):
         If the outcome has left it, the score is too late and changes nothing; if its id is forgotten too, the score
         waits for an outcome with this id, and changes the scale of its judge.
         """
-        self.told = []
+        self._begin()
         member, outcome, invocation, known, given = self.sent[feedback.invocation_id]
         is_there = any(outcome is other for other in member.window)
         if not is_there and feedback.invocation_id in self.ids[-64:]:
@@ -171,7 +174,7 @@ class FleetModel(Model):
             changed, blamed = self._protect(member, late=late)
         changed = changed or self._keep(member, measured)
         self._decide(member)
-        if changed or self.held is not None or self.braked:
+        if changed or self.held is not None or self.braked is not None:
             return
         if self.rollout is not None:
             self._go_on(self.rollout)
@@ -249,7 +252,8 @@ class FleetModel(Model):
             self._end_no_target()
             if self.blamed_at is not None:
                 self._resolve("one_runtime", member.name)
-            self.held_at = self.no_target_at = self.blamed_at = None
+            self._end_held()
+            self.no_target_at = self.blamed_at = None
 
     def _roll_back(self, member: Member, target: Member, metric: str | None, worse: Worse | None = None) -> None:
         left = self._delivered(member)
@@ -377,6 +381,7 @@ class FleetModel(Model):
         candidate = None if self.rollout is None else self.rollout.candidate
         self.told.append(("activation", self.active, to.name, cause, self.epoch + 1))
         self._end_no_target()
+        self._end_held()
         if self.blamed_at is not None and old is not None:
             self._resolve("one_runtime", old.name)
         for member in {id(m): m for m in (old, to, candidate) if m is not None}.values():
@@ -390,7 +395,7 @@ class FleetModel(Model):
         self._restart_meters(to, old if is_chosen else None)
         if old is not None:
             self._close_meters(old)
-        self.held_at = self.no_target_at = self.blamed_at = None
+        self.no_target_at = self.blamed_at = None
         self.told += self.crowd.change(self.epoch, self.now, cause, to.name)
 
     def _close_meters(self, member: Member) -> None:
@@ -398,7 +403,8 @@ class FleetModel(Model):
             meter.is_open = False
 
     def start(self, name: str, *, shares: Iterable[float], needed: int, automatic: bool = False) -> bool:
-        self.told = self.told if automatic else []
+        if not automatic:
+            self._begin()
         if not super().start(name, shares=shares, needed=needed, automatic=automatic):
             return False
         member = self.members[name]
@@ -427,7 +433,7 @@ class FleetModel(Model):
 
     # -- commands ----------------------------------------------------------------------------------
     def order_activate(self, name: str) -> bool:
-        self.told = []
+        self._begin()
         member = self.members.get(name)
         if member is None or name == self.active or member.quarantined:
             return False
@@ -435,7 +441,7 @@ class FleetModel(Model):
         return True
 
     def order_lift(self, name: str) -> bool:
-        self.told = []
+        self._begin()
         member = self.members.get(name)
         if member is None or not member.quarantined:
             return False
@@ -443,16 +449,20 @@ class FleetModel(Model):
         return True
 
     def order_hold(self) -> bool:
-        self.told, self.held, self.held_at = [], [True, 0], None
+        self._begin()
+        self._end_held()
+        self.held = [True, 0]
         return True
 
     def order_resume(self) -> bool:
-        self.told = []
-        was, self.held, self.held_at = self.held, None, None
+        self._begin()
+        was, self.held = self.held, None
+        if was is not None:
+            self._end_held()
         return was is not None
 
     def order_abort(self) -> bool:
-        self.told = []
+        self._begin()
         if self.rollout is None:
             return False
         candidate = self.rollout.candidate
@@ -464,7 +474,7 @@ class FleetModel(Model):
 
     def order_undo(self) -> bool:
         """Return to the variant before the latest change; nothing else changes for a while."""
-        self.told = []
+        self._begin()
         if self.previous is None or self.cause in ("undo", "rollout_aborted"):
             return False
         back = self.members[self.previous]
@@ -473,14 +483,14 @@ class FleetModel(Model):
         if self.limits.undo_hold:
             until = self.n + self.limits.undo_hold
             if self.held is None:
-                self.held, self.held_at = [False, until], None
+                self.held = [False, until]
             else:
                 self.held[1] = until
         return True
 
     def order_accept(self, name: str | None) -> bool:
         """Accept what a degraded variant delivers, or what a variant costs while an alert about it is open."""
-        self.told = []
+        self._begin()
         member = self.members.get(name or self.active or "")
         if member is None or self._is_candidate(member):
             return False
@@ -503,7 +513,8 @@ class FleetModel(Model):
             self._end_no_target()
             if self.blamed_at is not None:
                 self._resolve("one_runtime", member.name)
-            self.held_at = self.no_target_at = self.blamed_at = self.left = None
+            self._end_held()
+            self.no_target_at = self.blamed_at = self.left = None
             self.reports = {name: [] for name in self.reports}
         member.level = [Outcome(o.reward, o.success, o.error, True, o.runtime, o.at) for o in judged]
         member.frozen, member.accepted = member.level, member.n
@@ -556,6 +567,18 @@ class FleetModel(Model):
         if self.watched[member.name].alerted:
             self._resolve("degradation", member.name)
             self.watched[member.name].alerted = False
+
+    def _begin(self) -> None:
+        """Begin a message: the task notices whether the promotions of the fleet are stopped."""
+        self.told = []
+        if self.braked != self.shown_brake:
+            self._end_held()
+        self.shown_brake = self.braked
+
+    def _end_held(self) -> None:
+        if self.held_at is not None:
+            self._resolve("held_degradation", self.active or "")
+        self.held_at = None
 
     def _end_no_target(self) -> None:
         if self.no_target_at is not None:

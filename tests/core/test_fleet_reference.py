@@ -222,8 +222,9 @@ class Story:
             task.policy, model.limits = self.setting.policy(), replace(model.limits, rails=self.setting.rails())
             return
         if phase.command in ("brake", "free"):
-            model.braked = phase.command == "brake"
-            task.fleet = StandingOrder("grace", "freeze", task.now, stops="promotions") if model.braked else None
+            is_on = phase.command == "brake"
+            model.braked = task.now if is_on else None
+            task.fleet = StandingOrder("grace", "freeze", task.now, stops="promotions") if is_on else None
             self.found[phase.command] += 1
             return
         if phase.command == "undo" and model.cause == "rollout_aborted":
