@@ -24,6 +24,8 @@ from crl_stream.errors import Unavailable
 if TYPE_CHECKING:
     from crl_stream.settings.runtime_sections import Kafka
 
+CONNECT_SECONDS: Final = 5.0
+"""How long brokers may take to answer at first, however short the time for a command is."""
 _OF_THE_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
@@ -90,9 +92,9 @@ def reaching(kafka: Kafka) -> Iterator[None]:
 
 @asynccontextmanager
 async def reaching_within(kafka: Kafka, seconds: float) -> AsyncIterator[None]:
-    """Do as ``reaching`` does, and also if the brokers have not answered within ``seconds``."""
+    """Do as ``reaching`` does, and also if the brokers have not answered within ``seconds``, or ``CONNECT_SECONDS``."""
     with reaching(kafka):
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(max(seconds, CONNECT_SECONDS)):
             yield
 
 

@@ -143,7 +143,7 @@ class Crashing:
 
 async def test_only_the_same_request_goes_on_with_an_unfinished_file(installation: Installation) -> None:
     await installation.publish(*invocations("a", "S" * 5))
-    output = installation.folder / "out.jsonl"
+    output = installation.folder / "out"
     request = await asked(installation, "jsonl")
     with Unfinished(output) as file:
         file.append(b"", Note(request, await installation.reader.ids([INVOCATIONS]), [], size=5))
@@ -157,7 +157,7 @@ async def test_only_the_same_request_goes_on_with_an_unfinished_file(installatio
     )
     assert code == 0, err
     assert json.loads(out)["lines"] == 5
-    assert [path.name for path in installation.folder.glob("out*")] == ["out.jsonl"]
+    assert [path.name for path in installation.folder.glob("out*")] == ["out"]
 
 
 async def test_a_killed_export_goes_on(installation: Installation) -> None:
