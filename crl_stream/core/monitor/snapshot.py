@@ -86,7 +86,6 @@ from crl_stream.core.version import ENGINE_VERSION
 def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
     """Return the task as it is after the message at ``at``."""
     behind = _behind(row)
-    variants = [_variant(row, row.variants[name], policy, at) for name in sorted(row.variants)]
     return TaskSnapshot(
         agent_name=row.agent_name,
         task_type=row.task_type,
@@ -104,7 +103,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         n_duplicates=row.duplicates,
         n_amended=row.amended,
         n_skewed=row.skewed,
-        variants=variants,
+        variants=[_variant(row, row.variants[name], policy, at) for name in sorted(row.variants)],
         reviews=[
             ReviewResult(
                 proposal_id=r.proposal_id,
