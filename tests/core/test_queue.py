@@ -64,11 +64,9 @@ def test_an_equally_confident_proposal_waits_and_displaces_nothing() -> None:
     assert names(desk.open) == {"bad1"}
 
 
-def test_a_deferred_proposal_keeps_its_place_and_does_not_count() -> None:
-    desk, few = Desk(), limits(max_open=1)
-    [first] = desk.see(a_variant(q=0.9), poor(1), proposal_limits=few)
-    review = m.ReviewResult(
-        proposal_id=first.proposal_id,
+def deferred(proposal: m.Proposal, until: str | None = None) -> m.ReviewResult:
+    return m.ReviewResult(
+        proposal_id=proposal.proposal_id,
         review="deferred",
         outcome="applied",
         actor="ada",
@@ -76,7 +74,14 @@ def test_a_deferred_proposal_keeps_its_place_and_does_not_count() -> None:
         detail="",
         timestamp="2025-11-19T15:00:00Z",
         command_id="cmd-1",
+        until=until,
     )
+
+
+def test_a_deferred_proposal_keeps_its_place_and_does_not_count() -> None:
+    desk, few = Desk(), limits(max_open=1)
+    [first] = desk.see(a_variant(q=0.9), poor(1), proposal_limits=few)
+    review = deferred(first)
     desk.see(a_variant(q=0.9), poor(1), poor(2, n=120), proposal_limits=few, reviews=[review])
     assert {one.target_variant: one.status for one in desk.open} == {"bad1": "deferred", "bad2": "pending"}
 
@@ -84,17 +89,7 @@ def test_a_deferred_proposal_keeps_its_place_and_does_not_count() -> None:
 def test_a_deferred_proposal_that_comes_back_makes_no_task_exceed_the_cap() -> None:
     desk, few = Desk(), limits(max_open=1)
     [first] = desk.see(a_variant(q=0.9), poor(1, n=120), proposal_limits=few)
-    review = m.ReviewResult(
-        proposal_id=first.proposal_id,
-        review="deferred",
-        outcome="applied",
-        actor="ada",
-        reason="",
-        detail="",
-        timestamp="2025-11-19T15:00:00Z",
-        command_id="cmd-1",
-        until="2025-11-19T16:00:00Z",
-    )
+    review = deferred(first, until="2025-11-19T16:00:00Z")
     seen: dict[str, Any] = {"proposal_limits": few, "reviews": [review]}
     desk.see(a_variant(q=0.9), poor(1, n=120), poor(2), timestamp="2025-11-19T15:00:00Z", **seen)
     assert names(desk.open) == {"bad1", "bad2"}
