@@ -187,8 +187,8 @@ def _why_not_known(seen: Seen) -> str:
     """Return why the health of the system is not known."""
     silent = silence_of(seen)
     if silent is not None:
-        since = f" since {silent['since'][:19].replace('T', ' ')} UTC" if silent["since"] else ""
-        return f"because Kafka does not answer{since}"
+        since = f" since {silent['since']}" if silent["since"] else ""
+        return readable(f"because Kafka does not answer{since}")
     if not seen.n_tasks:
         return "because nothing has been published"
     return "because the overview has not been written yet"
